@@ -1,0 +1,1 @@
+"""What data means: canonical records, value types, code tables and one pure module per partner format."""

@@ -1,0 +1,143 @@
+"""Canonical records: frozen values that every dialect is mapped to and every destination is encoded from.
+
+Names follow the members of JT/T 1132.2-2017 as the national interface spells them. Decimals are exact,
+dates are dates, mileage is in kilometres.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Part(NamedTuple):
+    """One row of vehiclepartslist: name (配件名称), quantity (配件数量), code (配件编码)."""
+
+    name: str
+    quantity: Decimal | None
+    code: str
+
+
+class Project(NamedTuple):
+    """One row of repairprojectlist: name (维修项目) and working hours (维修工时)."""
+
+    name: str
+    hours: Decimal | None
+
+
+class RepairRow(NamedTuple):
+    """The content of a repair record in its compact form: the 13 elements of JT/T 1132.2, in Avro field order.
+
+    Bulk steps carry this tuple instead of `RepairRecord`: equal in content, a tenth of the cost. `companycode` is
+    part of the record's key; the other members are its content (they decide whether a version is new).
+    """
+
+    companycode: str
+    companyname: str
+    plate: str
+    vin: str
+    repairdate: date
+    settledate: date
+    mileage: Decimal
+    faultdescription: str
+    costlistcode: str
+    parts: tuple[Part, ...]
+    projects: tuple[Project, ...]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Provenance(_Frozen):
+    """Where a record came from: everything about it that is not content."""
+
+    system: str
+    """Collecting system: division of the province (`44`), `bt` for 兵团, or an OEM headquarters (`oem-SVW`)."""
+    dialect: str
+    repaircomefrom: int = 1
+    """维修企业来源: 1 同步 (collected by the store's own system), 2 上级下发 (came down from the ministry)."""
+    received_at: datetime
+    version: int = 1
+    """Assigned once by the collecting system, in intake order; travels with the record."""
+    findings: tuple[str, ...] = ()
+    """Codes of the flags that travel with the record."""
+
+
+class RepairRecord(_Frozen):
+    """One settled repair visit: the 13 elements of JT/T 1132.2 plus provenance."""
+
+    companycode: str
+    companyname: str
+    plate: str
+    vin: str
+    repairdate: date
+    settledate: date
+    mileage: Decimal
+    faultdescription: str
+    costlistcode: str
+    parts: tuple[Part, ...] = ()
+    projects: tuple[Project, ...] = ()
+    provenance: Provenance
+
+    @classmethod
+    def from_row(cls, row: RepairRow, provenance: Provenance) -> RepairRecord:
+        """Build the record of a compact row."""
+        return cls(**row._asdict(), provenance=provenance)
+
+    def row(self) -> RepairRow:
+        """The record's content in its compact form."""
+        return RepairRow(*(getattr(self, name) for name in RepairRow._fields))
+
+
+class Operator(_Frozen):
+    """A repair shop as registered (lcipproaccountcompany, domain table 1.3). Never holds the password."""
+
+    companycode: str | None = None
+    companyname: str
+    companyroadtransportationlicense: str | None = None
+    companyunifiedsocialcreditidentifier: str
+    companyaddress: str
+    companypostalcode: str
+    companyeconomiccategory: str
+    companycategory: str
+    companylinkmanname: str
+    companylinkmantel: str
+    companysuperintendentname: str
+    companysuperintendenttel: str
+    companybusinessscope: str
+    roadtransportationlicensestartdate: date | None = None
+    roadtransportationlicenseenddate: date | None = None
+    """None when unlimited (99990909 on the wire) or not given."""
+    companyoperationstate: str
+    companyadministrativedivisioncode: str
+    companyemail: str
+
+
+class VehicleRegistration(_Frozen):
+    """A vehicle's registration (车籍): which plate it bears and which province is its home, and when."""
+
+    vin: str
+    plate: str | None = None
+    home: str
+    """Province key as in routing: GB/T 2260 level 1 (`44`) or `bt` for 兵团."""
+    valid_from: date
+    valid_to: date | None = None
+    """Last day of validity; None while it is in force."""
+
+
+class Receipt(_Frozen):
+    """The answer to one payload: what became of it, and every finding."""
+
+    companycode: str
+    costlistcode: str
+    verdict: str
+    """`accept` or `reject`."""
+    duplicate: bool = False
+    version: int | None = None
+    findings: tuple[dict[str, str], ...] = ()
+    source: str
+    """The payload's place at its source: path and offset."""

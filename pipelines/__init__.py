@@ -1,0 +1,1 @@
+"""Exchanges, steps, runner, settings and command line: Beam and everything below composed."""
