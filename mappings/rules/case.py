@@ -1,0 +1,90 @@
+"""One payload under judgement: its members, what is known beside it, and the findings so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from mappings.findings import REJECT, Finding, Profile
+from mappings.judging import Context, Draft
+from mappings.placeholders import clean
+
+VALUE_LENGTH = 100
+"""Most characters of a value that a finding shows."""
+
+SECRETS = frozenset({"companypassword", "access_token", "sign", "secret", "password", "token"})
+"""Members whose value never stands in a finding, a record or a display."""
+
+SCALARS = (str, int, float, Decimal, date)
+"""What may stand where a scalar belongs; `bool` is an `int` in Python and is told apart where it matters."""
+
+_INDEX = re.compile(r"\[\d+\]")
+_KINDS = {dict: "object", list: "array", tuple: "array", bool: "boolean"}
+
+
+class Case:
+    """One payload under judgement.
+
+    Findings are kept in the order in which rules give them, each (code, field) once; severities come from the profile.
+    """
+
+    __slots__ = ("_seen", "broken", "context", "findings", "header_date", "members", "profile", "wire")
+
+    def __init__(self, draft: Draft, context: Context) -> None:
+        self.members: Mapping[str, Any] = draft.members
+        self.context = context
+        self.profile: Profile = context.profile
+        self.header_date = draft.header_date
+        self.wire = draft.wire
+        self.findings: list[Finding] = []
+        self._seen: set[tuple[str, str]] = set()
+        self.broken = frozenset(note.field for note in draft.notes if note.code == "STRUCTURE_WRONG")
+        """Fields that unwrapping already found to be of the wrong kind: their absence is no second finding."""
+        for note in draft.notes:
+            self._keep(note._replace(severity=self.profile.severities.get(note.code, REJECT)))
+
+    def add(self, code: str, field: str, value: object = None, expected: str = "") -> None:
+        """Remark `code` on a field, with the value as sent and what would have been right."""
+        severity = self.profile.severities[code]
+        wire = self.wire.get(field) if self.wire else None
+        if wire is None:
+            wire = self.wire.get(_INDEX.sub("[]", field), "") if self.wire else ""
+        self._keep(Finding(code, severity, field, shown(value), expected, wire if wire != field else ""))
+
+    def wrong_kind(self, field: str, value: object, expected: str) -> None:
+        """Remark that a list, an object or a boolean stands where it does not belong."""
+        self.add("STRUCTURE_WRONG", field, _KINDS.get(type(value), type(value).__name__), expected)
+
+    def absent(self, field: str) -> bool:
+        """Whether the member was not sent at all, nor found broken while unwrapping."""
+        return field not in self.members and field not in self.broken
+
+    def _keep(self, finding: Finding) -> None:
+        key = (finding.code, finding.field)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        secret = finding.field.rpartition(".")[2].lower() in SECRETS
+        self.findings.append(
+            finding._replace(
+                value="" if secret else finding.value[:VALUE_LENGTH], expected=finding.expected[:VALUE_LENGTH]
+            )
+        )
+
+
+def shown(value: object) -> str:
+    """A value as a finding shows it: at most 100 characters, safe to encode; containers by their kind only."""
+    if value is None:
+        return ""
+    if isinstance(value, date):
+        return value.isoformat()
+    text = value if isinstance(value, str) else clean(value) or _KINDS.get(type(value), "")
+    return text[:VALUE_LENGTH].encode("utf-8", "backslashreplace").decode("utf-8")[:VALUE_LENGTH]
+
+
+def without_secrets(members: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named members that are there and may be shown."""
+    return {name: members[name] for name in names if members.get(name) is not None and name not in SECRETS}
