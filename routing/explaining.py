@@ -1,0 +1,167 @@
+"""`vingate explain`: where a vehicle's records go, table by table, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, NamedTuple
+
+from mappings import plates
+from mappings import vin as vins
+from routing.dealers import SYSTEM_PREFIX, Dealers
+from routing.facts import Facts, facts_of
+from routing.homes import Homes, Registrations, homes_for
+from routing.table import RoutingTable
+from routing.texts import Text, province
+from routing.wording import Explained
+
+_NO_DEALER = Text(
+    "该企业当日不在任何主机厂的授权名录中，本表不适用", "the shop is no listed OEM's dealer that day: does not apply"
+)
+_NO_COMPANY = Text(
+    "未给出企业代码，采集省未知（--company）",
+    "no company code given, so the collecting province is unknown (--company)",
+)
+_MARKS = {"matched": "✓", "not-matched": "✗", "not-reached": "·"}
+
+
+class Section(NamedTuple):
+    """What one table says about the vehicle's records."""
+
+    table: str
+    title: Text
+    system: str
+    """The collecting system that was assumed: the shop's province, or the headquarters of the shop's OEM."""
+    note: Text | None
+    """Why the table could not be asked, if so; `lines` is then empty."""
+    lines: tuple[Explained, ...]
+
+
+class Explanation(NamedTuple):
+    """Where a vehicle's records go, and why."""
+
+    facts: Facts
+    homes: Homes
+    remarks: tuple[Text, ...]
+    """What is known of vehicle, plate and shop."""
+    sections: tuple[Section, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The explanation as JSON values: `vin`, `plate`, ..., `home` and `tables`."""
+        facts = self.facts
+        return {
+            "vin": facts.vin,
+            "plate": facts.plate,
+            "company": facts.company,
+            "settledate": facts.settledate.isoformat(),
+            "shop_province": facts.shop_province,
+            "dealer_of": facts.dealer_of,
+            "home": {
+                "state": self.homes.state,
+                "provinces": list(self.homes.keys),
+                "reason": self.homes.reason,
+                "found": [{"province": h.key, "by": h.by, "reason": h.reason} for h in self.homes.found],
+            },
+            "remarks": [text._asdict() for text in self.remarks],
+            "tables": [_section_json(section) for section in self.sections],
+        }
+
+    def text(self) -> str:
+        """The explanation for people, Chinese and English, one rule a line."""
+        lines = [str(remark) for remark in self.remarks]
+        for section in self.sections:
+            lines += ["", f"[{section.table}] {section.title}"]
+            if section.note:
+                lines.append(f"  {section.note}")
+            lines += [f"  {_line(line)}" for line in section.lines]
+        return "\n".join(lines)
+
+
+def explain_vehicle(
+    vin: str,
+    plate: str,
+    company: str,
+    day: date,
+    tables: Iterable[RoutingTable],
+    registrations: Registrations | None = None,
+    dealers: Dealers | None = None,
+) -> Explanation:
+    """Say where a record of the vehicle would go by each table, and why.
+
+    Args:
+        vin: The vehicle's VIN.
+        plate: Its plate as written, or '' when only the registration shall tell the home.
+        company: The shop's company code, or ''.
+        day: The settle date.
+        tables: The tables to ask, in the order of the answer.
+        registrations: What is known of registrations.
+        dealers: Dealer register and OEM list.
+    """
+    base = facts_of(vins.normalise(vin), plate, company, day, "", dealers=dealers)
+    facts = base._replace(system=base.shop_province)
+    homes = homes_for(facts, registrations)
+    sections = tuple(_section(table, facts, registrations) for table in tables)
+    return Explanation(facts, homes, tuple(_remarks(facts, dealers)), sections)
+
+
+def _section(table: RoutingTable, facts: Facts, registrations: Registrations | None) -> Section:
+    if table.origin == "oem":
+        if not facts.dealer_of:
+            return Section(table.name, table.title, "", _NO_DEALER, ())
+        facts = facts._replace(system=SYSTEM_PREFIX + facts.dealer_of)
+    elif not facts.company:
+        note = _NO_COMPANY if "system" in table.reads else None
+        return Section(table.name, table.title, "", note, tuple(table.explain(facts, registrations)))
+    return Section(table.name, table.title, facts.system, None, tuple(table.explain(facts, registrations)))
+
+
+def _remarks(facts: Facts, dealers: Dealers | None) -> Iterable[Text]:
+    maker = vins.maker(facts.vin)
+    yield Text(f"车辆 {facts.vin}，制造商 {maker or '未知'}", f"vehicle {facts.vin}, maker {maker or 'unknown'}")
+    if facts.plate:
+        found = plates.parse(facts.plate)
+        kind = found.kind if found else ""
+        yield Text(
+            f"号牌 {facts.plate}，类别 {kind or '无法识别'}", f"plate {facts.plate}, kind {kind or 'unreadable'}"
+        )
+    if facts.company:
+        where = province(facts.shop_province) if facts.shop_province else Text("未知", "unknown")
+        yield Text(f"企业 {facts.company}，所在省 {where.zh}", f"shop {facts.company}, province {where.en}")
+    if facts.dealer_of and dealers is not None:
+        yield from _dealer_remarks(facts, dealers)
+
+
+def _dealer_remarks(facts: Facts, dealers: Dealers) -> Iterable[Text]:
+    names = dealers.names(facts.dealer_of)
+    called = names[0] if names else facts.dealer_of
+    yield Text(f"{facts.settledate} 为 {called} 授权企业", f"dealer of {facts.dealer_of} on {facts.settledate}")
+    if dealers.plausible(facts.vin, facts.dealer_of) is False:
+        yield Text(
+            "该车不是此主机厂的产品；授权企业也维修其他品牌，不影响路由",
+            "the vehicle is of another make; dealers repair other makes too, and the route does not depend on it",
+        )
+
+
+def _section_json(section: Section) -> dict[str, Any]:
+    conclusion = next((line.decided for line in section.lines if line.decided is not None), None)
+    return {
+        "table": section.table,
+        "system": section.system,
+        "note": section.note._asdict() if section.note else None,
+        "outcome": conclusion.outcome if conclusion else "not-applicable",
+        "routes": [route._asdict() for route in conclusion.routes] if conclusion else [],
+        "reason": (conclusion.filtered or conclusion.waiting) if conclusion else "",
+        "lines": [_line_json(line) for line in section.lines],
+    }
+
+
+def _line_json(line: Explained) -> Mapping[str, Any]:
+    found = line._asdict()
+    del found["decided"]
+    return found | {"destinations": list(line.destinations)}
+
+
+def _line(line: Explained) -> str:
+    if line.part == "rule":
+        return f"{_MARKS[line.verdict]} {line.name}: {line.zh} / {line.en}"
+    return f"{'⌂' if line.part == 'home' else '⇒'} {line.zh} / {line.en}"

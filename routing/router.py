@@ -1,0 +1,153 @@
+"""Routing for bulk jobs: the same decisions as `RoutingTable.decide`, remembered by the facts that decide them.
+
+A table reads a handful of facts, and most vehicles are at home where their plate's first character says. So a router
+remembers a decision by that character and those facts: one dictionary lookup a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from mappings import divisions, plates
+from mappings.records import RepairRow
+from routing.facts import NOTHING_HELD, DealerRegister, Facts
+from routing.homes import UNKNOWN_HOME, Homes, Registrations, alone, home_by_plate, homes_for
+from routing.steps import Routing
+from routing.table import RoutingTable
+
+MOST_REMEMBERED = 65_536
+"""Decisions kept; when there are more, remembering begins anew."""
+
+_DIRECT = ("company", "vin", "plate")
+
+
+class Router:
+    """Decides about rows by one table, with the registrations and dealers that it is given.
+
+    Nothing is raised for a record that no rule decides: its `Routing` has `hole` set. Registrations must not change
+    during a router's life: make a new one then.
+    """
+
+    def __init__(
+        self,
+        table: RoutingTable,
+        registrations: Registrations | None = None,
+        dealers: DealerRegister | None = None,
+    ) -> None:
+        self._table, self._registrations, self._dealers = table, registrations, dealers
+        self._by_character: dict[tuple[Any, ...], Routing] = {}
+        self._by_homes: dict[tuple[Any, ...], Routing] = {}
+        self._asks_home = not table.reads.isdisjoint(("home", "home_reason"))
+        self._derive = self._deriver()
+
+    def route_row(
+        self,
+        plate: str,
+        vin: str,
+        company: str,
+        settledate: date,
+        system: str,
+        repaircomefrom: int = 1,
+        held: frozenset[str] = NOTHING_HELD,
+    ) -> Routing:
+        """Decide about one record. The plate may come as it was written; it is normalised where that matters."""
+        registrations = self._registrations
+        if self._asks_home and (
+            not plate[1:].isascii() or (registrations is not None and registrations.all_homes(vin))
+        ):
+            return self._by_their_homes(plate, vin, company, settledate, system, repaircomefrom, held)
+        first = plate[:1] if self._asks_home else ""
+        key: tuple[Any, ...] = (first, system, repaircomefrom, held)
+        if self._derive is not None:
+            key += self._derive(plate, vin, company, settledate)
+        found = self._by_character.get(key)
+        if found is None:
+            if first and first not in divisions.BY_CHARACTER:
+                return self._by_their_homes(plate, vin, company, settledate, system, repaircomefrom, held)
+            facts = self._facts(plate, vin, company, settledate, system, repaircomefrom, held)
+            home = home_by_plate(facts.plate, system) if first else UNKNOWN_HOME
+            found = self._table.decide(facts, alone(home))
+            _remember(self._by_character, key, found)
+        return found
+
+    def block(
+        self,
+        rows: Iterable[RepairRow],
+        system: str,
+        repaircomefrom: int = 1,
+        held: Sequence[frozenset[str]] | None = None,
+    ) -> list[Routing]:
+        """Decide about each row, in order; `held`, if given, has one set for each row."""
+        route = self.route_row
+        if held is not None:
+            return [
+                route(row.plate, row.vin, row.companycode, row.settledate, system, repaircomefrom, there)
+                for row, there in zip(rows, held, strict=True)
+            ]
+        return [route(row.plate, row.vin, row.companycode, row.settledate, system, repaircomefrom) for row in rows]
+
+    def _by_their_homes(
+        self,
+        plate: str,
+        vin: str,
+        company: str,
+        settledate: date,
+        system: str,
+        repaircomefrom: int,
+        held: frozenset[str],
+    ) -> Routing:
+        facts = self._facts(plate, vin, company, settledate, system, repaircomefrom, held)
+        homes = homes_for(facts, self._registrations)
+        key = self._homes_key(facts, homes)
+        found = self._by_homes.get(key)
+        if found is None:
+            found = self._table.decide(facts, homes)
+            _remember(self._by_homes, key, found)
+        return found
+
+    def _homes_key(self, facts: Facts, homes: Homes) -> tuple[Any, ...]:
+        key = (homes.keys, homes.state, homes.reason, facts.system, facts.repaircomefrom, facts.held)
+        return key + self._derive(facts.plate, facts.vin, facts.company, facts.settledate) if self._derive else key
+
+    def _facts(
+        self,
+        plate: str,
+        vin: str,
+        company: str,
+        settledate: date,
+        system: str,
+        repaircomefrom: int,
+        held: frozenset[str],
+    ) -> Facts:
+        dealer_of = self._dealers.oem_of(company, settledate) if self._dealers is not None else ""
+        plate, shop = plates.normalise(plate), _province_of(company)
+        return Facts(vin, plate, company, settledate, system, shop, repaircomefrom, dealer_of, held)
+
+    def _deriver(self) -> Callable[[str, str, str, date], tuple[Any, ...]] | None:
+        """Gives the further facts that the table reads; None when it reads none of them."""
+        reads = self._table.reads
+        parts: list[Callable[[str, str, str, date], Any]] = []
+        if "shop_province" in reads:
+            parts.append(lambda plate, vin, company, day: _province_of(company))
+        if "dealer_of" in reads and self._dealers is not None:
+            oem_of = self._dealers.oem_of
+            parts.append(lambda plate, vin, company, day: oem_of(company, day))
+        if not reads.isdisjoint(_DIRECT):
+            parts.append(lambda plate, vin, company, day: (plates.normalise(plate), vin, company))
+        if not parts:
+            return None
+        return lambda plate, vin, company, day: tuple([part(plate, vin, company, day) for part in parts])
+
+
+@lru_cache(maxsize=65_536)
+def _province_of(company: str) -> str:
+    return divisions.of_company(company) or ""
+
+
+def _remember(memo: dict[tuple[Any, ...], Routing], key: tuple[Any, ...], found: Routing) -> None:
+    if len(memo) >= MOST_REMEMBERED:
+        memo.clear()
+    memo[key] = found
