@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import lru_cache
 
-from mappings.folding import half_width
+from mappings.folding import digits
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 """Asia/Shanghai as a fixed offset: it holds for all dates of the system (no summer time since 1991) and needs no time
@@ -59,7 +59,7 @@ def day_in_shanghai(moment: datetime) -> date:
 
 @lru_cache(maxsize=4096)
 def _of_text(text: str) -> date | None:
-    text = half_width(text)
+    text = digits(text)
     try:
         if len(text) == 8 and text.isascii() and text.isdigit():
             return _in_range(date(int(text[:4]), int(text[4:6]), int(text[6:])))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-_ASCII_BLANKS = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-
 
 def half_width(text: str) -> str:
     """The NFKC form without blanks at either end: `　Ｎ／Ａ ` -> `N/A`."""
@@ -14,10 +12,17 @@ def half_width(text: str) -> str:
     return text.strip()
 
 
+def digits(text: str) -> str:
+    """`half_width` for numbers and dates: `""` where a character only looks like a digit (`10²` must not read as 102)."""
+    if text.isascii():
+        return text.strip()
+    return "" if any(unicodedata.category(c) == "No" for c in text) else half_width(text)
+
+
 def compact(text: str) -> str:
     """Half-width, upper case and without any blank: `ｌｆｖ 2a21k` -> `LFV2A21K`. Folding twice changes nothing."""
     if text.isascii():
-        return "".join(text.split()).upper() if any(c in text for c in _ASCII_BLANKS) else text.upper()
+        return "".join(text.split()).upper()
     text = unicodedata.normalize("NFKC", text)
     text = unicodedata.normalize("NFKC", "".join(text.split()).upper())
     return "".join(text.split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
-from mappings.folding import half_width
+from mappings.folding import digits
 
 INTEGER_DIGITS = 12
 """Most digits before the point."""
@@ -41,7 +41,7 @@ def _of_text(text: str) -> Decimal | None:
         return Decimal(int(text))
     if len(text) > _TEXT_LENGTH:
         return None
-    text = half_width(text)
+    text = digits(text)
     return _plain(Decimal(text)) if _GRAMMAR.fullmatch(text) else None
 
 
