@@ -114,7 +114,7 @@ class Outcome(NamedTuple):
 class Tally(NamedTuple):
     """What stands at a destination for one batch: how many deliveries, and the sum of their fingerprints mod 2^64."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     digest: int
 
 
@@ -172,7 +172,7 @@ class StagedPart(NamedTuple):
     final: str
     """Path that it gets when its batch was decided; deterministic from destination, batch and item."""
     sha256: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     """Records in it."""
 
 

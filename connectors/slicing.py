@@ -1,0 +1,287 @@
+"""Files whose payloads are not lines: JSON arrays and CSV, cut into the exact bytes of each payload.
+
+Nothing is parsed further than needed to find where a payload ends; what a payload means is for others to say.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from connectors.lines import CHUNK, KEPT, Read
+
+
+class Piece(NamedTuple):
+    """One payload at an offset; with a `reason` it could not be read as one, and `body` is what there is of it."""
+
+    offset: int
+    body: bytes
+    reason: str = ""
+
+
+class SlicingError(Exception):
+    """The input is no JSON array from end to end; `offset` is where that shows."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]|,|"', re.DOTALL)
+_SPACE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+def array_elements(read: Read, longest: int) -> Iterator[Piece]:
+    """The elements of a top-level JSON array, streamed.
+
+    Args:
+        read: a reader at the beginning.
+        longest: bytes that an element may have.
+
+    Raises:
+        SlicingError: no array, cut short, or something stands before or behind it; elements before it were given.
+    """
+    buffer = read(CHUNK)
+    lead = len(buffer) - len(buffer.removeprefix(_BOM).lstrip(_SPACE))
+    if not buffer.startswith(b"[", lead):
+        raise SlicingError(lead)
+    base, begin, at, depth, first = 0, lead + 1, lead + 1, 1, True
+    while True:
+        stop = len(buffer)
+        for token in _TOKEN.finditer(buffer, at):
+            sign = buffer[token.start()]
+            if sign in b'"':
+                if token.end() - token.start() == 1:
+                    stop = token.start()
+                    break
+            elif sign in b"[{":
+                depth += 1
+            elif sign in b"]}":
+                depth -= 1
+            if depth == 0 or (depth == 1 and sign in b","):
+                body = buffer[begin : token.start()].strip(_SPACE)
+                if not body and not (depth == 0 and first):
+                    raise SlicingError(base + token.start())
+                if body:
+                    yield _element(buffer, base, begin, body, longest)
+                begin, first = token.end(), False
+                if depth == 0:
+                    _nothing_follows(buffer[begin:], read, base + begin)
+                    return
+        if len(buffer) - begin > longest:
+            raise SlicingError(base + begin)
+        chunk = read(CHUNK)
+        if not chunk:
+            raise SlicingError(base + begin)
+        buffer, base, at, begin = buffer[begin:] + chunk, base + begin, stop - begin, 0
+
+
+def _element(buffer: bytes, base: int, begin: int, body: bytes, longest: int) -> Piece:
+    offset = base + buffer.index(body[:1], begin)
+    if len(body) > longest:
+        return Piece(offset, body[:KEPT], f"单条超长 / payload too long: {len(body)} bytes")
+    return Piece(offset, body)
+
+
+def _nothing_follows(rest: bytes, read: Read, offset: int) -> None:
+    while True:
+        if rest.strip(_SPACE):
+            raise SlicingError(offset)
+        offset += len(rest)
+        rest = read(CHUNK)
+        if not rest:
+            return
+
+
+def json_payloads(read: Read, longest: int) -> Iterator[Piece]:
+    """One payload; a top-level array gives one for each element; what is neither stays whole."""
+    parts, held = [], 0
+    while held <= longest and (chunk := read(CHUNK)):
+        parts.append(chunk)
+        held += len(chunk)
+    head = b"".join(parts)
+    if held <= longest:
+        try:
+            yield from list(array_elements(_Replay(head, None).read, longest))
+        except SlicingError:
+            yield Piece(0, head)
+        return
+    try:
+        yield from array_elements(_Replay(head, read).read, longest)
+    except SlicingError as stop:
+        reason = f"超长且无法逐条切分 / too long and no array to cut from here on: offset {stop.offset}"
+        yield Piece(stop.offset, head[stop.offset : stop.offset + KEPT], reason)
+
+
+class _Replay:
+    """Gives again what was read already, then goes on."""
+
+    def __init__(self, head: bytes, more: Read | None) -> None:
+        self._head, self._at, self._more = head, 0, more
+
+    def read(self, count: int) -> bytes:
+        data = self._head[self._at : self._at + count]
+        self._at += len(data)
+        if data or self._more is None:
+            return data
+        self._head = b""
+        return self._more(count)
+
+
+class Rows(NamedTuple):
+    """How to cut CSV: column to group by ("" for none), encoding, delimiter ("auto" to see), and the limits."""
+
+    group_by: str
+    encoding: str
+    delimiter: str
+    longest: int
+    most_lines: int = 200
+    """Lines that one quoted field may span; beyond that its opening quote is taken as the fault."""
+
+
+def csv_payloads(read: Read, rows: Rows) -> Iterator[Piece]:
+    r"""Envelopes of a CSV file: the header line followed by the row, both as they are (CRLF and BOM too).
+
+    With `group_by`, consecutive rows that have the same value in that column are one envelope. A row ends at a line
+    break outside quotes; a quote opens a field only where the field begins. Bytes are looked at, not characters:
+    in UTF-8 and in GBK no byte of a character can be taken for a quote, comma, semicolon, tab or line break.
+    """
+    physical = _physical_lines(read, rows.longest)
+    top = next(physical, None)
+    if top is None:
+        return
+    delimiter = _delimiter(top.body) if rows.delimiter == "auto" else rows.delimiter
+    raw = _raw_rows(chain([top], physical), delimiter.encode(), rows)
+    header = next(raw, None)
+    if header is None:
+        return
+    if header.reason:
+        yield header
+        return
+    head = header.body if header.body.endswith(b"\n") else header.body + b"\n"
+    column = -1
+    if rows.group_by:
+        titles = [title.strip() for title in _fields(head.removeprefix(_BOM), rows.encoding, delimiter)]
+        if rows.group_by not in titles:
+            reason = f"表头没有列 {rows.group_by!r} / the header has no column {rows.group_by!r}"
+            yield Piece(0, head[:KEPT], reason)
+            return
+        column = titles.index(rows.group_by)
+    yield from _grouped(head, raw, column, delimiter, rows)
+
+
+def _grouped(head: bytes, raw: Iterator[Piece], column: int, delimiter: str, rows: Rows) -> Iterator[Piece]:
+    group: list[bytes] = []
+    offset, value, size = 0, "", 0
+    for row in raw:
+        if row.reason:
+            yield row
+            continue
+        fields = _fields(row.body, rows.encoding, delimiter) if column >= 0 else []
+        its = fields[column] if 0 <= column < len(fields) else ""
+        if group and (column < 0 or its != value or not its or size + len(row.body) > rows.longest):
+            yield Piece(offset, head + b"".join(group))
+            group, size = [], 0
+        if not group:
+            offset, value = row.offset, its
+        group.append(row.body)
+        size += len(row.body)
+    if group:
+        yield Piece(offset, head + b"".join(group))
+
+
+def _delimiter(head: bytes) -> str:
+    return max(",;\t|", key=lambda sign: head.count(sign.encode()))
+
+
+def _fields(row: bytes, encoding: str, delimiter: str) -> list[str]:
+    try:
+        text = row.decode("gb18030" if encoding == "gbk" else "utf-8")
+    except UnicodeDecodeError:
+        text = row.decode("gb18030" if encoding == "auto" else "utf-8", errors="replace")
+    try:
+        return next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _physical_lines(read: Read, longest: int) -> Iterator[Piece]:
+    at, rest = 0, b""
+    while chunk := read(CHUNK):
+        parts = (rest + chunk).split(b"\n")
+        rest = parts.pop()
+        for part in parts:
+            yield _line(at, part + b"\n", longest)
+            at += len(part) + 1
+        if len(rest) > longest:
+            length = len(rest)
+            while (chunk := read(CHUNK)) and b"\n" not in chunk:
+                length += len(chunk)
+            cut = chunk.find(b"\n") + 1
+            yield Piece(at, rest[:KEPT], _too_long(length + cut))
+            at, rest = at + length + cut, chunk[cut:]
+    if rest:
+        yield _line(at, rest, longest)
+
+
+def _too_long(length: int) -> str:
+    return f"单行超长 / line too long: {length} bytes"
+
+
+def _line(at: int, body: bytes, longest: int) -> Piece:
+    return Piece(at, body[:KEPT], _too_long(len(body))) if len(body) > longest else Piece(at, body)
+
+
+def _raw_rows(physical: Iterator[Piece], sign: bytes, rows: Rows) -> Iterator[Piece]:
+    """Rows of one or more lines; `waiting` holds lines only while a quote is open."""
+    again: deque[Piece] = deque()
+    waiting: list[Piece] = []
+    size = 0
+    while True:
+        line = again.popleft() if again else next(physical, None)
+        hopeless = line is None or line.reason or len(waiting) >= rows.most_lines or size > rows.longest
+        if waiting and hopeless:
+            first, *rest = waiting
+            yield Piece(first.offset, first.body[:KEPT], "引号没有闭合 / a quote is not closed")
+            again.extendleft(reversed(rest if line is None else [*rest, line]))
+            waiting = []
+        elif line is None:
+            return
+        elif line.reason:
+            yield line
+        else:
+            open_quote = _ends_quoted(line.body, sign, bool(waiting))
+            waiting.append(line)
+            size = len(line.body) + (size if len(waiting) > 1 else 0)
+            if not open_quote:
+                body = b"".join(one.body for one in waiting)
+                if body.strip():
+                    yield Piece(waiting[0].offset, body)
+                waiting = []
+
+
+def _ends_quoted(line: bytes, sign: bytes, inside: bool) -> bool:
+    if b'"' not in line:
+        return inside
+    at = 0
+    if not inside:
+        line = line.removeprefix(_BOM)
+        inside, at = line.startswith(b'"'), 1
+    while True:
+        if not inside:
+            at = line.find(sign + b'"', at - 1) + 2
+            if at == 1:
+                return False
+            inside = True
+        at = line.find(b'"', at) + 1
+        if at == 0:
+            return True
+        if line[at : at + 1] == b'"':
+            at += 1
+        else:
+            inside, at = False, at + 1
