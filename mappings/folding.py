@@ -13,7 +13,7 @@ def half_width(text: str) -> str:
 
 
 def digits(text: str) -> str:
-    """`half_width` for numbers and dates: `""` where a character only looks like a digit (`10²` must not read as 102)."""
+    """`half_width` for numbers and dates; `""` where a character only looks like a digit: `10²` is not 102."""
     if text.isascii():
         return text.strip()
     return "" if any(unicodedata.category(c) == "No" for c in text) else half_width(text)
@@ -24,5 +24,4 @@ def compact(text: str) -> str:
     if text.isascii():
         return "".join(text.split()).upper()
     text = unicodedata.normalize("NFKC", text)
-    text = unicodedata.normalize("NFKC", "".join(text.split()).upper())
-    return "".join(text.split())
+    return unicodedata.normalize("NFKC", "".join(text.split()).upper())

@@ -66,6 +66,11 @@ def test_a_damaged_table_is_refused(body, changes, message):
         damaged(body.encode(), **changes)
 
 
+def test_the_longest_beginning_wins():
+    found = damaged(b"code,name,texts\n1,a,x*|xyz*\n2,b,xy*\n")
+    assert [found.code_for(text) for text in ("x", "xy1", "xyz1")] == ["1", "2", "1"]
+
+
 def test_a_name_that_two_codes_share_stands_for_none():
     assert damaged(b"code,name\n1,a\n2,a\n").code_for("a") is None
 
