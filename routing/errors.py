@@ -21,7 +21,7 @@ class NoRoute(RoutingError):  # noqa: N818 - named for the fact
         shown = ", ".join(f"{name}={value!r}" for name, value in facts.items())
         super().__init__(
             f"路由表 {table} 没有规则决定该记录的去向（{shown}）：请补充规则或登记表"
-            f" / no rule of routing table {table} decides on this record ({shown}): add a rule or complete the registers"
+            f" / no rule of routing table {table} fits this record ({shown}): add a rule or complete the registers"
         )
         self.table, self.facts = table, dict(facts)
 

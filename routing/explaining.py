@@ -13,14 +13,14 @@ from routing.facts import Facts, facts_of
 from routing.homes import Homes, Registrations, homes_for
 from routing.table import RoutingTable
 from routing.texts import Text, province
-from routing.wording import Explained
+from routing.wording import Explained, home_in_words
 
 _NO_DEALER = Text(
     "该企业当日不在任何主机厂的授权名录中，本表不适用", "the shop is no listed OEM's dealer that day: does not apply"
 )
-_NO_COMPANY = Text(
-    "未给出企业代码，采集省未知（--company）",
-    "no company code given, so the collecting province is unknown (--company)",
+_NO_SYSTEM = Text(
+    "未给出企业代码或代码不含省份，采集省未知（--company）",
+    "no company code, or one that names no province: the collecting province is unknown (--company)",
 )
 _MARKS = {"matched": "✓", "not-matched": "✗", "not-reached": "·"}
 
@@ -68,12 +68,13 @@ class Explanation(NamedTuple):
 
     def text(self) -> str:
         """The explanation for people, Chinese and English, one rule a line."""
-        lines = [str(remark) for remark in self.remarks]
+        home = home_in_words(self.facts, self.homes)
+        lines = [*(str(remark) for remark in self.remarks), _line(home)]
         for section in self.sections:
             lines += ["", f"[{section.table}] {section.title}"]
             if section.note:
                 lines.append(f"  {section.note}")
-            lines += [f"  {_line(line)}" for line in section.lines]
+            lines += [f"  {_line(line)}" for line in section.lines if line != home]
         return "\n".join(lines)
 
 
@@ -85,6 +86,8 @@ def explain_vehicle(
     tables: Iterable[RoutingTable],
     registrations: Registrations | None = None,
     dealers: Dealers | None = None,
+    *,
+    system: str = "",
 ) -> Explanation:
     """Say where a record of the vehicle would go by each table, and why.
 
@@ -96,9 +99,10 @@ def explain_vehicle(
         tables: The tables to ask, in the order of the answer.
         registrations: What is known of registrations.
         dealers: Dealer register and OEM list.
+        system: The province key whose system collected the record; the shop's province when absent.
     """
     base = facts_of(vins.normalise(vin), plate, company, day, "", dealers=dealers)
-    facts = base._replace(system=base.shop_province)
+    facts = base._replace(system=system or base.shop_province)
     homes = homes_for(facts, registrations)
     sections = tuple(_section(table, facts, registrations) for table in tables)
     return Explanation(facts, homes, tuple(_remarks(facts, dealers)), sections)
@@ -109,8 +113,8 @@ def _section(table: RoutingTable, facts: Facts, registrations: Registrations | N
         if not facts.dealer_of:
             return Section(table.name, table.title, "", _NO_DEALER, ())
         facts = facts._replace(system=SYSTEM_PREFIX + facts.dealer_of)
-    elif not facts.company:
-        note = _NO_COMPANY if "system" in table.reads else None
+    elif not facts.system:
+        note = _NO_SYSTEM if "system" in table.reads else None
         return Section(table.name, table.title, "", note, tuple(table.explain(facts, registrations)))
     return Section(table.name, table.title, facts.system, None, tuple(table.explain(facts, registrations)))
 

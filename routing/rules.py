@@ -163,10 +163,8 @@ class Check(NamedTuple):
 
     def why(self, view: View) -> Text:
         """Why it holds or does not: the value seen, and what is wanted."""
-        seen = view[self.fact]
-        return Text(
-            f"{self.fact} = {seen!r}，要求{self.wanted.zh}", f"{self.fact} is {seen!r}, wanted {self.wanted.en}"
-        )
+        seen, zh, en = view[self.fact], fill(self.wanted.zh, view), fill(self.wanted.en, view)
+        return Text(f"{self.fact} = {seen!r}，要求 {zh}", f"{self.fact} is {seen!r}, wanted {en}")
 
 
 def checks(when: Mapping[str, Condition]) -> tuple[Check, ...]:
