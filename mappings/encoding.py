@@ -1,0 +1,64 @@
+"""Canonical bytes of a record and the digests that rest on them: record key, content, delivery id, VIN hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from hashlib import blake2b
+
+from mappings.avroschema import compile_encoder, repair_schema
+from mappings.records import RepairRow
+
+SCHEMA = repair_schema()
+
+CONTENT_FIELDS = RepairRow._fields[1:]
+"""The content of a record: every element but the company code, which is part of its key."""
+
+content_bytes: Callable[[Sequence[object]], bytes] = compile_encoder(
+    SCHEMA, CONTENT_FIELDS, unique=frozenset({"plate", "vin", "costlistcode"})
+)
+"""Avro encoding of a record's content, given as the tuple `row[1:]`."""
+
+_PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
+_provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
+_company = compile_encoder(SCHEMA, ("companycode",))
+
+
+def company_bytes(companycode: str) -> bytes:
+    """Avro encoding of the leading member of a record."""
+    return _company((companycode,))
+
+
+def provenance_bytes(
+    system: str, version: int, repaircomefrom: int, dialect: str, received_at: datetime, findings: Sequence[str]
+) -> bytes:
+    """Avro encoding of the closing members of a record."""
+    millis = int(received_at.timestamp() * 1000)
+    return _provenance((system, version, repaircomefrom, dialect, millis, findings))
+
+
+def key_digest(scope: str, system: str, companycode: str, costlistcode: str) -> bytes:
+    """16 bytes that stand for a record key within a scope (an exchange's version index)."""
+    text = f"{scope}\0{system}\0{companycode}\0{costlistcode}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def content_digest(content: bytes) -> bytes:
+    """8 bytes that stand for a record's content under one key."""
+    return blake2b(content, digest_size=8).digest()
+
+
+def vin_digest(vin: str) -> bytes:
+    """8 bytes by which a VIN is found again without being written down."""
+    return blake2b(vin.encode("utf-8", "surrogatepass"), digest_size=8, person=b"vingate.vin").digest()
+
+
+def record_key(system: str, companycode: str, costlistcode: str) -> str:
+    """A record key as text; its members cannot hold the separator unescaped."""
+    return "|".join(part.replace("%", "%25").replace("|", "%7C") for part in (system, companycode, costlistcode))
+
+
+def delivery_id(key: str, version: int, content: str, destination: str) -> str:
+    """Hex id of a delivery: derived, never random, so that A -> B -> back to A is three versions, not a duplicate."""
+    text = f"{key}\0{version}\0{content}\0{destination}"
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,173 @@
+"""The journal: one fixed-width line for every envelope of a batch, and what of it cannot be fixed-width beside it.
+
+A worker writes the lines of an item as it stages it; the coordinator completes them (version, outcome). They are what
+the ledger is recomputed from and what `vingate trace` searches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+LINE = np.dtype(
+    [
+        ("ordinal", "<u4"),  # place of the envelope in its item, from 0
+        ("offset", "<u8"),  # byte offset (or row number) in its source
+        ("fate", "u1"),
+        ("key_hi", "<u8"),
+        ("key_lo", "<u8"),
+        ("content", "<u8"),
+        ("vin", "<u8"),
+        ("version", "<u4"),
+        ("routes", "<u4"),  # index into Journal.routes
+        ("findings", "<u4"),  # index into Journal.findings
+    ]
+)
+"""One line. `fate` is one of the constants below; key, content and vin are 0 where no record was read."""
+
+_DIGESTS = ("key_hi", "key_lo", "content", "vin")
+_SMALL = tuple(name for name in LINE.names or () if name not in _DIGESTS)
+
+ADDRESSED, DEAD, DUPLICATE, FRAGMENT, FILTERED, UNPLACED, SUPERSEDED, KNOWN = range(1, 9)
+"""What became of an envelope. SUPERSEDED and FILTERED count as filtered, KNOWN (a known source key) as duplicate."""
+
+FATES = {
+    ADDRESSED: "addressed",
+    DEAD: "dead",
+    DUPLICATE: "duplicate",
+    FRAGMENT: "fragment",
+    FILTERED: "filtered",
+    UNPLACED: "unplaced",
+    SUPERSEDED: "superseded",
+    KNOWN: "known",
+}
+
+Lines = NDArray[np.void]
+
+
+@dataclass
+class Journal:
+    """The lines of one item, with the small tables that they point into."""
+
+    lines: Lines
+    routes: list[tuple[str, ...]] = field(default_factory=lambda: [()])
+    """Distinct sets of destinations; line 0 is none."""
+    findings: list[tuple[str, ...]] = field(default_factory=lambda: [()])
+    """Distinct tuples of finding codes (flags); line 0 is none."""
+    outcomes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Ordinal -> destination -> outcome, where it is not `delivered`."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Ordinal -> why a record was filtered or waits."""
+
+    def pack(self) -> bytes:
+        """Compressed bytes, the same for the same journal."""
+        head = json.dumps(
+            {
+                "routes": self.routes,
+                "findings": self.findings,
+                "outcomes": self.outcomes,
+                "notes": self.notes,
+                "lines": len(self.lines),
+            },
+            ensure_ascii=False,
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode()
+        small = b"".join(np.ascontiguousarray(self.lines[name]).tobytes() for name in _SMALL)
+        packed = isal_zlib.compress(small, 1)
+        digests = b"".join(np.ascontiguousarray(self.lines[name]).tobytes() for name in _DIGESTS)
+        return b"".join((len(head).to_bytes(4, "big"), len(packed).to_bytes(4, "big"), head, packed, digests))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Journal:
+        """The journal of packed bytes."""
+        size, small = int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:8], "big")
+        head = json.loads(packed[8 : 8 + size])
+        lines = np.zeros(head["lines"], LINE)
+        for names, columns in (
+            (_SMALL, isal_zlib.decompress(packed[8 + size : 8 + size + small])),
+            (_DIGESTS, packed[8 + size + small :]),
+        ):
+            at = 0
+            for name in names:
+                width = LINE[name].itemsize * head["lines"]
+                lines[name] = np.frombuffer(columns[at : at + width], LINE[name])
+                at += width
+        return cls(
+            lines,
+            [tuple(r) for r in head["routes"]],
+            [tuple(f) for f in head["findings"]],
+            head["outcomes"],
+            head["notes"],
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many envelopes met each fate, by name."""
+        fates, numbers = np.unique(self.lines["fate"], return_counts=True)
+        return {FATES[int(f)]: int(n) for f, n in zip(fates, numbers, strict=True)}
+
+    def addressed(self) -> dict[str, int]:
+        """How many records each destination was addressed with."""
+        chosen = self.lines["routes"][self.lines["fate"] == ADDRESSED]
+        totals: dict[str, int] = {}
+        for index, number in zip(*np.unique(chosen, return_counts=True), strict=True):
+            for destination in self.routes[int(index)]:
+                totals[destination] = totals.get(destination, 0) + int(number)
+        return totals
+
+
+class Interned:
+    """Distinct tuples with their index, in order of first appearance."""
+
+    def __init__(self, known: Sequence[tuple[str, ...]] = ((),)) -> None:
+        self.values: list[tuple[str, ...]] = list(known)
+        self._index = {value: i for i, value in enumerate(self.values)}
+
+    def __getitem__(self, value: tuple[str, ...]) -> int:
+        index = self._index.get(value)
+        if index is None:
+            index = self._index[value] = len(self.values)
+            self.values.append(value)
+        return index
+
+
+def join(pieces: Sequence[Journal]) -> Journal:
+    """One journal of several pieces of the same item, in order of ordinals."""
+    if len(pieces) == 1:
+        return pieces[0]
+    routes, findings = Interned(), Interned()
+    parts: list[Lines] = []
+    outcomes: dict[str, dict[str, str]] = {}
+    notes: dict[str, str] = {}
+    for piece in pieces:
+        lines = piece.lines.copy()
+        lines["routes"] = np.array([routes[r] for r in piece.routes], "<u4")[piece.lines["routes"]]
+        lines["findings"] = np.array([findings[f] for f in piece.findings], "<u4")[piece.lines["findings"]]
+        parts.append(lines)
+        outcomes.update(piece.outcomes)
+        notes.update(piece.notes)
+    lines = np.concatenate(parts)
+    lines = lines[np.argsort(lines["ordinal"], kind="stable")]
+    return Journal(lines, routes.values, findings.values, outcomes, notes)
+
+
+def described(journal: Journal, chosen: Lines) -> Iterator[Mapping[str, Any]]:
+    """Chosen lines as plain values, for screens."""
+    for line in chosen:
+        ordinal = str(int(line["ordinal"]))
+        yield {
+            "ordinal": int(line["ordinal"]),
+            "offset": int(line["offset"]),
+            "fate": FATES[int(line["fate"])],
+            "version": int(line["version"]),
+            "routes": journal.routes[int(line["routes"])],
+            "findings": journal.findings[int(line["findings"])],
+            "outcomes": journal.outcomes.get(ordinal, {}),
+            "note": journal.notes.get(ordinal, ""),
+        }

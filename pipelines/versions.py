@@ -1,0 +1,286 @@
+"""The version index: which content, version and destinations each record key has, for hundreds of millions of keys.
+
+Keys are digests, so inserts into one B-tree would touch a page each and cost more with every million keys. Here entries
+lie in immutable sorted *runs* (one file each, by columns, memory-mapped) that are merged when several of a size have gathered, as
+log-structured stores do; a table in front takes small additions. The catalogue of runs is a table, so an addition counts when
+its transaction commits and not before; run files that no catalogue row names are swept.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, func, insert, select
+
+from pipelines import tables
+
+ENTRY = np.dtype(
+    [("hi", "<u8"), ("lo", "<u8"), ("content", "<u8"), ("intake", "<u8"), ("version", "<u4"), ("held", "<u4")]
+)
+"""One key: digest (two halves), content digest, intake number, version, and the set of destinations that hold it."""
+
+Entries = NDArray[np.void]
+
+SMALL = 2_000
+"""Additions up to this size go to the table in front."""
+FRONT_LIMIT = 50_000
+FAN_IN = 4
+"""So many runs of similar size are merged to one."""
+_RANGES = 64
+"""A merge takes the key space in so many steps, so that its memory does not grow with the index."""
+
+
+def pack_intake(batch: int, item: int, ordinal: int) -> int:
+    """An intake number: batch (28 bits), item (12 bits), ordinal (24 bits); compares in intake order."""
+    return (batch << 36) | (item << 24) | ordinal
+
+
+class _Run:
+    """One sorted file, mapped by columns."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.rows = rows
+        self._path = path
+
+    def column(self, name: str) -> NDArray[np.uint64]:
+        offset = 0
+        for other in ENTRY.names or ():
+            if other == name:
+                break
+            offset += ENTRY[other].itemsize * self.rows
+        return np.memmap(self._path, ENTRY[name], "r", offset, (self.rows,))
+
+    def slice(self, start: int, stop: int) -> Entries:
+        entries = np.zeros(stop - start, ENTRY)
+        for name in ENTRY.names or ():
+            entries[name] = self.column(name)[start:stop]
+        return entries
+
+    def find(self, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indexes of the needles found, and of the rows that they are at. Needles come sorted by `hi`."""
+        column, low = self.column("hi"), self.column("lo")
+        at = np.searchsorted(column, hi)
+        inside = np.flatnonzero(at < self.rows)
+        hits = inside[column[at[inside]] == hi[inside]]
+        rows = at[hits]
+        wrong = low[rows] != lo[hits]
+        for index in np.flatnonzero(wrong):
+            row, needle = int(rows[index]), int(hits[index])
+            while row < self.rows and column[row] == hi[needle] and low[row] != lo[needle]:
+                row += 1
+            found = row < self.rows and column[row] == hi[needle]
+            rows[index] = row if found else -1
+        kept = rows >= 0
+        return hits[kept], rows[kept]
+
+
+def write_run(path: Path, entries: Entries) -> None:
+    """Write sorted entries by columns and sync them."""
+    with path.open("xb") as file:
+        for name in ENTRY.names or ():
+            file.write(np.ascontiguousarray(entries[name]).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def newest(entries: Entries) -> Entries:
+    """Entries sorted by `hi`, one for each key: of equal keys the one that comes last."""
+    entries = entries[np.argsort(entries["hi"], kind="stable")]
+    if len(entries) < 2:
+        return entries
+    repeated = entries["hi"][1:] == entries["hi"][:-1]
+    if not repeated.any():
+        return entries
+    last: dict[tuple[int, int], int] = {}
+    suspects = np.flatnonzero(np.concatenate(([False], repeated)) | np.concatenate((repeated, [False])))
+    for index in suspects:
+        last[int(entries["hi"][index]), int(entries["lo"][index])] = int(index)
+    keep = np.ones(len(entries), bool)
+    keep[suspects] = False
+    keep[list(last.values())] = True
+    kept: Entries = entries[keep]
+    return kept
+
+
+class VersionIndex:
+    """Look-up and addition of entries on a connection that the caller commits.
+
+    Raises OSError where the disk is full: nothing is then catalogued.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _runs(self, connection: Connection) -> list[tuple[str, int]]:
+        t = tables.version_runs
+        return [(r.name, r.rows) for r in connection.execute(select(t.c.name, t.c.rows).order_by(t.c.sequence))]
+
+    def find(self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Entries]:
+        """Positions of the given keys that are known, and their entries, in the order of the positions."""
+        order = np.argsort(hi, kind="stable")
+        sorted_hi, sorted_lo = hi[order], lo[order]
+        entries = np.zeros(len(hi), ENTRY)
+        known = np.zeros(len(hi), bool)
+        for name, rows in self._runs(connection):
+            run = _Run(self._folder / name, rows)
+            hits, places = run.find(sorted_hi, sorted_lo)
+            if len(hits):
+                targets = order[hits]
+                known[targets] = True
+                for field in ENTRY.names or ():
+                    entries[field][targets] = run.column(field)[places]
+        self._find_front(connection, hi, lo, known, entries)
+        positions = np.flatnonzero(known)
+        return positions, entries[positions]
+
+    def _find_front(
+        self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64], known: NDArray[np.bool_], entries: Entries
+    ) -> None:
+        t = tables.version_front
+        if connection.execute(select(t.c.key).limit(1)).first() is None:
+            return
+        wanted: dict[bytes, list[int]] = {}
+        for index, (high, low) in enumerate(zip(hi.tolist(), lo.tolist(), strict=True)):
+            wanted.setdefault(key_bytes(high, low), []).append(index)
+        keys = list(wanted)
+        for start in range(0, len(keys), 500):
+            for row in connection.execute(select(t).where(t.c.key.in_(keys[start : start + 500]))):
+                for index in wanted[row.key]:
+                    known[index] = True
+                    entries[index] = (*key_halves(row.key), _unsigned(row.content), row.intake, row.version, row.held)
+
+    def add(self, connection: Connection, entries: Entries) -> None:
+        """Add entries, in intake order; of equal keys the last one counts."""
+        if not len(entries):
+            return
+        entries = newest(entries)
+        t = tables.version_front
+        front = connection.execute(select(func.count()).select_from(t)).scalar_one()
+        if len(entries) <= SMALL and front + len(entries) <= FRONT_LIMIT:
+            rows = [
+                {"key": key_bytes(hi, lo), "content": _signed(content), "intake": intake, "version": version, "held": held}
+                for hi, lo, content, intake, version, held in entries.tolist()
+            ]
+            for start in range(0, len(rows), 500):
+                chunk = rows[start : start + 500]
+                connection.execute(delete(t).where(t.c.key.in_([r["key"] for r in chunk])))
+                connection.execute(insert(t), chunk)
+            return
+        if front:
+            held = np.array(
+                [(*key_halves(r.key), _unsigned(r.content), r.intake, r.version, r.held) for r in connection.execute(select(t))],
+                ENTRY,
+            )
+            entries = newest(np.concatenate((held, entries)))
+            connection.execute(delete(t))
+        self._catalogue(connection, entries)
+
+    def _catalogue(self, connection: Connection, entries: Entries) -> None:
+        name = f"{secrets.token_hex(8)}.run"
+        write_run(self._folder / name, entries)
+        _sync_folder(self._folder)
+        connection.execute(insert(tables.version_runs), {"name": name, "rows": len(entries)})
+
+    def mergeable(self, connection: Connection) -> list[tuple[str, int]]:
+        """Neighbouring runs that have become too many of a size, oldest first; empty when none are."""
+        runs = self._runs(connection)
+        for start in range(len(runs)):
+            tail = runs[start:]
+            if len(tail) >= FAN_IN and tail[0][1] <= FAN_IN * sum(rows for _, rows in tail[1:]) / (FAN_IN - 1):
+                return tail
+        return []
+
+    def merge(self, connection: Connection, runs: Sequence[tuple[str, int]]) -> list[str]:
+        """Merge the newest runs to one; returns the file names that may go once the caller has committed."""
+        opened = [_Run(self._folder / name, rows) for name, rows in runs]
+        name = f"{secrets.token_hex(8)}.run"
+        columns = {c: (self._folder / f"{name}.{c}").open("xb") for c in ENTRY.names or ()}
+        total = 0
+        try:
+            for lower, upper in _ranges():
+                pieces = []
+                for run in opened:
+                    hi = run.column("hi")
+                    start = int(np.searchsorted(hi, lower)) if lower else 0
+                    stop = int(np.searchsorted(hi, upper)) if upper is not None else run.rows
+                    pieces.append(run.slice(start, stop))
+                merged = newest(np.concatenate(pieces))
+                total += len(merged)
+                for column, file in columns.items():
+                    file.write(np.ascontiguousarray(merged[column]).tobytes())
+        finally:
+            for file in columns.values():
+                file.close()
+        self._assemble(name)
+        t = tables.version_runs
+        sequence = connection.execute(select(func.min(t.c.sequence)).where(t.c.name.in_([n for n, _ in runs]))).scalar_one()
+        connection.execute(delete(t).where(t.c.name.in_([n for n, _ in runs])))
+        connection.execute(insert(t), {"sequence": sequence, "name": name, "rows": total})
+        return [n for n, _ in runs]
+
+    def _assemble(self, name: str) -> None:
+        with (self._folder / name).open("xb") as out:
+            for column in ENTRY.names or ():
+                part = self._folder / f"{name}.{column}"
+                with part.open("rb") as source:
+                    while chunk := source.read(1 << 20):
+                        out.write(chunk)
+                part.unlink()
+            out.flush()
+            os.fsync(out.fileno())
+        _sync_folder(self._folder)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Remove run files that are no longer catalogued."""
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def sweep(self, connection: Connection) -> int:
+        """Remove every file that the catalogue does not name; returns how many went. Only the gateway's owner may call it."""
+        named = {name for name, _ in self._runs(connection)}
+        stray = [p for p in self._folder.iterdir() if p.name not in named]
+        for path in stray:
+            path.unlink()
+        return len(stray)
+
+    def size(self, connection: Connection) -> int:
+        """Entries held, superseded ones included."""
+        front = connection.execute(select(func.count()).select_from(tables.version_front)).scalar_one()
+        return sum(rows for _, rows in self._runs(connection)) + int(front)
+
+
+def _ranges() -> list[tuple[int, int | None]]:
+    step = (1 << 64) // _RANGES
+    return [(i * step, (i + 1) * step if i + 1 < _RANGES else None) for i in range(_RANGES)]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def key_bytes(hi: int, lo: int) -> bytes:
+    """The 16 bytes of a key digest, of its halves."""
+    return hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
+
+
+def key_halves(key: bytes) -> tuple[int, int]:
+    """The halves of a 16-byte key digest."""
+    return int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _unsigned(value: int) -> int:
+    return value & ((1 << 64) - 1)
