@@ -82,11 +82,12 @@ def _text(name: str, beside: Path | None) -> tuple[str, Path | None]:
     path = (beside / name) if beside else Path(name)
     try:
         return path.read_text("utf-8"), path.parent
+    except UnicodeDecodeError:
+        raise _invalid(name, "不是 UTF-8 文本 / not UTF-8 text") from None
     except (OSError, ValueError) as error:
         message = f"没有名为 {name!r} 的校验规则 / there is no profile {name!r} ({type(error).__name__})"
-        remedy = (
-            f"请使用 {'、'.join(SHIPPED)} 或 TOML 文件路径 / use {' or '.join(SHIPPED)}, or the path of a TOML file"
-        )
+        names = ", ".join(SHIPPED)
+        remedy = f"请使用 {names} 或 TOML 文件的路径 / use one of {names}, or the path of a TOML file"
         raise UnknownProfile(message, remedy) from None
 
 

@@ -1,0 +1,153 @@
+"""History rules: what earlier records say about a new one."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from mappings.findings import profile
+from mappings.history import HISTORY_CODES, HoursShare, MemoryHistory, batch_findings, history_findings
+from mappings.records import Part, Project, RepairRow
+
+NOON = datetime(2024, 3, 10, 4, 0, tzinfo=UTC)
+ROW = RepairRow(
+    companycode="310000010001",
+    companyname="上海某某汽车维修有限公司",
+    plate="沪A12345",
+    vin="LVSHCAMB1CE054249",
+    repairdate=date(2024, 3, 9),
+    settledate=date(2024, 3, 10),
+    mileage=Decimal(50_000),
+    faultdescription="异响",
+    costlistcode="B",
+    parts=(Part("机油", Decimal(1), "P"),),
+    projects=(Project("保养", Decimal("1.5")),),
+)
+
+
+def earlier(days: int = 5, **changes):
+    moved = timedelta(days=days)
+    base = ROW._replace(repairdate=ROW.repairdate - moved, settledate=ROW.settledate - moved, costlistcode="A")
+    return base._replace(mileage=Decimal(49_000))._replace(**changes)
+
+
+def found(*past, row=ROW, received=NOON, codes=HISTORY_CODES, history=None):
+    history = history or MemoryHistory()
+    for known in past:
+        history.add(known)
+    return [(f.code, f.field, f.severity) for f in history_findings(row, history, received, profile("strict"), codes)]
+
+
+def test_nothing_known_nothing_found():
+    assert found() == []
+    assert found(earlier()) == []
+
+
+@pytest.mark.parametrize(
+    ("past", "wanted"),
+    [
+        (earlier(mileage=Decimal(50_001)), True),
+        (earlier(mileage=Decimal(50_000)), False),
+        (earlier(mileage=Decimal(50_001), companycode="other"), True),
+        (earlier(mileage=Decimal(50_001), vin="WP1AG2923CLA64129", plate="沪B12345"), False),
+        (earlier(0, mileage=Decimal(60_000)), False),
+        (earlier(-5, mileage=Decimal(60_000)), False),
+        (earlier(mileage=Decimal(60_000), costlistcode="B"), False),
+    ],
+)
+def test_mileage_regression(past, wanted):
+    assert found(past) == ([("MILEAGE_REGRESSION", "mileage", "flag")] if wanted else [])
+
+
+def test_a_mileage_of_zero_is_no_reading():
+    assert found(earlier(), row=ROW._replace(mileage=Decimal(0))) == []
+
+
+@pytest.mark.parametrize(
+    ("past", "wanted"),
+    [
+        (earlier(30, plate="沪B12345"), True),
+        (earlier(31, plate="沪B12345"), False),
+        (earlier(5, plate="沪B12345", companycode="other"), False),
+        (earlier(5, plate="沪B12345", costlistcode="B"), False),
+    ],
+)
+def test_vin_many_plates_at_one_shop_in_a_short_time(past, wanted):
+    assert found(past) == ([("VIN_MANY_PLATES", "plate", "flag")] if wanted else [])
+
+
+def test_plate_many_vins():
+    assert found(earlier(400, vin="WP1AG2923CLA64129")) == [("PLATE_MANY_VINS", "vin", "flag")]
+    assert found(earlier(400, vin="WP1AG2923CLA64129", costlistcode="B")) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "own", "wanted"),
+    [
+        (HoursShare(19, 18), "50", True),
+        (HoursShare(18, 18), "50", False),
+        (HoursShare(19, 16), "50", False),
+        (HoursShare(100, 100), "1.5", False),
+        (HoursShare(100, 100), "0", False),
+    ],
+)
+def test_price_as_hours(share, own, wanted):
+    history = MemoryHistory(hours={ROW.companycode: share})
+    row = ROW._replace(projects=(Project("小保养", Decimal(own)), Project("洗车", None)))
+    assert found(row=row, history=history) == ([("PRICE_AS_HOURS", "projects", "flag")] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    ("registered", "wanted"),
+    [("上海某某汽车维修有限公司", False), ("上海 某某汽车维修有限公司", False), ("上海另一家公司", True)],
+)
+def test_company_name(registered, wanted):
+    history = MemoryHistory(names={ROW.companycode: registered})
+    assert found(history=history) == ([("COMPANY_NAME_MISMATCH", "companyname", "flag")] if wanted else [])
+
+
+def test_settled_late_counts_days_in_china():
+    assert found(received=datetime(2024, 3, 11, 15, 59, tzinfo=UTC)) == []
+    assert found(received=datetime(2024, 3, 11, 16, 0, tzinfo=UTC)) == [("SETTLED_LATE", "settledate", "info")]
+
+
+def everything():
+    history = MemoryHistory(names={ROW.companycode: "x"}, hours={ROW.companycode: HoursShare(100, 100)})
+    history.add(earlier(plate="沪B12345", mileage=Decimal(60_000)))
+    history.add(earlier(vin="WP1AG2923CLA64129", costlistcode="C"))
+    return history, ROW._replace(projects=(Project("小保养", Decimal(50)),)), NOON + timedelta(days=9)
+
+
+@pytest.mark.parametrize("codes", [set(), *({code} for code in sorted(HISTORY_CODES)), HISTORY_CODES])
+def test_each_rule_can_be_switched(codes):
+    history, row, received = everything()
+    assert {code for code, _, _ in found(row=row, received=received, history=history, codes=codes)} == codes
+
+
+def test_a_batch_is_history_for_its_own_later_records():
+    first = earlier(mileage=Decimal(60_000))
+    history = MemoryHistory()
+    one, two = batch_findings([first, ROW], history, NOON, profile("strict"), {"MILEAGE_REGRESSION"})
+    assert one == []
+    assert [f.code for f in two] == ["MILEAGE_REGRESSION"]
+    assert history.by_vin == {}
+
+
+def test_a_batch_asks_each_question_once_and_only_those_needed():
+    class Counting(MemoryHistory):
+        asked: list[str]
+
+        def __getattribute__(self, name):
+            if name in ("visits_of_vins", "visits_of_plates", "hours_of", "names_of"):
+                self.asked.append(name)
+            return super().__getattribute__(name)
+
+    history = Counting()
+    history.asked = []
+    batch_findings([ROW, earlier()] * 3, history, NOON, profile("strict"))
+    assert sorted(history.asked) == ["hours_of", "names_of", "visits_of_plates", "visits_of_vins"]
+    history.asked = []
+    batch_findings([ROW], history, NOON, profile("strict"), {"SETTLED_LATE"})
+    assert history.asked == []
