@@ -123,9 +123,11 @@ def load_oems(text: str, form: str = "toml", source: str = "oems") -> list[Oem]:
         TableError: with the line and the remedy, also when an OEM stands twice for the same days.
     """
     found = read(Oem, text, form, "oem", source)
-    for index, entry in enumerate(found):
-        for other in found[:index]:
-            if other.oem == entry.oem and (other.valid(entry.valid_from) or entry.valid(other.valid_from)):
-                problem = f"{entry.oem} 的有效期重叠 / {entry.oem} stands twice for the same days"
-                raise TableError(source, 0, problem, "请给前一条填写 to / give the earlier entry a 'to'")
+    last: dict[str, Oem] = {}
+    for entry in sorted(found, key=lambda entry: entry.valid_from):
+        before = last.get(entry.oem)
+        if before is not None and before.valid(entry.valid_from):
+            problem = f"{entry.oem} 的有效期重叠 / {entry.oem} stands twice for the same days"
+            raise TableError(source, 0, problem, "请给前一条填写 to / give the earlier entry a 'to'")
+        last[entry.oem] = entry
     return found

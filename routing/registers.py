@@ -18,6 +18,7 @@ MAX_CHARACTERS = 64 * 1024 * 1024
 """Most characters of a register or table that are read."""
 
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_PROBLEMS = {"extra_forbidden": "多余的名称", "missing": "缺少"}
 _REMEDIES = {
     "extra_forbidden": "该名称不存在，请更正或删除 / no such name here: correct or remove it",
     "missing": "请补上 / add it",
@@ -95,7 +96,10 @@ def describe(error: ValidationError) -> tuple[str, str]:
     """Problem and remedy of the first error that pydantic found, without the value."""
     first = error.errors(include_url=False, include_input=False)[0]
     path = ".".join(str(step) for step in first["loc"] if not str(step).startswith(("function-", "constrained-")))
-    return f"{path or '-'}: {first['msg']}", _REMEDIES.get(first["type"], _CHECK)
+    said = first["msg"].removeprefix("Value error, ")
+    if " / " not in said:
+        said = f"{_PROBLEMS.get(first['type'], '取值不合要求')} / {said}"
+    return f"{path or '-'}: {said}", _REMEDIES.get(first["type"], _CHECK)
 
 
 def header_line(text: str, name: str, index: int) -> int:
@@ -152,7 +156,7 @@ def _csv_rows(text: str, source: str) -> Iterator[Entry]:
             yield Entry(reader.line_num, {key.strip(): value.strip() for key, value in row.items() if value.strip()})
     except csv.Error as error:
         problem = f"不是 CSV / not CSV: {error}"
-        raise TableError(source, reader.line_num, problem, "请更正该行 / correct this line") from None
+        raise TableError(source, reader.reader.line_num, problem, "请更正该行 / correct this line") from None
 
 
 def _ndjson_rows(text: str, source: str) -> Iterator[Entry]:
