@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mappings.judging import Context, Draft, Judgement
+from mappings.judge import judge
+from mappings.judging import Draft
+
+__all__ = ["DEFAULT_LIMITS", "Limits", "judge", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,4 @@ def read(body: bytes, dialect: str = "auto", limits: Limits = DEFAULT_LIMITS) ->
     Never raises for bad input: a payload that cannot be read gives a Draft of kind `""` whose notes say why
     (NOT_JSON, DIALECT_UNKNOWN, STRUCTURE_WRONG).
     """
-    raise NotImplementedError
-
-
-def judge(draft: Draft, context: Context) -> Judgement:
-    """Judge a draft by the rules of domain table 9.1: all findings at once, weighed by the context's profile."""
     raise NotImplementedError

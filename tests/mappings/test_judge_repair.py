@@ -8,6 +8,7 @@ from decimal import Decimal
 import judge_samples as s
 import pytest
 
+from mappings.findings import Finding
 from mappings.records import Part, Project, RepairRow
 
 
@@ -181,8 +182,6 @@ def test_wire_path_stands_beside_the_canonical_one():
 
 
 def test_a_member_found_broken_while_unwrapping_is_not_missing_as_well():
-    from mappings.findings import Finding
-
     note = Finding("STRUCTURE_WRONG", "", "plate", "array", "text")
     members = s.changed(s.REPAIR, {"plate": s.DROP})
     assert s.seen(s.judged("repair", members, notes=(note,))) == [("STRUCTURE_WRONG", "plate")]
@@ -254,3 +253,30 @@ def test_a_step_displays_the_members_that_it_has():
         "faultdescription": "更换刹车片",
         "costlistcode": "R20230203001",
     }
+
+
+def test_a_step_displays_nothing_that_it_lacks():
+    found = s.judged("step", {"costlistcode": "1", "projects": s.ITEMS["projects"]}, step="items", company="31")
+    assert found.members.keys() == {"costlistcode", "projects"}
+    assert s.judged("step", s.changed(s.INSERT, {"faultdescription": s.DROP}), step="insert").members.keys() == {
+        "plate",
+        "vin",
+        "repairdate",
+        "mileage",
+        "costlistcode",
+    }
+
+
+def test_the_same_remark_on_a_field_stands_once():
+    note = Finding("STRUCTURE_WRONG", "", "plate", "array", "text")
+    assert s.seen(s.judged("repair", {**s.REPAIR, "plate": []}, notes=(note,))) == [("STRUCTURE_WRONG", "plate")]
+
+
+def test_repair_and_settlement_on_one_day_are_in_order():
+    assert s.judged("repair", {**s.REPAIR, "settledate": s.REPAIR["repairdate"]}).findings == ()
+
+
+@pytest.mark.parametrize(("field", "most"), [("companyname", 100), ("costlistcode", 50), ("faultdescription", 500)])
+def test_texts_as_long_as_allowed(field, most):
+    assert s.judged("repair", {**s.REPAIR, field: "1" * most}).findings == ()
+    assert s.seen(s.judged("repair", {**s.REPAIR, field: "1" * (most + 1)})) == [("TOO_LONG", field)]
