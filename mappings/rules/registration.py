@@ -30,7 +30,7 @@ def registration(case: Case) -> tuple[Operator | None, dict[str, Any]]:
     for name in Operator.model_fields:
         values[name] = _member(case, name)
         if name == "companyname":
-            fields.required_text(case, "companypassword")
+            _credential(case, "companypassword")
     needed = (name for name, info in Operator.model_fields.items() if info.is_required())
     operator = None if any(values[name] is None for name in needed) else Operator(**values)
     return operator, display(values)
@@ -39,7 +39,7 @@ def registration(case: Case) -> tuple[Operator | None, dict[str, Any]]:
 def token(case: Case) -> dict[str, Any]:
     """Judge a request for a token: company code and password must be there. Only the company code is displayed."""
     code = fields.required_text(case, "companycode")
-    fields.required_text(case, "companypassword")
+    _credential(case, "companypassword")
     return without_secrets({"companycode": code}, ("companycode",))
 
 
@@ -57,6 +57,15 @@ def vehicle(case: Case) -> tuple[VehicleRegistration | None, dict[str, Any]]:
         case.add("DATE_ORDER", "valid_from", first, f"<= {last.isoformat()}")
     whole = all(values[name] is not None for name in ("vin", "home", "valid_from"))
     return VehicleRegistration(**values) if whole else None, display(values)
+
+
+def _credential(case: Case, field: str) -> None:
+    """A password must be there. Unwrapping may keep only the fact that it was sent (True, False)."""
+    value = case.members.get(field)
+    if value is False:
+        case.add("MANDATORY_MISSING", field, None, "必填 / mandatory")
+    elif value is not True:
+        fields.required_text(case, field)
 
 
 def _member(case: Case, name: str) -> object:

@@ -89,6 +89,12 @@ def test_token_request_shows_the_company_alone():
     ]
 
 
+@pytest.mark.parametrize(("kept", "wanted"), [(True, []), (False, [("MANDATORY_MISSING", "companypassword")])])
+def test_it_is_enough_to_know_that_a_password_was_sent(kept, wanted):
+    assert s.seen(s.judged("token", {"companycode": "1", "companypassword": kept})) == wanted
+    assert s.seen(s.judged("registration", {**s.REGISTRATION, "companypassword": kept})) == wanted
+
+
 def test_vehicle_registration():
     found = s.judged("vehicle", s.VEHICLE)
     assert (found.record.vin, found.record.home, found.record.valid_to) == (
