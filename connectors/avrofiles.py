@@ -1,0 +1,275 @@
+"""Avro files as a source (each record becomes one JSON payload) and as a sink (parts of records already encoded).
+
+source = AvroSource(AvroSource.Settings(path="feed", include=["*.avro"]))
+sink = AvroSink(AvroSink.Settings(path="out", schema="repair.avsc"))
+part = sink.open("440000", "b1", "i1")
+part.add([encoded, encoded])
+sink.promote([part.close()])
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from hashlib import blake2b
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal
+
+import fastavro
+import orjson
+from fastavro.schema import SchemaParseException
+from isal import isal_zlib
+from pydantic import Field
+
+from connectors.avroblocks import SYNC, BlockReader, RawBlock, count_records, header, zigzag
+from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, WorkItem
+from connectors.folders import Folder, FolderSettings
+from connectors.lines import KEPT
+from connectors.parts import PartFolder, PartNames, PartSettings, StagedFile
+
+Schema = Path | dict[str, Any]
+"""A schema file (`.avsc`), or the schema itself."""
+
+
+def load_schema(schema: Schema) -> dict[str, Any]:
+    """The schema as a value.
+
+    Raises:
+        Misconfigured: no such file, no JSON, or no Avro schema.
+    """
+    try:
+        value = schema if isinstance(schema, dict) else orjson.loads(schema.read_bytes())
+        fastavro.parse_schema(value, _write_hint=False)
+    except (OSError, orjson.JSONDecodeError, SchemaParseException, KeyError, TypeError, ValueError) as error:
+        message = f"Avro 模式不可用 / Avro schema cannot be used: {type(error).__name__}: {error}"
+        raise Misconfigured(message, "请检查 schema 设置 / check the setting schema") from error
+    if not isinstance(value, dict):
+        message = "Avro 模式须是记录 / the Avro schema must be a record"
+        raise Misconfigured(message, "请检查 schema 设置 / check the setting schema")
+    return value
+
+
+class AvroSource:
+    """Avro files below a folder, or one file: each record an envelope.
+
+    Its body is the record as JSON: members in the schema's order, decimals as text, dates and times in ISO 8601,
+    bytes in base64. Its offset is the record's number in the file. A record that cannot be decoded ends its block,
+    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem.
+    """
+
+    class Settings(FolderSettings):
+        """Settings of an Avro source."""
+
+        include: tuple[str, ...] = ("*.avro",)
+        avro_schema: Schema | None = Field(default=None, alias="schema")
+        """Schema that the files are read as; one that does not resolve to it is a problem. None: each file's own."""
+        max_block_bytes: int = Field(default=64 << 20, ge=1 << 10)
+        """Bytes of a block, as it is stored and unpacked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._folder = Folder(settings)
+        self._reader = None if settings.avro_schema is None else load_schema(settings.avro_schema)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """One item for each file that waits, by path. Reads each of them once for its SHA-256.
+
+        Raises:
+            Misconfigured: the folder cannot be read.
+        """
+        for one in self._folder.plan(done):
+            problem = one.problem or ("" if one.size else "空文件 / the file is empty")
+            extra = {"mark": one.mark, **({"problem": problem} if problem else {})}
+            yield WorkItem(one.name, one.digest, 0, one.size, one.company, one.system, extra)
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The file's records as JSON.
+
+        Raises:
+            Unreadable: the file is gone, shrank or changed since it was planned.
+        """
+        if item.extra.get("problem"):
+            yield Block(item, [], [], [(0, b"", item.extra["problem"])])
+            return
+        number = 0
+        with self._folder.open(item.source, item.extra["mark"]) as raw:
+            try:
+                reader = BlockReader(io.BufferedReader(raw), self.settings.max_block_bytes)
+                decoder = _Decoder(reader.metadata, self._reader)
+                while (found := reader.next()) is not None:
+                    bodies, problem = decoder.bodies(found)
+                    for at in range(0, len(bodies), block):
+                        part = bodies[at : at + block]
+                        yield Block(item, part, list(range(number + at, number + at + len(part))), [])
+                    if problem is not None:
+                        yield Block(item, [], [], [(number + len(bodies), *problem)])
+                    number += max(found.records, len(bodies) + (problem is not None))
+                    if found.problem:
+                        return
+            except Unreadable as error:
+                yield Block(item, [], [], [(number, b"", str(error))])
+
+    def mark(self, path: str) -> str:
+        """`size:mtime_ns:sha256` of the file as it was planned by this object, else as it is now; "" if gone."""
+        return self._folder.mark(path)
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Mark or archive the files, as `finished` says. Idempotent; a file that changed since stays."""
+        self._folder.finish(paths)
+
+    def check(self) -> list[str]:
+        """What waits.
+
+        Raises:
+            Misconfigured: the path or the schema cannot be used.
+        """
+        return self._folder.check()
+
+
+class _Decoder:
+    """Turns blocks of one file into JSON bodies."""
+
+    def __init__(self, metadata: Mapping[str, bytes], expected: dict[str, Any] | None) -> None:
+        try:
+            schema = orjson.loads(metadata.get("avro.schema", b""))
+            _refuse_endless(schema)
+            self._schema: Any = fastavro.parse_schema(schema, _write_hint=False)
+            self._expected: Any = None if expected is None else fastavro.parse_schema(expected, _write_hint=False)
+        except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            message = f"Avro 文件的模式不可用 / the file's Avro schema cannot be used: {type(error).__name__}"
+            raise Unreadable(message, "请发送方检查模式 / ask the sender to check the schema") from error
+
+    def bodies(self, block: RawBlock) -> tuple[list[bytes], tuple[bytes, str] | None]:
+        """Bodies that could be decoded, and for the rest its bytes and the reason."""
+        stream = io.BytesIO(block.data)
+        bodies: list[bytes] = []
+        at, reason = 0, block.problem
+        # A record takes no bytes only if its schema is empty: a count beyond the bytes is a lie.
+        for _ in range(min(block.records, len(block.data) + 1)):
+            try:
+                value = fastavro.schemaless_reader(stream, self._schema, self._expected)
+                bodies.append(orjson.dumps(value, default=_plain))
+            except Exception as error:  # noqa: BLE001 - whatever foreign bytes make the decoder do is the file's fault
+                why = f"{type(error).__name__}: {error}"[:300]
+                reason = reason or f"Avro 记录无法解码 / record cannot be decoded: {why}"
+                break
+            at = stream.tell()
+        if not reason and len(bodies) != block.records:
+            reason = f"Avro 块记录数不符 / block holds {len(bodies)} records and claims {block.records}"
+        if not reason and at != len(block.data):
+            reason = "Avro 块内有多余数据 / bytes are left over in the block"
+        return bodies, (block.data[at : at + KEPT], reason) if reason else None
+
+
+def _refuse_endless(schema: object) -> None:
+    """Refuse arrays of nothing: a few bytes would claim any number of items."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "array" and schema.get("items") in ("null", ["null"], {"type": "null"}):
+            message = "array of null"
+            raise ValueError(message)
+        for value in schema.values():
+            _refuse_endless(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _refuse_endless(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    raise TypeError(type(value).__name__)
+
+
+class AvroPartWriter(StagedFile):
+    """A part of an Avro file whose bytes depend on nothing but its name, its schema and its records.
+
+    Args:
+        names: what the part is called.
+        preface: the file's header.
+        sync: the sync marker.
+        level: of `isal` deflate (0-3); -1 for no compression.
+        block_bytes: a block is closed with the record that reaches this size, however records come in.
+    """
+
+    def __init__(self, names: PartNames, preface: bytes, sync: bytes, level: int, block_bytes: int) -> None:
+        super().__init__(names)
+        self._sync, self._level, self._block_bytes = sync, level, block_bytes
+        self._pending: list[bytes] = []
+        self._bytes = 0
+        self.put(preface)
+
+    def add(self, records: Sequence[bytes]) -> None:
+        """Append Avro-encoded records.
+
+        Raises:
+            Unavailable: no room.
+        """
+        self._pending += records
+        self._bytes += sum(map(len, records))
+        if self._bytes >= self._block_bytes:
+            self._cut()
+
+    def _cut(self) -> None:
+        pending, ends = self._pending, list(accumulate(map(len, self._pending)))
+        begin = base = 0
+        while (last := bisect_left(ends, base + self._block_bytes)) < len(ends):
+            self._block(pending[begin : last + 1])
+            begin, base = last + 1, ends[last]
+        self._pending, self._bytes = pending[begin:], self._bytes - base
+
+    def _block(self, records: list[bytes]) -> None:
+        data = b"".join(records)
+        if self._level >= 0:
+            data = isal_zlib.compress(data, self._level, -15)
+        self.count += len(records)
+        self.put(b"".join([zigzag(len(records)), zigzag(len(data)), data, self._sync]))
+
+    def close(self) -> StagedPart:
+        """Write the last block, then finish, sync and hash the file.
+
+        Raises:
+            Unavailable: no room.
+        """
+        if self._pending:
+            self._block(self._pending)
+            self._pending, self._bytes = [], 0
+        return super().close()
+
+
+class AvroSink(PartFolder):
+    """Avro files, one for each destination, batch and item; see `connectors.parts`."""
+
+    class Settings(PartSettings):
+        """Settings of an Avro sink."""
+
+        avro_schema: Schema = Field(alias="schema")
+        """Schema of the records that are handed in."""
+        codec: Literal["deflate", "null"] = "deflate"
+        level: int = Field(default=1, ge=0, le=3)
+        """Of deflate: 0 is fastest, 3 smallest."""
+        block_bytes: int = Field(default=64 << 10, ge=1 << 10)
+
+    suffix = ".avro"
+    count = staticmethod(count_records)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._schema = orjson.dumps(load_schema(settings.avro_schema))
+        self._level = settings.level if settings.codec == "deflate" else -1
+        self._metadata = {"avro.codec": settings.codec.encode(), "avro.schema": self._schema}
+        self._block_bytes = settings.block_bytes
+
+    def open(self, destination: str, batch: str, item: str) -> AvroPartWriter:
+        """Begin a part."""
+        names = self.names(destination, batch, item)
+        sync = blake2b("\0".join((destination, batch, item)).encode(), digest_size=SYNC).digest()
+        return AvroPartWriter(names, header(self._metadata, sync), sync, self._level, self._block_bytes)

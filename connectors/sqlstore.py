@@ -1,0 +1,384 @@
+"""A versioned store of deliveries in a SQL database (SQLite; the same statements run on PostgreSQL), and its reader.
+
+    spec = TableSpec(name="repairs", columns={"vin": "text", "mileage": "int"}, indexes=("vin",))
+    sink = SqlSink(SqlSink.Settings(url="sqlite:///store.db", table=spec))
+    sink.create()
+    sink.write(deliveries)
+
+Rules of a write, all in one transaction per call: an id that the same batch wrote is *accepted* again, one that another
+batch wrote is a *duplicate*; the same key and version with another content is *refused*; a newer version becomes
+current; an older one that comes late joins the history and never becomes current. A database that is locked, full
+or gone makes every delivery of the call *unavailable*, and none of them is half written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import Field, SecretStr
+from sqlalchemy import ColumnElement, Connection, MetaData, Select, bindparam, func, insert, literal, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
+
+from connectors.contracts import (
+    ACCEPTED,
+    DUPLICATE,
+    REFUSED,
+    UNAVAILABLE,
+    Block,
+    Delivery,
+    Misconfigured,
+    Outcome,
+    Tally,
+    Unavailable,
+    WorkItem,
+    fingerprint,
+)
+from connectors.engines import open_engine, translated, writing
+from connectors.settings import ConnectorSettings
+from connectors.tables import RowMap, TableSpec, UnmappableError, tables
+
+_ASKED = 500
+"""Values in one IN list."""
+_CURRENT = 6
+"""Place of `current` among the columns behind `seq`."""
+
+
+class StoreSettings(ConnectorSettings):
+    """Which table of which database."""
+
+    url: SecretStr
+    """Address, as SQLAlchemy writes it: `sqlite:////path/store.db`. Never shown: it may hold a password."""
+    table: TableSpec
+    busy_seconds: float = Field(default=10.0, ge=0)
+    """How long to wait for another writer before answering *unavailable*."""
+
+
+class _Store:
+    """The table, and an engine that is opened when first used and never pickled."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        self.spec = settings.table
+        self.table = tables(settings.table, MetaData())
+        self.rows = RowMap(settings.table)
+        self.engine = open_engine(settings.url.get_secret_value(), settings.busy_seconds)
+
+    def check(self) -> list[str]:
+        own = self.table.c
+        with translated(), self.engine.connect() as connection:
+            total = connection.scalar(select(func.count()).select_from(self.table))
+            current = connection.scalar(select(func.count()).select_from(self.table).where(own.current.is_(True)))
+        return [f"{self.spec.name}: {total} 个版本, {current} 条现行 / {total} versions, {current} current"]
+
+
+class _Known(NamedTuple):
+    """A version that stands in the store."""
+
+    delivery_id: str
+    content: str
+    batch: str
+
+
+class SqlSink:
+    """Deliveries as versioned rows; see the module."""
+
+    class Settings(StoreSettings):
+        """Settings of a SQL sink."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store = _Store(settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def create(self) -> None:
+        """Create the table in a fresh store; one that exists is left as it is.
+
+        Raises:
+            Misconfigured: the database cannot be created or written.
+            Unavailable: locked or full.
+        """
+        with translated():
+            self._store.table.create(self._store.engine, checkfirst=True)
+
+    def write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        """One outcome for each delivery, in order; one transaction and one commit in all.
+
+        Raises:
+            Misconfigured: there is no such table, or it may not be written.
+        """
+        mapped: list[list[Any] | str] = []
+        for delivery in deliveries:
+            try:
+                mapped.append(self._store.rows.row(delivery.body))
+            except UnmappableError as error:
+                mapped.append(str(error))
+        try:
+            with translated():
+                try:
+                    return self._commit(deliveries, mapped, frozenset())
+                except IntegrityError:
+                    return self._commit(deliveries, mapped, self._taken(deliveries))
+        except Unavailable as error:
+            return [Outcome(UNAVAILABLE, str(error))] * len(deliveries)
+
+    def _commit(
+        self, deliveries: Sequence[Delivery], mapped: Sequence[list[Any] | str], taken: frozenset[tuple[str, str]]
+    ) -> list[Outcome]:
+        table = self._store.table
+        with writing(self._store.engine, table) as connection:
+            standing = self._standing(connection, {one.key for one in deliveries})
+            change = _Change(standing, taken)
+            outcomes = [change.take(one, row) for one, row in zip(deliveries, mapped, strict=True)]
+            if change.superseded:
+                statement = update(table).where(table.c.record_key == bindparam("k"), table.c.current.is_(True))
+                connection.execute(statement.values(current=False), [{"k": key} for key in change.superseded])
+            if change.rows:
+                self._insert(connection, change.rows)
+        return outcomes
+
+    def _insert(self, connection: Connection, rows: list[list[Any]]) -> None:
+        # The statement comes from SQLAlchemy, the rows go straight to the driver: half the time of execute().
+        names = [column.name for column in self._store.table.columns if column.name != "seq"]
+        compiled: Any = insert(self._store.table).compile(dialect=connection.dialect, column_keys=names)
+        given: list[Any] = [tuple(row) for row in rows]
+        if not compiled.positional:
+            given = [dict(zip(names, row, strict=True)) for row in rows]
+        connection.exec_driver_sql(str(compiled), given)
+
+    def _standing(self, connection: Connection, keys: set[str]) -> dict[str, dict[int, _Known]]:
+        own = self._store.table.c
+        wanted = select(own.record_key, own.version, own.delivery_id, own.content, own.batch)
+        found: dict[str, dict[int, _Known]] = {}
+        ordered = sorted(keys)
+        statement = wanted.where(own.record_key.in_(bindparam("keys", expanding=True)))
+        for at in range(0, len(ordered), _ASKED):
+            for key, version, *known in connection.execute(statement, {"keys": ordered[at : at + _ASKED]}):
+                found.setdefault(key, {})[version] = _Known(*known)
+        return found
+
+    def _taken(self, deliveries: Sequence[Delivery]) -> frozenset[tuple[str, str]]:
+        """Ids of these deliveries that stand under some key, with it: an id must not mean two things."""
+        own = self._store.table.c
+        statement = select(own.delivery_id, own.record_key).where(own.delivery_id.in_(bindparam("ids", expanding=True)))
+        ids = [one.id for one in deliveries]
+        with self._store.engine.connect() as connection:
+            rows = [
+                row
+                for at in range(0, len(ids), _ASKED)
+                for row in connection.execute(statement, {"ids": ids[at : at + _ASKED]})
+            ]
+        return frozenset((row[0], row[1]) for row in rows)
+
+    def verify(self, batch: str) -> Tally:
+        """Rows of the batch and the sum of their fingerprints, computed again from the columns.
+
+        A row whose `current` or `late` contradicts its versions is not counted.
+
+        Raises:
+            Misconfigured: there is no such table.
+            Unavailable: the database is not to be had now.
+        """
+        table, rows = self._store.table, self._store.rows
+        own, other = table.c, table.alias("other")
+        same = other.c.record_key == own.record_key
+        newest = select(func.max(other.c.version)).where(same).scalar_subquery()
+        before = select(func.max(other.c.version)).where(same, other.c.seq < own.seq).scalar_subquery()
+        given = [own[name] for name in self._store.spec.columns]
+        statement = select(
+            own.delivery_id, own.record_key, own.version, own.content, own.merged_into,
+            own.current == (own.version == newest), own.late == (func.coalesce(before, own.version) > own.version),
+            *given,
+        ).where(own.batch == batch)  # fmt: skip
+        count = digest = 0
+        with translated(), self._store.engine.connect().execution_options(yield_per=2000) as connection:
+            for identity, key, version, content, merged, is_current, is_late, *values in connection.execute(statement):
+                if is_current and is_late:
+                    body = rows.body(values)
+                    digest += fingerprint(Delivery(identity, "", key, version, content, body, batch, merged))
+                    count += 1
+        return Tally(count, digest % 2**64)
+
+    def check(self) -> list[str]:
+        """How much the store holds.
+
+        Raises:
+            Misconfigured: there is no such table.
+            Unavailable: the database is not to be had now.
+        """
+        return self._store.check()
+
+    def close(self) -> None:
+        """Close the connections. Idempotent; a later call opens them again."""
+        self._store.engine.dispose()
+
+
+class _Change:
+    """What one write changes, worked out in memory from what stands."""
+
+    def __init__(self, standing: dict[str, dict[int, _Known]], taken: frozenset[tuple[str, str]]) -> None:
+        self._standing = standing
+        self._elsewhere = dict(taken)
+        self._newest: dict[str, list[Any]] = {}
+        self.rows: list[list[Any]] = []
+        self.superseded: set[str] = set()
+
+    def take(self, delivery: Delivery, row: list[Any] | str) -> Outcome:
+        """Add one delivery; what it meets decides its outcome."""
+        if isinstance(row, str):
+            return Outcome(REFUSED, row)
+        versions = self._standing.setdefault(delivery.key, {})
+        known = versions.get(delivery.version)
+        if known is not None:
+            return _met(delivery, known)
+        if self._elsewhere.setdefault(delivery.id, delivery.key) != delivery.key:
+            return Outcome(REFUSED, "ID_CONFLICT: 该编号已属另一记录 / this id belongs to another record")
+        newest = max(versions, default=None)
+        late = newest is not None and newest > delivery.version
+        values = [
+            delivery.key, delivery.version, delivery.id, delivery.content, delivery.batch, delivery.merged_into,
+            not late, late, *row,
+        ]  # fmt: skip
+        if not late:
+            before = self._newest.get(delivery.key)
+            if before is not None:
+                before[_CURRENT] = False
+            elif newest is not None:
+                self.superseded.add(delivery.key)
+            self._newest[delivery.key] = values
+        versions[delivery.version] = _Known(delivery.id, delivery.content, delivery.batch)
+        self.rows.append(values)
+        return Outcome(ACCEPTED)
+
+
+def _met(delivery: Delivery, known: _Known) -> Outcome:
+    if known.delivery_id == delivery.id:
+        return Outcome(ACCEPTED if known.batch == delivery.batch else DUPLICATE)
+    if known.content == delivery.content:
+        return Outcome(DUPLICATE)
+    return Outcome(REFUSED, "VERSION_CONFLICT: 该版本已有不同内容 / this version stands with another content")
+
+
+class SqlSource:
+    """Rows of a versioned table, in the order in which they came, each as one JSON envelope.
+
+    The body has the spec's columns as the sink got them, then `record_key`, `version`, `content` and `merged_into`.
+    Late versions are left out: they are history. An item whose `extra` is `{"column": ..., "values": [...]}` reads
+    the current rows with these values again, whatever was read before.
+    """
+
+    class Settings(StoreSettings):
+        """Settings of a SQL source."""
+
+        where: dict[str, str | int] = Field(default_factory=dict)
+        """Columns that must have a value, e.g. `{"origin": 1}`."""
+        merged: bool = True
+        """Whether rows are read too that were merged into another record."""
+        item_rows: int = Field(default=10_000, ge=1)
+        """Places (`seq`) in one work item."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store = _Store(settings)
+        self._planned = ""
+        unknown = [name for name in settings.where if name not in settings.table.columns]
+        if unknown:
+            message = f"where 中有未知列 / where names unknown columns: {', '.join(unknown)}"
+            raise Misconfigured(message, f"可用 / known: {', '.join(settings.table.columns)}")
+        place = make_url(settings.url.get_secret_value()).database or ""
+        self._digest = sha256(f"{place.rpartition('/')[2]}/{settings.table.name}".encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """Items of `item_rows` places behind the mark, which is the last `seq` read, as text.
+
+        `offset` and `length` bound the places; `extra["mark"]` is the mark once the item is done. The digest names the
+        store, so that (digest, `seq`) stays the key of an envelope however it is cut.
+
+        Raises:
+            Misconfigured: there is no such table.
+            Unavailable: the database is not to be had now.
+        """
+        name = self._store.spec.name
+        first, last = int(done.get(name, "") or 0) + 1, self._last()
+        self._planned = str(max(last, first - 1))
+        for at in range(first, last + 1, self.settings.item_rows):
+            length = min(self.settings.item_rows, last + 1 - at)
+            yield WorkItem(name, self._digest, at, length, extra={"mark": str(at + length - 1)})
+
+    def _last(self) -> int:
+        with translated(), self._store.engine.connect() as connection:
+            return connection.scalar(select(func.max(self._store.table.c.seq))) or 0
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The item's rows; offsets are `seq`.
+
+        Raises:
+            Misconfigured: there is no such table or column.
+            Unavailable: the database is not to be had now.
+        """
+        columns = len(self._store.spec.columns)
+        for part in self._parts(item):
+            with translated(), self._store.engine.connect().execution_options(yield_per=block) as connection:
+                for rows in connection.execute(part).partitions(block):
+                    bodies = [self._body(row[1:], columns) for row in rows]
+                    yield Block(item, bodies, [row[0] for row in rows], [])
+
+    def _parts(self, item: WorkItem) -> Iterator[Select[Any]]:
+        own = self._store.table.c
+        if "column" not in item.extra:
+            # A literal range on the primary key: the planner must not prefer another index and sort.
+            yield self._select(own.seq >= item.offset, own.seq < item.offset + item.length, own.late.is_(False))
+            return
+        name = item.extra["column"]
+        if name != "record_key" and name not in self._store.spec.columns:
+            message = f"没有这一列 / there is no column {name!r}"
+            raise Misconfigured(message, "请检查工作项 / check the work item")
+        values = list(dict.fromkeys(item.extra["values"]))
+        for at in range(0, len(values), _ASKED):
+            yield self._select(own[name].in_(values[at : at + _ASKED]), own.current.is_(True))
+
+    def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+        own = self._store.table.c
+        given = [own[name] for name in self._store.spec.columns]
+        asked = [own[name] == value for name, value in self.settings.where.items()]
+        if not self.settings.merged:
+            asked.append(own.merged_into == literal(""))
+        wanted = select(own.seq, *given, own.record_key, own.version, own.content, own.merged_into)
+        return wanted.where(*conditions, *asked).order_by(own.seq)
+
+    def _body(self, row: Sequence[Any], columns: int) -> bytes:
+        head = self._store.rows.body(row[:columns])
+        key, version, content, merged = row[columns:]
+        tail = orjson.dumps({"record_key": key, "version": version, "content": content, "merged_into": merged})
+        return head[:-1] + (b"," if len(head) > 2 else b"") + tail[1:]
+
+    def mark(self, path: str) -> str:
+        """The last `seq` that this object planned, else the last one that there is."""
+        return self._planned or str(self._last())
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Nothing to do: rows stay, the mark tells what was read."""
+
+    def check(self) -> list[str]:
+        """How much the store holds.
+
+        Raises:
+            Misconfigured: there is no such table.
+            Unavailable: the database is not to be had now.
+        """
+        return self._store.check()
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        self._store.engine.dispose()
+
+
+__all__ = ["SqlSink", "SqlSource", "StoreSettings", "TableSpec", "tables"]

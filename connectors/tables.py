@@ -1,0 +1,165 @@
+"""What a versioned table looks like: the columns every one has, the caller's own, and how a body becomes a row.
+
+The caller gives a `TableSpec`; nothing here knows what the columns mean. A delivery's body is a JSON object whose
+members are the spec's columns, and it must be **canonical**: members in the spec's order, empty ones left out, written
+as `orjson.dumps` writes them (`TableSpec.body` does that). So a row gives back the very bytes that were delivered, and
+`verify` can compute the fingerprint of a delivery again from the columns: a value changed by hand is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+Kind = Literal["text", "int", "date", "decimal", "json"]
+"""text; int (64 bits); date (`YYYY-MM-DD`); decimal (digits as text, `-12.50`); json (any value, kept as its text)."""
+
+OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,58}")
+_DECIMAL = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,60})?")
+
+
+class TableSpec(BaseModel):
+    """A versioned table: its name, the caller's columns in order, and which of them are indexed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str
+    columns: dict[str, Kind]
+    indexes: tuple[str, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            message = "表名只用小写字母、数字、下划线 / a table's name is lower-case letters, digits and underscores"
+            raise ValueError(message)
+        return name
+
+    @model_validator(mode="after")
+    def _fits(self) -> TableSpec:
+        bad = [one for one in self.columns if one in OWN or not _NAME.fullmatch(one)]
+        bad += [one for one in self.indexes if one not in self.columns]
+        if bad or not self.columns:
+            message = f"列名不可用、被占用或不存在 / columns are none, reserved or unknown: {', '.join(bad)}"
+            raise ValueError(message)
+        return self
+
+    def body(self, values: Mapping[str, Any]) -> bytes:
+        """The canonical body of some values: the spec's order, without the empty (None) ones."""
+        return orjson.dumps({name: values[name] for name in self.columns if values.get(name) is not None})
+
+
+class UnmappableError(ValueError):
+    """A body that cannot become a row; the text is the reason given to the sender."""
+
+
+class RowMap:
+    """Bodies to rows and back, for one spec. A row is a tuple in the order of `spec.columns`."""
+
+    def __init__(self, spec: TableSpec) -> None:
+        self.spec = spec
+        self._names = list(spec.columns)
+        kinds = list(enumerate(spec.columns.values()))
+        self._text = [at for at, kind in kinds if kind == "text"]
+        self._others = [(at, kind) for at, kind in kinds if kind not in ("text", "json")]
+        self._json = [at for at, kind in kinds if kind == "json"]
+
+    def row(self, body: bytes) -> list[Any]:
+        """The spec's columns, in order, None where the body has no such member.
+
+        Raises:
+            UnmappableError: no JSON object, an unknown member, a value of another kind, or not canonical.
+        """
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            value = None
+        if not isinstance(value, dict):
+            message = "BODY: 不是 JSON 对象 / not a JSON object"
+            raise UnmappableError(message)
+        row = list(map(value.get, self._names))
+        for at in self._text:
+            if type(row[at]) is not str and row[at] is not None:
+                raise UnmappableError(_wrong(self._names[at], "text"))
+        for at, kind in self._others:
+            if row[at] is not None and not _is(kind, row[at]):
+                raise UnmappableError(_wrong(self._names[at], kind))
+        for at in self._json:
+            if row[at] is not None:
+                row[at] = orjson.dumps(row[at]).decode()
+        if self.body(row) != body:
+            raise UnmappableError(self._why(value))
+        if b"\\u0000" in body:
+            message = "BODY: 含 NUL 字符 / holds a NUL character"
+            raise UnmappableError(message)
+        return row
+
+    def _why(self, value: dict[str, Any]) -> str:
+        unknown = [name[:60] for name in value if name not in self.spec.columns]
+        if unknown:
+            return f"BODY: 未知成员 / unknown members: {', '.join(unknown[:10])}"
+        return "BODY: 成员顺序或写法不规范 / not canonical: members in order, empty ones left out, no spaces"
+
+    def body(self, row: Iterable[Any]) -> bytes:
+        """The body that the row came from."""
+        values = list(row)
+        for at in self._json:
+            if isinstance(values[at], str):
+                values[at] = orjson.Fragment(values[at])
+        members = zip(self._names, values, strict=True)
+        return orjson.dumps({name: value for name, value in members if value is not None}, default=repr)
+
+
+def _is(kind: str, value: object) -> bool:
+    if kind == "int":
+        return type(value) is int and -(2**63) <= value < 2**63
+    if type(value) is not str:
+        return False
+    if kind == "decimal":
+        return _DECIMAL.fullmatch(value) is not None
+    try:
+        return len(value) == 10 and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _wrong(name: str, kind: str) -> str:
+    return f"BODY: 列 {name} 应为 {kind} / column {name} must be {kind}"
+
+
+_SQL_TYPES: dict[str, Any] = {"text": Text, "int": BigInteger, "decimal": Text, "json": Text, "date": String(10)}
+"""JSON stays text, since a JSON type may reorder members, and dates stay ISO text: both come back byte for byte."""
+
+
+def tables(spec: TableSpec, metadata: MetaData) -> Table:
+    """Declare the table of a spec in a MetaData: for `create`, and for a migration history to compare with.
+
+    A row per version. `seq` is its place in intake order; `current` is true for the newest version of a key; `late`
+    for one that came after a newer one. Of the indexes, the one on `batch` serves `verify`.
+    """
+    own: list[Any] = [
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("record_key", Text, nullable=False),
+        Column("version", BigInteger, nullable=False),
+        Column("delivery_id", Text, nullable=False),
+        Column("content", Text, nullable=False),
+        Column("batch", Text, nullable=False),
+        Column("merged_into", Text, nullable=False),
+        Column("current", Boolean, nullable=False),
+        Column("late", Boolean, nullable=False),
+    ]
+    given = [Column(name, _SQL_TYPES[kind]) for name, kind in spec.columns.items()]
+    constraints = [
+        UniqueConstraint("record_key", "version", name=f"uq_{spec.name}_version"),
+        UniqueConstraint("delivery_id", name=f"uq_{spec.name}_delivery"),
+        Index(f"ix_{spec.name}_batch", "batch"),
+        *(Index(f"ix_{spec.name}_{name}", name) for name in spec.indexes),
+    ]
+    return Table(spec.name, metadata, *own, *given, *constraints, sqlite_autoincrement=True)
