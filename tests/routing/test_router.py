@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routing_strategies import DEALERS, REGISTRATIONS, facts
 
-from mappings.records import RepairRow
+from mappings.records import RepairRow, VehicleRegistration
 from routing import router as routers
 from routing.homes import MemoryRegistrations, homes_for
 from routing.router import Router
@@ -59,6 +59,19 @@ def test_block_asks_each_row_s_own_held_set():
     rows = [row("京A12345"), row("京A12345")]
     found = Router(load_table("push")).block(rows, "44", held=[frozenset({"province-11"}), frozenset()])
     assert [r.outcome for r in found] == ["filtered", "routed"]
+
+
+def test_a_temporary_plate_after_one_of_the_same_province():
+    router = Router(load_table("push"))
+    assert [r.outcome for r in router.block([row("京A12345"), row("京A临12345")], "44")] == ["routed", "filtered"]
+
+
+def test_held_counts_for_registered_vehicles_too():
+    entry = VehicleRegistration(vin="V", home="31", valid_from=date(2020, 1, 1))
+    router = Router(load_table("push"), MemoryRegistrations([entry]))
+    rows = [row("京A12345"), row("京A12345")]
+    found = router.block(rows, "44", held=[frozenset(), frozenset({"province-31"})])
+    assert [(r.outcome, r.filtered) for r in found] == [("routed", ""), ("filtered", "held")]
 
 
 def test_a_table_that_does_not_ask_for_the_home_asks_for_no_registration():

@@ -95,6 +95,16 @@ def test_unless_leaves_out_and_gives_its_reason():
     assert ends('to = "a"\nunless = ["held"]', 'to = "b"', held=frozenset({"a"})) == ["b"]
 
 
+def test_a_held_destination_is_left_out_only_where_the_rule_says_so():
+    assert ends('to = "a"', held=frozenset({"a"})) == ["a"]
+
+
+def test_where_all_is_left_out_the_first_reason_counts():
+    held = frozenset({"province-11", "a"})
+    assert ends('to = "a"\nunless = ["held"]', 'to = "province-{system}"\nunless = ["system"]', held=held) == "held"
+    assert ends('to = "province-{system}"\nunless = ["system"]', 'to = "a"\nunless = ["held"]', held=held) == "at-home"
+
+
 def test_no_table_of_a_user_sends_up_what_came_down():
     assert ends('to = ["ministry", "b"]', repaircomefrom=2) == ["b"]
     assert ends('to = "ministry"', repaircomefrom=2) == "came-down"
