@@ -131,7 +131,7 @@ class Router:
         reads = self._table.reads
         parts: list[Callable[[str, str, str, date], Any]] = []
         if "shop_province" in reads:
-            parts.append(lambda plate, vin, company, day: _province_of(company))
+            parts.append(_shop_province)
         if "dealer_of" in reads and self._dealers is not None:
             oem_of = self._dealers.oem_of
             parts.append(lambda plate, vin, company, day: oem_of(company, day))
@@ -139,12 +139,19 @@ class Router:
             parts.append(lambda plate, vin, company, day: (plates.normalise(plate), vin, company))
         if not parts:
             return None
+        if len(parts) == 1:
+            only = parts[0]
+            return lambda plate, vin, company, day: (only(plate, vin, company, day),)
         return lambda plate, vin, company, day: tuple([part(plate, vin, company, day) for part in parts])
 
 
 @lru_cache(maxsize=65_536)
 def _province_of(company: str) -> str:
     return divisions.of_company(company) or ""
+
+
+def _shop_province(plate: str, vin: str, company: str, day: date) -> str:
+    return _province_of(company)
 
 
 def _remember(memo: dict[tuple[Any, ...], Routing], key: tuple[Any, ...], found: Routing) -> None:
