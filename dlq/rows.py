@@ -1,0 +1,154 @@
+"""Letters as database rows and back, the filters of a search, and bodies read by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import MetaData, Row, Select
+
+from dlq.errors import BodyGone
+from dlq.letter import BodyRef, Letter
+from dlq.reasons import pack, unpack
+from dlq.sealing import Sealer
+from dlq.tables import define
+
+TABLES = define(MetaData())
+"""The tables as this package's statements name them."""
+_L = TABLES.letters
+_REASONS, _REF = Letter._fields.index("reasons"), Letter._fields.index("ref")
+_SINCE = _REF + 2
+_LAST = len(Letter._fields)  # one column more for a reference in three, one less for the body
+_NO_REF = (None, None, None)
+_CHUNK = 1024 * 1024
+
+
+class Filters(NamedTuple):
+    """Which letters: every filter that is set must hold."""
+
+    reason: str = ""
+    """A code among the reasons that stand."""
+    source: str = ""
+    """Part of the source's name."""
+    company: str = ""
+    exchange: str = ""
+    stage: str = ""
+    state: str = ""
+    destination: str = ""
+    batch: str = ""
+    vin: str = ""
+    """The plain VIN; its keyed hash is compared."""
+    parked: bool | None = None
+    older_than: datetime | None = None
+    """Received before this moment (aware)."""
+    newer_than: datetime | None = None
+    """Received at this moment or later."""
+    limit: int | None = None
+
+
+def utc(moment: datetime) -> str:
+    """A moment (aware) as the store keeps it: ISO 8601 in UTC with microseconds."""
+    if moment.tzinfo is None:
+        msg = "a moment without its zone"
+        raise ValueError(msg)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def to_row(letter: Letter, packed: str) -> tuple[object, ...]:
+    """The row of a letter in the order of the table's columns, its body left out; `packed` are its reasons as text."""
+    last = pack(letter.last_reasons) if letter.last_reasons else ""
+    return (
+        letter[:_REASONS]
+        + (packed,)
+        + letter[_REASONS + 1 : _REF]
+        + (letter.ref or _NO_REF)
+        + letter[_SINCE:-1]
+        + (last, *codes_of(letter))
+    )
+
+
+def codes_of(letter: Letter) -> tuple[str, str]:
+    """The columns that searches use: the primary reason that stands, and all of them between blanks."""
+    current = letter.last_reasons or letter.reasons
+    if len(current) == 1:
+        return current[0].code, f" {current[0].code} "
+    return current[0].code, f" {' '.join(dict.fromkeys([reason.code for reason in current]))} "
+
+
+def from_row(row: Row[Any]) -> Letter:
+    """The letter of a row that begins with the table's columns, without its body."""
+    found = tuple(row)
+    ref = None if found[_REF] is None else BodyRef(*found[_REF : _REF + 3])
+    last = unpack(found[_LAST]) if found[_LAST] else ()
+    return Letter._make(
+        (
+            *found[:_REASONS],
+            unpack(found[_REASONS]),
+            *found[_REASONS + 1 : _REF],
+            ref,
+            None,
+            *found[_REF + 3 : _LAST],
+            last,
+        )
+    )
+
+
+def filtered(query: Select[Any], filters: Filters, sealer: Sealer) -> Select[Any]:
+    """The query with the filters' conditions."""
+    for name in ("company", "exchange", "stage", "state", "destination", "batch"):
+        value = getattr(filters, name)
+        if value:
+            query = query.where(_L.c[name] == value)
+    if filters.reason:
+        query = query.where(_L.c.codes.contains(f" {filters.reason} ", autoescape=True))
+    if filters.source:
+        query = query.where(_L.c.source.contains(filters.source, autoescape=True))
+    if filters.vin:
+        query = query.where(_L.c.vin == sealer.pseudonym(filters.vin.strip().upper()))
+    if filters.parked is not None:
+        query = query.where(_L.c.parked == filters.parked)
+    if filters.older_than:
+        query = query.where(_L.c.received_at < utc(filters.older_than))
+    if filters.newer_than:
+        query = query.where(_L.c.received_at >= utc(filters.newer_than))
+    return query
+
+
+def chunks(path: Path, ref: BodyRef) -> Iterator[bytes]:
+    """The bytes that a reference names, piece by piece.
+
+    Raises:
+        BodyGone: the file is not there, cannot be read, or is shorter.
+    """
+    left = ref.length
+    try:
+        with path.open("rb") as source:
+            source.seek(ref.offset)
+            while left:
+                data = source.read(min(left, _CHUNK))
+                if not data:
+                    break
+                left -= len(data)
+                yield data
+    except OSError as error:
+        raise _gone(path, str(error.strerror)) from error
+    if left:
+        raise _gone(path, f"{left} bytes short")
+
+
+def replay_fingerprint(letter_id: str, batch: str, reasons: str) -> int:
+    """64 bits of a failed replay: what `LetterStore.tally` sums for the batch that replayed."""
+    text = f"{letter_id}\x1f{batch}\x1f{reasons}"
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def failed_replay(letter: Letter, batch: str) -> int:
+    """The `replay_fingerprint` of a letter whose replay by `batch` failed for its `last_reasons`."""
+    return replay_fingerprint(letter.id, batch, pack(letter.last_reasons))
+
+
+def _gone(path: Path, why: str) -> BodyGone:
+    return BodyGone(f"原文 {path} 无法读取（{why}） / the original bytes in {path} cannot be read ({why})")
