@@ -213,7 +213,7 @@ def _plate_many_vins(row: RepairRow, known: MemoryHistory, profile: Profile) -> 
 
 def _share(row: RepairRow) -> HoursShare:
     """The row's own hours: zeros and texts do not count."""
-    hours = [project.hours for project in row.projects if project.hours is not None and project.hours > 0]
+    hours = [worked for _, worked in row.projects if worked is not None and worked > 0]
     return HoursShare(len(hours), sum(1 for h in hours if h % _TEN == 0))
 
 
