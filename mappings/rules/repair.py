@@ -91,7 +91,8 @@ def latest_day(case: Case) -> date:
     own = day(case.header_date)
     if own is not None and own < reference:
         reference = own
-    return reference + timedelta(days=case.profile.limits["days_ahead"])
+    ahead = min(case.profile.limits["days_ahead"], (date.max - reference).days)
+    return reference + timedelta(days=ahead)
 
 
 def display(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -280,3 +281,9 @@ def test_repair_and_settlement_on_one_day_are_in_order():
 def test_texts_as_long_as_allowed(field, most):
     assert s.judged("repair", {**s.REPAIR, field: "1" * most}).findings == ()
     assert s.seen(s.judged("repair", {**s.REPAIR, field: "1" * (most + 1)})) == [("TOO_LONG", field)]
+
+
+def test_limits_may_be_as_wide_as_one_likes():
+    strict = s.context().profile
+    wide = replace(strict, limits=dict.fromkeys(strict.limits, 10**12))
+    assert s.judged("repair", {**s.REPAIR, "settledate": "21991231"}, wide).findings == ()
