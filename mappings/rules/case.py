@@ -49,18 +49,23 @@ class Case:
     def add(self, code: str, field: str, value: object = None, expected: str = "") -> None:
         """Remark `code` on a field, with the value as sent and what would have been right."""
         severity = self.profile.severities[code]
-        wire = self.wire.get(field) if self.wire else None
-        if wire is None:
-            wire = self.wire.get(_INDEX.sub("[]", field), "") if self.wire else ""
-        self._keep(Finding(code, severity, field, shown(value), expected, wire if wire != field else ""))
+        self._keep(Finding(code, severity, field, shown(value), expected, self._wire_of(field)))
 
     def wrong_kind(self, field: str, value: object, expected: str) -> None:
         """Remark that a list, an object or a boolean stands where it does not belong."""
         self.add("STRUCTURE_WRONG", field, _KINDS.get(type(value), type(value).__name__), expected)
 
-    def absent(self, field: str) -> bool:
-        """Whether the member was not sent at all, nor found broken while unwrapping."""
-        return field not in self.members and field not in self.broken
+    def _wire_of(self, field: str) -> str:
+        """The partner's path of a field, where it differs; the map names rows as `parts[].name`.
+
+        The row's number is filled in only where the partner's rows are ours, one list deep.
+        """
+        wire = self.wire.get(field, "")
+        if not wire and (index := _INDEX.search(field)):
+            wire = self.wire.get(_INDEX.sub("[]", field), "")
+            if wire.count("[]") == 1:
+                wire = wire.replace("[]", index[0])
+        return wire if wire != field else ""
 
     def _keep(self, finding: Finding) -> None:
         key = (finding.code, finding.field)

@@ -179,7 +179,13 @@ def test_wire_path_stands_beside_the_canonical_one():
     }
     members = s.changed(s.REPAIR, {"plate": "", "parts.quantity": "x", "vin": ""})
     found = s.judged("repair", members, wire=wire)
-    assert [f.wire for f in found.findings] == ["basicInfo.vehicleplatenumber", "", "vehiclepartslist[].partsquantity"]
+    assert [f.wire for f in found.findings] == ["basicInfo.vehicleplatenumber", "", "vehiclepartslist[0].partsquantity"]
+
+
+def test_rows_that_the_partner_nests_keep_an_open_wire_path():
+    wire = {"parts[].code": "projects[].parts[].code"}
+    found = s.judged("repair", s.changed(s.REPAIR, {"parts.code": ""}), wire=wire)
+    assert [f.wire for f in found.findings] == ["projects[].parts[].code"]
 
 
 def test_a_member_found_broken_while_unwrapping_is_not_missing_as_well():
