@@ -1,0 +1,226 @@
+"""One parsed payload and one mapping -> a draft: recognise, open, gather rows, extract, note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from mappings.findings import INFO, REJECT, Finding
+from mappings.judging import Draft
+from mappings.layout import Layout
+from mappings.numbers import number as read_number
+from mappings.opening import Opener, Place, kind_of
+from mappings.paths import Path, field_of, parse_path, present, reach, written
+from mappings.placeholders import clean, is_placeholder
+from mappings.plans import ROWS, Condition, Plan, SectionPlan, plans_of, split_provenance
+from mappings.trees import STRUCTURE_WRONG, Json, Limits, Tree
+
+_NOTE_TEXTS = {
+    "SIGN_NOT_CHECKED": ("sign", "签名由接口核对 / the signature is checked at the door"),
+    "ORDER_NOT_CHECKED": ("costlistcode", "工单由接口核对 / the order is checked where its earlier steps are known"),
+}
+
+
+def draft_of(layout: Layout, tree: Tree, limits: Limits, step: str = "") -> Draft | None:
+    """The draft of a payload in this layout's dialect; None if none of its shapes recognises the payload.
+
+    `step` forces the shape of a step (the caller knows it from the address that was called).
+    """
+    if not isinstance(tree.root, dict):
+        return None
+    envelope = _Wrapping(layout, tree, limits)
+    if envelope.payload is None:
+        return None
+    for plan in plans_of(layout):
+        if plan.shape.step == step if step else matches(plan.condition, envelope.payload):
+            return _draft(plan, tree, limits, envelope)
+    return None
+
+
+def matches(condition: Condition, payload: dict[str, Json]) -> bool:
+    """Whether a payload has what a shape is recognised by."""
+    return (
+        all(clean(reach(payload, path)) == value for path, value in condition.equals)
+        and all(present(payload, path) for path in condition.all)
+        and not any(present(payload, path) for path in condition.none)
+        and (not condition.any or sum(present(payload, path) for path in condition.any) >= condition.at_least)
+    )
+
+
+class _Wrapping:
+    """The envelope of a payload, taken off: `payload` is None where the envelope is not there."""
+
+    def __init__(self, layout: Layout, tree: Tree, limits: Limits) -> None:
+        self.path: Path = ()
+        self.header_date: str | None = None
+        self.notes: list[Finding] = []
+        self.payload: dict[str, Json] | None = tree.root
+        if layout.envelope is None:
+            return
+        self.path = parse_path(layout.envelope.path)
+        if self.path[0] not in tree.root:
+            self.payload = None
+            return
+        ignored = [parse_path(path) for path in layout.envelope.ignored]
+        opener = Opener(tree, limits, _names([self.path, *ignored], self.path), {})
+        node: Json = tree.root
+        for depth, name in enumerate(self.path):
+            opener.look(node, self.path[:depth], self.path[:depth])
+            node = opener.child(node, name, self.path[:depth], dict)
+            if node is None:
+                break
+        self.payload = node
+        self.notes = opener.notes()
+        date = reach(tree.root, parse_path(layout.envelope.header_date)) if layout.envelope.header_date else None
+        self.header_date = None if is_placeholder(date) else clean(date)
+
+
+def _names(paths: list[Path], way: Path) -> dict[Path, frozenset[str]]:
+    return {
+        way[:depth]: frozenset(path[depth] for path in paths if len(path) > depth and path[:depth] == way[:depth])
+        for depth in range(len(way))
+    }
+
+
+def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft:
+    payload = envelope.payload
+    assert payload is not None  # noqa: S101 - draft_of looked
+    opener = Opener(tree, limits, plan.known, plan.canonical, envelope.path)
+    opener.look(payload, (), ())
+    for path in plan.containers:
+        parent = reach(payload, path[:-1])
+        node = opener.child(parent, path[-1], path[:-1], dict) if isinstance(parent, dict) else None
+        if node is not None:
+            opener.look(node, path, path)
+    for section in plan.sections:
+        _gather(section, payload, opener, csv=plan.csv)
+    found, wrong = plan.run(payload)
+    for place, value in wrong:
+        opener.note(_place(plan, place), kind_of(value), "文本或数字 / a text or a number")
+    members, provenance = split_provenance(found)
+    for section in plan.sections:
+        if section.merge_by and section.name in members:
+            members[section.name] = merged(members[section.name], section.merge_by)
+    order = reach(payload, plan.order) if plan.order else None
+    return Draft(
+        kind=plan.shape.kind,
+        dialect=plan.dialect,
+        members=members,
+        wire=_wire(plan, payload),
+        notes=(*_problems(plan, tree, envelope.path), *envelope.notes, *opener.notes(), *_standing(plan)),
+        header_date=envelope.header_date,
+        step=plan.shape.step,
+        order="" if is_placeholder(order) else clean(order),
+        provenance=provenance,
+    )
+
+
+def _gather(section: SectionPlan, payload: dict[str, Json], opener: Opener, *, csv: bool) -> None:
+    """Put the section's rows where the validator looks for them; nothing if its list is not there."""
+    rows: list[dict[str, Json]] = []
+    for place, row in opener.rows(payload, section.path):
+        if section.where and not _belongs(section, row, place, opener):
+            continue
+        for path in section.members:
+            _open_row(row, path, place, opener)
+        if csv and all(is_placeholder(row.get(path[0])) for path in section.members):
+            continue
+        rows += _split(section, row, place, opener) if section.split else [row]
+    if section.distinct:
+        rows = list({tuple(clean(reach(row, path)) for path in section.members): row for row in rows}.values())
+    first = section.path[: section.path.index("[]")] if "[]" in section.path else section.path
+    if isinstance(reach(payload, first), list):
+        payload[ROWS[section.name]] = rows
+
+
+def _belongs(section: SectionPlan, row: dict[str, Json], place: Place, opener: Opener) -> bool:
+    sort = clean(row.get(section.where)).lower()
+    if sort in section.equals:
+        return True
+    if sort not in section.others:
+        opener.note((*place, section.where), sort[:40], ", ".join(sorted(section.others)))
+    return False
+
+
+def _open_row(row: dict[str, Json], path: Path, place: Place, opener: Opener) -> None:
+    node: Json = row
+    for name in path[:-1]:
+        node = opener.child(node, name, place, dict)
+        if node is None:
+            return
+
+
+def _split(section: SectionPlan, row: dict[str, Json], place: Place, opener: Opener) -> Iterator[dict[str, Json]]:
+    """A row whose cells are lists -> one row for each entry."""
+    assert section.split is not None  # noqa: S101 - the caller looked
+    cells: dict[str, list[str]] = {}
+    for path in section.members:
+        value = row.get(path[0])
+        if value is not None:
+            cells[path[0]] = [entry.strip() for entry in section.split.split(clean(value))]
+    most = max(map(len, cells.values()), default=0)
+    for name, entries in cells.items():
+        if len(entries) != most and entries != [""]:
+            expected = f"{most} 个，与同行其他单元格一致 / {most} entries, as in the other cells of the row"
+            opener.note((*place, name), f"{len(entries)} entries", expected)
+    for number in range(most):
+        yield {name: entries[number] for name, entries in cells.items() if number < len(entries)}
+
+
+def merged(rows: list[dict[str, Json]], by: str) -> list[dict[str, Json]]:
+    """Rows that are equal in `by` become one, their quantities added; only where all of them are numbers.
+
+    Shanghai hangs parts under projects, the national record has one flat list (payload 17).
+    """
+    result: list[dict[str, Json]] = []
+    seen: dict[str, int] = {}
+    for row in rows:
+        key = clean(row.get(by))
+        if is_placeholder(row.get(by)) or key not in seen:
+            if not is_placeholder(row.get(by)):
+                seen[key] = len(result)
+            result.append(row)
+            continue
+        first = result[seen[key]]
+        mine, theirs = _number(row.get("quantity")), _number(first.get("quantity"))
+        if mine is None or theirs is None:
+            result.append(row)
+        else:
+            result[seen[key]] = {**first, "quantity": mine + theirs}
+    return result
+
+
+def _number(value: Json) -> Decimal | None:
+    return None if isinstance(value, bool) else read_number(value)
+
+
+def _place(plan: Plan, place: Place) -> Place:
+    """A place in the validator's input -> the place in the payload."""
+    for section in plan.sections:
+        if place and place[0] == ROWS[section.name]:
+            return (*section.path, *place[1:])
+    return place
+
+
+def _problems(plan: Plan, tree: Tree, base: Path) -> Iterator[Finding]:
+    """What parsing found wrong, by canonical field where there is one."""
+    for problem in tree.problems:
+        inner = problem.path[len(base) :] if problem.path[: len(base)] == base else problem.path
+        wire = written(problem.path, tree.spelled)
+        field = field_of(plan.canonical, inner) or wire
+        yield Finding(STRUCTURE_WRONG, REJECT, field, problem.value, problem.expected, wire if wire != field else "")
+
+
+def _standing(plan: Plan) -> Iterator[Finding]:
+    for code in plan.shape.notes:
+        field, expected = _NOTE_TEXTS[code]
+        yield Finding(code, INFO, field, "", expected)
+
+
+def _wire(plan: Plan, payload: dict[str, Json]) -> Mapping[str, str]:
+    changed = {}
+    for name, paths in plan.choices:
+        index = next((number for number, path in enumerate(paths) if present(payload, path)), 0)
+        if index:
+            changed[name] = plan.shape.members[name].from_[index]
+    return {**plan.wire, **changed} if changed else plan.wire
