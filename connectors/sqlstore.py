@@ -13,14 +13,10 @@ or gone makes every delivery of the call *unavailable*, and none of them is half
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import orjson
-from pydantic import Field, SecretStr
-from sqlalchemy import ColumnElement, Connection, MetaData, Select, bindparam, func, insert, literal, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contracts import (
@@ -28,51 +24,19 @@ from connectors.contracts import (
     DUPLICATE,
     REFUSED,
     UNAVAILABLE,
-    Block,
     Delivery,
-    Misconfigured,
     Outcome,
     Tally,
     Unavailable,
-    WorkItem,
     fingerprint,
 )
-from connectors.engines import open_engine, translated, writing
-from connectors.settings import ConnectorSettings
-from connectors.tables import RowMap, TableSpec, UnmappableError, tables
+from connectors.engines import translated, writing
+from connectors.sqlbase import ASKED, Store, StoreSettings
+from connectors.sqlsource import SqlSource
+from connectors.tables import TableSpec, UnmappableError, tables
 
-_ASKED = 500
-"""Values in one IN list."""
 _CURRENT = 6
 """Place of `current` among the columns behind `seq`."""
-
-
-class StoreSettings(ConnectorSettings):
-    """Which table of which database."""
-
-    url: SecretStr
-    """Address, as SQLAlchemy writes it: `sqlite:////path/store.db`. Never shown: it may hold a password."""
-    table: TableSpec
-    busy_seconds: float = Field(default=10.0, ge=0)
-    """How long to wait for another writer before answering *unavailable*."""
-
-
-class _Store:
-    """The table, and an engine that is opened when first used and never pickled."""
-
-    def __init__(self, settings: StoreSettings) -> None:
-        self.settings = settings
-        self.spec = settings.table
-        self.table = tables(settings.table, MetaData())
-        self.rows = RowMap(settings.table)
-        self.engine = open_engine(settings.url.get_secret_value(), settings.busy_seconds)
-
-    def check(self) -> list[str]:
-        own = self.table.c
-        with translated(), self.engine.connect() as connection:
-            total = connection.scalar(select(func.count()).select_from(self.table))
-            current = connection.scalar(select(func.count()).select_from(self.table).where(own.current.is_(True)))
-        return [f"{self.spec.name}: {total} 个版本, {current} 条现行 / {total} versions, {current} current"]
 
 
 class _Known(NamedTuple):
@@ -91,7 +55,7 @@ class SqlSink:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._store = _Store(settings)
+        self._store = Store(settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings,)
@@ -157,8 +121,8 @@ class SqlSink:
         found: dict[str, dict[int, _Known]] = {}
         ordered = sorted(keys)
         statement = wanted.where(own.record_key.in_(bindparam("keys", expanding=True)))
-        for at in range(0, len(ordered), _ASKED):
-            for key, version, *known in connection.execute(statement, {"keys": ordered[at : at + _ASKED]}):
+        for at in range(0, len(ordered), ASKED):
+            for key, version, *known in connection.execute(statement, {"keys": ordered[at : at + ASKED]}):
                 found.setdefault(key, {})[version] = _Known(*known)
         return found
 
@@ -170,8 +134,8 @@ class SqlSink:
         with self._store.engine.connect() as connection:
             rows = [
                 row
-                for at in range(0, len(ids), _ASKED)
-                for row in connection.execute(statement, {"ids": ids[at : at + _ASKED]})
+                for at in range(0, len(ids), ASKED)
+                for row in connection.execute(statement, {"ids": ids[at : at + ASKED]})
             ]
         return frozenset((row[0], row[1]) for row in rows)
 
@@ -262,123 +226,6 @@ def _met(delivery: Delivery, known: _Known) -> Outcome:
     if known.content == delivery.content:
         return Outcome(DUPLICATE)
     return Outcome(REFUSED, "VERSION_CONFLICT: 该版本已有不同内容 / this version stands with another content")
-
-
-class SqlSource:
-    """Rows of a versioned table, in the order in which they came, each as one JSON envelope.
-
-    The body has the spec's columns as the sink got them, then `record_key`, `version`, `content` and `merged_into`.
-    Late versions are left out: they are history. An item whose `extra` is `{"column": ..., "values": [...]}` reads
-    the current rows with these values again, whatever was read before.
-    """
-
-    class Settings(StoreSettings):
-        """Settings of a SQL source."""
-
-        where: dict[str, str | int] = Field(default_factory=dict)
-        """Columns that must have a value, e.g. `{"origin": 1}`."""
-        merged: bool = True
-        """Whether rows are read too that were merged into another record."""
-        item_rows: int = Field(default=10_000, ge=1)
-        """Places (`seq`) in one work item."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._store = _Store(settings)
-        self._planned = ""
-        unknown = [name for name in settings.where if name not in settings.table.columns]
-        if unknown:
-            message = f"where 中有未知列 / where names unknown columns: {', '.join(unknown)}"
-            raise Misconfigured(message, f"可用 / known: {', '.join(settings.table.columns)}")
-        place = make_url(settings.url.get_secret_value()).database or ""
-        self._digest = sha256(f"{place.rpartition('/')[2]}/{settings.table.name}".encode()).hexdigest()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.settings,)
-
-    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """Items of `item_rows` places behind the mark, which is the last `seq` read, as text.
-
-        `offset` and `length` bound the places; `extra["mark"]` is the mark once the item is done. The digest names the
-        store, so that (digest, `seq`) stays the key of an envelope however it is cut.
-
-        Raises:
-            Misconfigured: there is no such table.
-            Unavailable: the database is not to be had now.
-        """
-        name = self._store.spec.name
-        first, last = int(done.get(name, "") or 0) + 1, self._last()
-        self._planned = str(max(last, first - 1))
-        for at in range(first, last + 1, self.settings.item_rows):
-            length = min(self.settings.item_rows, last + 1 - at)
-            yield WorkItem(name, self._digest, at, length, extra={"mark": str(at + length - 1)})
-
-    def _last(self) -> int:
-        with translated(), self._store.engine.connect() as connection:
-            return connection.scalar(select(func.max(self._store.table.c.seq))) or 0
-
-    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
-        """The item's rows; offsets are `seq`.
-
-        Raises:
-            Misconfigured: there is no such table or column.
-            Unavailable: the database is not to be had now.
-        """
-        columns = len(self._store.spec.columns)
-        for part in self._parts(item):
-            with translated(), self._store.engine.connect().execution_options(yield_per=block) as connection:
-                for rows in connection.execute(part).partitions(block):
-                    bodies = [self._body(row[1:], columns) for row in rows]
-                    yield Block(item, bodies, [row[0] for row in rows], [])
-
-    def _parts(self, item: WorkItem) -> Iterator[Select[Any]]:
-        own = self._store.table.c
-        if "column" not in item.extra:
-            # A literal range on the primary key: the planner must not prefer another index and sort.
-            yield self._select(own.seq >= item.offset, own.seq < item.offset + item.length, own.late.is_(False))
-            return
-        name = item.extra["column"]
-        if name != "record_key" and name not in self._store.spec.columns:
-            message = f"没有这一列 / there is no column {name!r}"
-            raise Misconfigured(message, "请检查工作项 / check the work item")
-        values = list(dict.fromkeys(item.extra["values"]))
-        for at in range(0, len(values), _ASKED):
-            yield self._select(own[name].in_(values[at : at + _ASKED]), own.current.is_(True))
-
-    def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
-        own = self._store.table.c
-        given = [own[name] for name in self._store.spec.columns]
-        asked = [own[name] == value for name, value in self.settings.where.items()]
-        if not self.settings.merged:
-            asked.append(own.merged_into == literal(""))
-        wanted = select(own.seq, *given, own.record_key, own.version, own.content, own.merged_into)
-        return wanted.where(*conditions, *asked).order_by(own.seq)
-
-    def _body(self, row: Sequence[Any], columns: int) -> bytes:
-        head = self._store.rows.body(row[:columns])
-        key, version, content, merged = row[columns:]
-        tail = orjson.dumps({"record_key": key, "version": version, "content": content, "merged_into": merged})
-        return head[:-1] + (b"," if len(head) > 2 else b"") + tail[1:]
-
-    def mark(self, path: str) -> str:
-        """The last `seq` that this object planned, else the last one that there is."""
-        return self._planned or str(self._last())
-
-    def finish(self, paths: Iterable[str]) -> None:
-        """Nothing to do: rows stay, the mark tells what was read."""
-
-    def check(self) -> list[str]:
-        """How much the store holds.
-
-        Raises:
-            Misconfigured: there is no such table.
-            Unavailable: the database is not to be had now.
-        """
-        return self._store.check()
-
-    def close(self) -> None:
-        """Close the connections. Idempotent."""
-        self._store.engine.dispose()
 
 
 __all__ = ["SqlSink", "SqlSource", "StoreSettings", "TableSpec", "tables"]
