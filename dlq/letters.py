@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -27,7 +27,10 @@ from dlq.sealing import Sealer
 __all__ = ["Count", "Filters", "Letter", "LetterStore", "Replay"]
 
 _L, _B, _R = TABLES.letters, TABLES.bodies, TABLES.replays
+# SQLite lets a hand put text into a binary column, which then could not even be fetched.
+_SEALED = cast(_B.c.sealed, LargeBinary).label("sealed")
 _PUT = 1_000
+WAITING = "waiting"
 _SINCE = Letter._fields[Letter._fields.index("sealed") + 1 : -1]
 
 
@@ -46,7 +49,7 @@ class Replay(NamedTuple):
     batch: str
     generation: int
     outcome: str
-    """State that it led to: `resolved`, or `open` when it failed."""
+    """`resolved`, `open` when it failed, or `waiting` when it met only what heals by itself."""
     reasons: tuple[Reason, ...]
     at: str
 
@@ -100,7 +103,7 @@ class LetterStore:
         """Letters without bodies, in the order in which they were received, streaming."""
         query = filtered(select(_L), filters, self._sealer)
         query = query.order_by(_L.c.received_at, _L.c.intake, _L.c.source, _L.c.offset, _L.c.id).limit(filters.limit)
-        yield from map(from_row, self._conn.execution_options(yield_per=500).execute(query))
+        yield from map(from_row, self._conn.execute(query.execution_options(yield_per=500)))
 
     def counts(self) -> list[Count]:
         """How many letters, by exchange, state and primary reason."""
@@ -143,8 +146,10 @@ class LetterStore:
         )
         if self._conn.execute(change.values(**values)).rowcount != 1:
             raise _wrong(before.id, CLAIMED)
-        failed = "" if after.state == RESOLVED else pack(after.last_reasons)
-        row = {"id": before.id, "batch": batch, "generation": before.generation, "outcome": after.state}
+        delayed = after.state != RESOLVED and after.generation == before.generation
+        failed = "" if after.state == RESOLVED or delayed else pack(after.last_reasons)
+        outcome = WAITING if delayed else after.state
+        row = {"id": before.id, "batch": batch, "generation": before.generation, "outcome": outcome}
         self._conn.execute(insert(_R).values(**row, reasons=failed, at=after.updated_at))
 
     def resolve(self, letter_id: str, batch: str, now: datetime, note: str = "") -> None:
@@ -205,8 +210,8 @@ class LetterStore:
         never raises for one.
         """
         count = digest = 0
-        query = select(_L, _B.c.sealed).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch == batch)
-        for row in self._conn.execution_options(yield_per=200).execute(query):
+        query = select(_L, _SEALED).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch == batch)
+        for row in self._conn.execute(query.execution_options(yield_per=200)):
             count += 1
             try:
                 letter = from_row(row)._replace(sealed=row.sealed)
@@ -230,7 +235,7 @@ class LetterStore:
     def _sealed(self, letter: Letter) -> bytes:
         if letter.sealed is not None:
             return letter.sealed
-        row = self._conn.execute(select(_B.c.sealed).where(_B.c.id == letter.id)).first()
+        row = self._conn.execute(select(_SEALED).where(_B.c.id == letter.id)).first()
         if row is None:
             msg = f"死信 {letter.id} 的原文不在库中 / the body of letter {letter.id} is not in the store"
             raise BodyGone(msg)

@@ -73,7 +73,12 @@ ERRORS: Final[Mapping[str, str]] = {
     "routing.errors.RoutingError": "MISCONFIGURED",
     "routing.errors.NoRoute": "NO_ROUTE",
     "mappings.profiles.ProfileError": "MISCONFIGURED",
-    "mappings.tables.TableDamaged": "INSTALLATION_DAMAGED",
+    "mappings.tables.TableDamagedError": "INSTALLATION_DAMAGED",
+    "mappings.layout.MappingError": "MISCONFIGURED",
+    "mappings.trees.TreeError": "STRUCTURE_WRONG",
+    "mappings.forms.FormError": "PAYLOAD_TOO_LARGE",
+    "connectors.slicing.SlicingError": "UNREADABLE",
+    "connectors.tables.UnmappableError": "REFUSED_BY_DESTINATION",
     "dlq.errors.SealError": "SEALING_FAILED",
     "dlq.errors.LetterError": "WRONG_USE",
     "dlq.errors.BodyGone": "BODY_GONE",
@@ -195,7 +200,8 @@ def from_error(error: BaseException) -> Reason:
         detail = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
     else:
         detail = str(getattr(error, "message", "") or error)
-    return reason(code, value=detail, expected=str(getattr(error, "remedy", "")))
+    right = getattr(error, "remedy", "") or getattr(error, "expected", "")
+    return reason(code, value=detail, expected=str(right))
 
 
 def pack(reasons: Iterable[Reason]) -> str:
@@ -214,6 +220,9 @@ def unpack(text: str | bytes) -> tuple[Reason, ...]:
 
 
 def _code(error: BaseException) -> str | None:
+    own = getattr(error, "code", "")
+    if isinstance(own, str) and own in catalogue() and type(error).__module__.startswith("mappings."):
+        return own  # an error that names its finding
     for kind in type(error).__mro__:
         if kind.__name__ in _FACTS and not isinstance(error, OSError):
             return _FACTS[kind.__name__]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
@@ -117,20 +118,16 @@ class Sealer:
 
 def _make(path: Path) -> None:
     """Write a new key so that it is there wholly or not at all; a process that was quicker wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{token_hex(6)}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.fchmod(descriptor, 0o600)  # a umask can only take rights away, yet 0o600 is promised exactly
-            os.write(descriptor, f"{_MAGIC}{os.urandom(KEY_BYTES).hex()}\n".encode())
-            os.fsync(descriptor)
+            _fill(descriptor)
+            with suppress(FileExistsError):
+                os.link(temporary, path)
         finally:
-            os.close(descriptor)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
+            temporary.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -139,8 +136,15 @@ def _make(path: Path) -> None:
     except OSError as error:
         msg = f"无法建立密钥文件 {path}: {error.strerror} / cannot make the key file {path}: {error.strerror}"
         raise SealError(msg) from error
+
+
+def _fill(descriptor: int) -> None:
+    try:
+        os.fchmod(descriptor, 0o600)  # a umask can only take rights away, yet 0o600 is promised exactly
+        os.write(descriptor, f"{_MAGIC}{os.urandom(KEY_BYTES).hex()}\n".encode())
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _read(path: Path) -> bytes:

@@ -63,10 +63,8 @@ _SECRET = re.compile(
         | (?: (?:bearer|basic) \s{1,4} )? [^\s,;&}\]"'<>]+ )"""
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,4}[\w.~+/=-]{8,}")
-_MEMBER = re.compile(
-    r"""(\\{0,8}["'])([^"'\\\n]{1,64})(\\{0,8}["']\s{0,8}[:：]\s{0,8})"""
-    r"""(\\{0,8}"(?:[^"\\]|\\.)*(?:"|$)|\\{0,8}'[^'\n]*(?:'|$)|[^\s,}\]"]+)"""
-)
+_MEMBER = re.compile(r"""(\\{0,8}["'])([^"'\\\n]{1,64})\\{0,8}["']\s{0,8}[:：]\s{0,8}""")
+_VALUE = re.compile(r"""\\{0,8}"(?:[^"\\]|\\.)*(?:"|$)|\\{0,8}'[^'\n]*(?:'|$)|[^\s,}\]"]+""")
 _PERSON = re.compile(
     r"(联系人|姓名|车主|送修人|托修[方人]|驾驶员)(\s{0,4}[:：是为]\s{0,4}|\s{1,4})([^\s,，。;；:：\"'&}<>]{1,24})"
 )
@@ -168,16 +166,26 @@ def mask_shapes(text: str) -> str:
         text = _CONTROL.sub("\ufffd", text)
     if not _WORTH.search(text):
         return text
-    text = _MEMBER.sub(_member, text)
+    text = _members(text)
     for pattern, replacement in _SHAPES:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _member(match: re.Match[str]) -> str:
-    """A member of broken JSON, by its name."""
-    kind = kind_of(match[2])
-    return match[0] if kind is None else f'{match[1]}{match[2]}{match[3]}"{kind(match[4].strip(chr(92) + chr(34)))}"'
+def _members(text: str) -> str:
+    """Mask the members of broken JSON by their names, at any level of escaping."""
+    out: list[str] = []
+    place = 0
+    while found := _MEMBER.search(text, place):
+        end = found.end()
+        out.append(text[place:end])
+        kind = kind_of(found[2])
+        value = _VALUE.match(text, end) if kind else None
+        if kind and value:
+            out.append(f'"{kind(value[0].strip(chr(92) + chr(34)))}"')
+            end = value.end()
+        place = end
+    return "".join(out) + text[place:] if out else text
 
 
 def _secret(match: re.Match[str]) -> str:
