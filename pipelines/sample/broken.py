@@ -27,6 +27,8 @@ class Broken(NamedTuple):
     make: Callable[[Random, Shop, Content], bytes]
     outcome: str
     codes: tuple[str, ...] = ()
+    readable: bool = False
+    """Whether the record in it can be judged besides."""
 
 
 _CHECK = [{"repairproject": "检查", "workinghours": "1"}]
@@ -157,15 +159,17 @@ BROKEN: tuple[Broken, ...] = (
     Broken("line-not-json", 0.8, _not_json, REJECTED, ("NOT_JSON",)),
     Broken("line-nul", 0.4, _nul, REJECTED, ("NOT_JSON",)),
     Broken("line-nan", 0.3, _with('"kmrate":NaN'), REJECTED, ("NOT_JSON",)),
-    Broken("line-gbk", 0.8, _gbk, ACCEPTED),
-    Broken("line-duplicate-key", 0.5, _with('"vin":"LSVAL41Z882104202"'), REJECTED, ("STRUCTURE_WRONG",)),
-    Broken("line-surrogate", 0.3, _surrogate, REJECTED, ("STRUCTURE_WRONG",)),
-    Broken("line-huge-number", 0.3, _with('"kmrate":1e400'), ACCEPTED),
+    Broken("line-gbk", 0.8, _gbk, ACCEPTED, readable=True),
+    Broken(
+        "line-duplicate-key", 0.5, _with('"vin":"LSVAL41Z882104202"'), REJECTED, ("STRUCTURE_WRONG",), readable=True
+    ),
+    Broken("line-surrogate", 0.3, _surrogate, REJECTED, ("STRUCTURE_WRONG",), readable=True),
+    Broken("line-huge-number", 0.3, _with('"kmrate":1e400'), ACCEPTED, readable=True),
     Broken("line-nested", 0.3, _nested, REJECTED, ("STRUCTURE_WRONG",)),
     Broken("line-maintenance", 0.5, _maintenance, REJECTED, ("DIALECT_UNKNOWN",)),
     Broken("line-waste", 0.3, _waste, REJECTED, ("DIALECT_UNKNOWN",)),
     Broken("line-token", 0.3, _token, CALL),
-    Broken("line-registration", 0.3, _registration, CALL),
+    Broken("line-registration", 0.3, _registration, CALL, ("USCC_CHECK_CHAR", "USCC_DEPARTMENT")),
 )
 """Every kind of broken line."""
 

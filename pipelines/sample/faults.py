@@ -23,10 +23,10 @@ FILLER_VINS = ("LSVFD66R1A2197381", "LSVC6A47EN1605546", "LVGBM51K8NG062816")
 """VINs of a client's list of fillers whose check digit is wrong (domain 6.3)."""
 FAKE_VINS = ("LFV3B28R393001234", "LS5A2DEW2DJ100505")
 """VINs of the same list that pass every check (domain 6.2): only history can tell."""
-UNREADABLE = ("未上牌", "车牌模糊", "A12345", "新车无牌", "待定")
+UNREADABLE = ("未上牌", "车牌模糊", "A12345", "无牌照", "待定")
 _UNCHANGED_PLATES = ("normal", "nev-small")
-_ALL_LETTERS = ("11", "12", "31", "50")
-"""Municipalities, where every letter is issued."""
+_ALL_LETTERS = ("11", "12", "31", "44", "50")
+"""Provinces where every letter is issued."""
 _LETTERS = {province.character: province.letters for province in PROVINCES if province.key not in _ALL_LETTERS}
 
 
@@ -45,10 +45,15 @@ class Fault:
     """Whether it shows in a single step of the three-step dialect."""
 
 
+def _forget(content: Content) -> None:
+    """Another VIN: what was remarked on the old one no longer holds."""
+    content.codes = tuple(code for code in content.codes if not code.startswith("VIN_"))
+
+
 def _vin(value: str) -> Change:
     def change(rng: Random, content: Content) -> bool:
         content.vin = value
-        content.codes = ()
+        _forget(content)
         return True
 
     return change
@@ -57,7 +62,7 @@ def _vin(value: str) -> Change:
 def _vin_cut(length: int) -> Change:
     def change(rng: Random, content: Content) -> bool:
         content.vin = content.vin[:length]
-        content.codes = ()
+        _forget(content)
         return True
 
     return change
@@ -68,7 +73,7 @@ def _vin_letters(rng: Random, content: Content) -> bool:
     if tail == content.vin[11:]:
         tail = "O" + tail[1:]
     content.vin = content.vin[:11] + tail
-    content.codes = ()
+    _forget(content)
     return True
 
 
@@ -82,7 +87,7 @@ def _vin_digit(rng: Random, content: Content) -> bool:
 def _vin_listed(vins: tuple[str, ...]) -> Change:
     def change(rng: Random, content: Content) -> bool:
         content.vin = vins[between(rng, 0, len(vins) - 1)]
-        content.codes = ()
+        _forget(content)
         return True
 
     return change
@@ -174,6 +179,7 @@ def _mileage(make: Callable[[Random, int], int]) -> Change:
 
 def _empty(rng: Random, content: Content) -> bool:
     content.parts, content.projects = [], []
+    content.codes = tuple(code for code in content.codes if code != "HOURS_OUTLIER")
     return True
 
 
@@ -207,7 +213,8 @@ def _blank_record(rng: Random, content: Content) -> bool:
     """The hand-driven tool of xklc: no VIN, N/A in quantity, hours and code (payload 02)."""
     if not content.parts:
         return False
-    content.vin, content.codes = "", ()
+    content.vin = ""
+    _forget(content)
     content.parts[-1] = (content.parts[-1][0], "N/A", "N/A")
     content.projects[-1] = (content.projects[-1][0], "N/A")
     content.fault = "小修"

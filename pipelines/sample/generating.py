@@ -20,6 +20,7 @@ from pipelines.sample.schedule import schedule
 from pipelines.sample.shops import OEMS, Shop, build_shops
 from pipelines.sample.tally import COLLECT, HEADQUARTERS, Tally
 from pipelines.sample.uploads import Desk, Upload
+from pipelines.sample.wire import DIALECT_OF
 
 FIRST_DAY = date(2026, 9, 1)
 EXPECTED = "expected.json"
@@ -180,7 +181,7 @@ class _Nation:
                 name = f"{stem}.again.{ending}"
                 self._put(folder / name, upload.body)
                 path = f"{shop.system}/{shop.code}/{name}"
-                self._tally.repeat_file(shop.system, path, upload.payloads)
+                self._tally.repeat_file(shop.system, DIALECT_OF[shop.software], path, upload.codes)
                 return
 
     def _headquarters(self, told: dict[str, list[Told]]) -> None:

@@ -41,7 +41,8 @@ def tell(rng: Random, shop: Shop, clean: Content, content: Content, day: int, po
     for step, line in enumerate(lines):
         if step and step == lost:
             continue
-        codes, quirks = (content.codes, content.quirks) if step == at else ((), ())
+        codes = _codes(content, clean, step, at)
+        quirks = content.quirks if step == at else ()
         rejected = tally.rejects(codes)
         post(day + (between(rng, 0, 2) if step else 0), line)
         tally.envelope(COLLECT, shop.system, "shanghai", REJECTED if rejected else FRAGMENT, codes, quirks)
@@ -59,6 +60,13 @@ def tell(rng: Random, shop: Shop, clean: Content, content: Content, day: int, po
     tally.shanghai["orders"] += 1
     tally.shanghai["whole" if whole else "incomplete"] += 1
     return whole
+
+
+def _codes(content: Content, clean: Content, step: int, at: int) -> tuple[str, ...]:
+    """Codes that show in one step: those of the fault in its own, those of the vehicle in the first."""
+    if step == at:
+        return content.codes if at == 0 else tuple(code for code in content.codes if code not in clean.codes)
+    return clean.codes if step == 0 else ()
 
 
 def _corrected(clean: Content) -> Content:

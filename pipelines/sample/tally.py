@@ -31,11 +31,11 @@ class Source:
     flagged: int = 0
     """Of the records and corrections those that bear a flag which content alone explains."""
 
-    def add(self, outcome: str, *, flagged: bool, count: int = 1) -> None:
-        """Count envelopes of one outcome."""
-        self.outcomes[outcome] += count
+    def add(self, outcome: str, *, flagged: bool) -> None:
+        """Count an envelope of one outcome."""
+        self.outcomes[outcome] += 1
         if flagged and outcome in (RECORD, CORRECTION):
-            self.flagged += count
+            self.flagged += 1
 
     def table(self) -> dict[str, int]:
         """Every count, envelopes first."""
@@ -93,11 +93,11 @@ class Tally:
         if quirks:
             self.quirks.update(quirks)
 
-    def repeat_file(self, system: str, path: str, count: int) -> None:
-        """Count the envelopes of a whole file that lies there twice."""
-        for source in (self.totals[COLLECT], self.sources[COLLECT][system]):
-            source.add(REPEAT, flagged=False, count=count)
-        self.repeated_files[path] = count
+    def repeat_file(self, system: str, dialect: str, path: str, codes: list[tuple[str, ...]]) -> None:
+        """Count the envelopes of a whole file that lies there twice, given the codes of each."""
+        for one in codes:
+            self.envelope(COLLECT, system, dialect, REPEAT, one)
+        self.repeated_files[path] = len(codes)
 
     def homes(self, system: str, kind: str, homes: tuple[str, ...]) -> None:
         """Count where one accepted record (or whole order) belongs: `homes` are its vehicle's, in order."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pipelines.sample import sheets
-from pipelines.sample.broken import ACCEPTED, CALL, maybe_broken
+from pipelines.sample.broken import ACCEPTED, CALL, Broken, maybe_broken
 from pipelines.sample.broken import REJECTED as BROKEN_REJECTED
 from pipelines.sample.chance import between, odds, stream
 from pipelines.sample.content import Content, Visit, calendar, content_of
@@ -33,7 +33,8 @@ class Upload:
 
     name: str
     body: bytes
-    payloads: int
+    codes: list[tuple[str, ...]]
+    """Finding codes of each payload."""
     sound: bool
     """Whether it holds neither letters nor corrections, so that a second copy brings nothing but duplicates."""
 
@@ -43,6 +44,7 @@ class Window:
     """What is collected for one file."""
 
     lines: list[bytes] = field(default_factory=list)
+    codes: list[tuple[str, ...]] = field(default_factory=list)
     sound: bool = True
 
 
@@ -78,8 +80,9 @@ class Desk:
                 continue
             self._maybe_broken(clean, visit)
             self.clean[index] = clean
-            if self._send(content, visit, clean):
-                self.accepted[index] = content
+            accepted = self._send(content, visit, clean)
+            if accepted is not None:
+                self.accepted[index] = accepted
 
     def _clean(self, visit: Visit) -> Content:
         rng, software = self._rng, self._shop.software
@@ -101,15 +104,16 @@ class Desk:
             return sheets.rows(content).encode("gb18030" if self._shop.software == "csv-gbk" else "utf-8")
         return WRITERS[self._shop.software](self._shop, content)
 
-    def _send(self, content: Content, visit: Visit, clean: Content) -> bool:
-        """Send a record and what follows it; whether it was accepted."""
+    def _send(self, content: Content, visit: Visit, clean: Content) -> Content | None:
+        """Send a record and what follows it; answers what was accepted of the visit first, None if nothing was."""
         rng, day = self._rng, visit.day
         body = self._body(content)
         if self._tally.rejects(content.codes):
             self._put(day, body, REJECTED, content)
             if odds(rng, SENT_AGAIN) and self._put_later(day, self._body(clean), RECORD, clean, "sent-again"):
                 self._settle_home(clean, visit)
-            return False
+                return clean
+            return None
         self._put(day, body, RECORD, content)
         self._settle_home(content, visit)
         if odds(rng, RETRIED):
@@ -120,17 +124,18 @@ class Desk:
         elif odds(rng, CORRECTED):
             other = _corrected(clean)
             self._put_later(day, self._body(other), CORRECTION, other, "corrected")
-        return True
+        return content
 
     def _maybe_broken(self, clean: Content, visit: Visit) -> None:
         broken = None if self._sheet else maybe_broken(self._rng)
         if broken is None:
             return
         line = broken.make(self._rng, self._shop, clean)
-        codes = broken.codes if broken.outcome != ACCEPTED else tuple(c for c in clean.codes if c.startswith("VIN"))
+        codes = broken.codes + _codes_of_copy(broken, clean)
         self._post(visit.day, line)
-        self._window(visit.day).sound = False
         outcome = _OUTCOME[broken.outcome]
+        self._window(visit.day).sound &= outcome == RECORD
+        self._window(visit.day).codes.append(codes)
         self._tally.envelope(COLLECT, self._shop.system, self._dialect, outcome, codes, (broken.name,))
         if outcome == RECORD:
             self._settle_home(clean, visit)
@@ -141,6 +146,7 @@ class Desk:
 
     def _put(self, day: int, body: bytes, outcome: str, content: Content, quirk: str = "") -> None:
         self._post(day, body)
+        self._window(day).codes.append(content.codes)
         if outcome in (REJECTED, CORRECTION):
             self._window(day).sound = False
         quirks = (quirk,) if quirk else content.quirks
@@ -184,13 +190,21 @@ class Desk:
             if shop.software == "webform" and odds(rng, 0.015):
                 name, body = name + ".gz", gzip.compress(body, 6, mtime=0)
                 self._tally.files["gz"] += 1
-        return Upload(name, body, len(window.lines), window.sound and not self._steps)
+        return Upload(name, body, window.codes, window.sound and not self._steps)
 
 
 def _stamp(first_day: date, number: int, span: int, days: int) -> str:
     first, last = number * span, min((number + 1) * span, days) - 1
     begin = compact(calendar(first_day, first))
     return begin if span == 1 else f"{begin}-{compact(calendar(first_day, last))}"
+
+
+def _codes_of_copy(broken: Broken, clean: Content) -> tuple[str, ...]:
+    """Codes of the record itself, where it can be read: those of its VIN, and of prices where projects are kept."""
+    if not broken.readable:
+        return ()
+    kept = ("VIN_", "HOURS_") if broken.name == "line-gbk" else ("VIN_",)
+    return tuple(code for code in clean.codes if code.startswith(kept))
 
 
 def _corrected(clean: Content) -> Content:
