@@ -290,7 +290,9 @@ def parse_layout(text: str, origin: str) -> Layout:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(key) for key in first["loc"])
         message = f"{origin}: {where}: {first['msg']}"
-        raise MappingError(message, _remedy(first["type"]), _line(text, first["loc"])) from None
+        named = re.search(r"no canonical member (\w+)", first["msg"])
+        loc = (*first["loc"], named[1]) if named else first["loc"]
+        raise MappingError(message, _remedy(first["type"]), _line(text, loc)) from None
     if not layout.shape and not inherited:
         message = f"{origin}: 没有 [[shape]] / no [[shape]]"
         raise MappingError(message, "describe at least one shape, or name a mapping in `extends`")

@@ -1,0 +1,83 @@
+"""Shop CSV exports: encodings, quotes, several lines, several entries in a cell, and what is refused."""
+
+import pytest
+
+from mappings.reading import Limits, read
+
+HEADER = (
+    "结算清单编号,企业名称,车牌号码,VIN,送修日期,结算日期,送修里程,故障描述,"
+    "维修项目,维修工时,配件名称,配件编码,配件数量"
+)
+VISIT = "JS1,某店,浙A12345,LSVAL41Z882104202,20240318,20240319,21560"
+FIRST = VISIT + ',"异响, ""左前""\n行驶时",换刹车片,1.5,刹车片,B1,2'
+SECOND = VISIT + ",,,,刹车油,B2,0.5"
+
+
+def table(*lines, newline="\r\n"):
+    return newline.join((HEADER, *lines)) + newline
+
+
+def codes(draft):
+    return [note.code for note in draft.notes]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "utf-16"])
+@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+def test_lines_of_one_list_are_one_record(encoding, newline):
+    draft = read(table(FIRST, SECOND, newline=newline).encode(encoding))
+    assert (draft.kind, draft.dialect, draft.notes) == ("repair", "csv", ())
+    assert draft.members["faultdescription"] == '异响, "左前"\n行驶时'
+    assert [row["name"] for row in draft.members["parts"]] == ["刹车片", "刹车油"]
+    assert draft.members["projects"] == [{"name": "换刹车片", "hours": "1.5"}]
+
+
+def test_cells_may_hold_lists():
+    line = "JS1,某店,浙A12345,V,20240318,20240319,1,x,换油；检查,1;0.5,机油;机滤;垫片,A;B;C,4;1;1"
+    draft = read(table(line).encode())
+    assert [tuple(row.values()) for row in draft.members["parts"]] == [
+        ("机油", "4", "A"),
+        ("机滤", "1", "B"),
+        ("垫片", "1", "C"),
+    ]
+    assert [row["hours"] for row in draft.members["projects"]] == ["1", "0.5"]
+
+
+def test_cells_of_unequal_length_are_refused():
+    draft = read(table("JS1,某店,浙A12345,V,20240318,20240319,1,x,换油,1,机油;机滤,A;B,4").encode())
+    assert codes(draft) == ["STRUCTURE_WRONG"]
+    assert draft.notes[0].field == "parts[0].quantity"
+
+
+def test_two_visits_in_one_payload_are_refused():
+    draft = read(table(FIRST, SECOND.replace("JS1", "JS2")).encode())
+    assert [(note.code, note.field) for note in draft.notes] == [("STRUCTURE_WRONG", "costlistcode")]
+
+
+def test_unknown_columns_are_named_and_known_ones_left_out():
+    text = f"{HEADER},单价,车主生日\r\n{SECOND},9.9,19800101\r\n"
+    draft = read(text.encode())
+    assert [(note.code, note.value) for note in draft.notes] == [("UNKNOWN_MEMBER", "车主生日")]
+    assert "19800101" not in repr(draft)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (HEADER + "\r\n", "NOT_JSON"),
+        (table('JS1,"open quote'), "STRUCTURE_WRONG"),
+        (table(SECOND + ",more"), "STRUCTURE_WRONG"),
+        (table(SECOND.replace("某店", "某\0店")), "STRUCTURE_WRONG"),
+        (table(*[SECOND] * 12), "STRUCTURE_WRONG"),
+        (HEADER + ",VIN\r\n" + SECOND + ",other\r\n", "STRUCTURE_WRONG"),
+        ("just some text\nand more", "NOT_JSON"),
+    ],
+    ids=["no data", "open quote", "too many cells", "NUL", "too many lines", "column twice", "no table"],
+)
+def test_what_is_no_good_table_says_why(text, code):
+    assert code in codes(read(text.encode(), limits=Limits(rows=10)))
+
+
+def test_separators_are_found():
+    for mark in ("\t", ";", "|"):
+        text = table(SECOND.replace("0.5", "3")).replace(",", mark)
+        assert read(text.encode()).members["vin"] == "LSVAL41Z882104202"
