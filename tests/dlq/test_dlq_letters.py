@@ -326,6 +326,9 @@ def test_settling_what_another_has_is_refused(store):
     store.claim(made.id, "r2", NOW)
     with pytest.raises(WrongState):
         store.settle(made, after(made, "r1", (), NOW), "r1")
+    older = made._replace(generation=1)
+    with pytest.raises(WrongState):
+        store.settle(older, after(older, "r2", (), NOW), "r2")
 
 
 def test_many_letters_in_one_call(store, conn):

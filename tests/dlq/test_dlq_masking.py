@@ -139,6 +139,18 @@ def test_disguised_phones(seen):
     assert masked_text(f"电话 {seen}") == "电话 138***12"
 
 
+@pytest.mark.parametrize("name", ["mobile", "idCard", "contact", "frameNo", "plate"])
+def test_what_stands_below_a_named_member_is_masked_like_it(name):
+    shown = masked({name: {"home": ["canary-canary"], "work": {"x": "canary-canary"}}})
+    assert "canary" not in json.dumps(shown)
+
+
+def test_forms_are_masked_by_their_names():
+    shown = masked_text("a=1&linkman=Canary&tel=%43anary5&x=%7B%22contact%22%3A%22Canary%22%7D&token=Canary")
+    assert "anary" not in shown
+    assert shown.startswith("a=1&linkman=***&tel=")
+
+
 def test_numbers_in_json_are_masked_too():
     assert json.loads(masked('{"x": 13800000012, "y": [110105194912310021], "mileage": 48211}')) == {
         "x": "138***12",
