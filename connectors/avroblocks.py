@@ -97,11 +97,15 @@ class _Cursor:
 
 
 class RawBlock(NamedTuple):
-    """A block of a file: records that it claims, their bytes unpacked, and what is wrong with it ("" if nothing)."""
+    """A block of a file: records that it claims, their bytes unpacked, and what is wrong with it ("" if nothing).
+
+    After one with `last` the rest of the file cannot be found.
+    """
 
     records: int
     data: bytes
     problem: str
+    last: bool = False
 
 
 class BlockReader:
@@ -164,7 +168,7 @@ class BlockReader:
         return self._take(size)
 
     def next(self) -> RawBlock | None:
-        """The next block; None at a clean end. After a block with a problem there is nothing more to read."""
+        """The next block; None at a clean end."""
         first = self._file.read(1)
         if not first:
             return None
@@ -173,13 +177,13 @@ class BlockReader:
         try:
             records, size = self._long(first), self._long()
             if records < 0 or not 0 <= size <= self._most:
-                return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size} bytes")
+                return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size}", last=True)
             packed = self._take(size)
             if self._take(SYNC) != self._sync:
-                return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match")
+                return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match", last=True)
         except EOFError:
             data, _ = self._unpack(self.partial)
-            return RawBlock(records, data, "Avro 文件不完整 / the Avro file is cut short")
+            return RawBlock(records, data, "Avro 文件不完整 / the Avro file is cut short", last=True)
         return RawBlock(records, *self._unpack(packed))
 
     def _unpack(self, packed: bytes) -> tuple[bytes, str]:

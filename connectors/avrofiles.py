@@ -99,9 +99,9 @@ class AvroSource:
             yield Block(item, [], [], [(0, b"", item.extra["problem"])])
             return
         number = 0
-        with self._folder.open(item.source, item.extra["mark"]) as raw:
+        with io.BufferedReader(self._folder.open(item.source, item.extra["mark"])) as file:
             try:
-                reader = BlockReader(io.BufferedReader(raw), self.settings.max_block_bytes)
+                reader = BlockReader(file, self.settings.max_block_bytes)
                 decoder = _Decoder(reader.metadata, self._reader)
                 while (found := reader.next()) is not None:
                     bodies, problem = decoder.bodies(found)
@@ -111,7 +111,7 @@ class AvroSource:
                     if problem is not None:
                         yield Block(item, [], [], [(number + len(bodies), *problem)])
                     number += max(found.records, len(bodies) + (problem is not None))
-                    if found.problem:
+                    if found.last:
                         return
             except Unreadable as error:
                 yield Block(item, [], [], [(number, b"", str(error))])

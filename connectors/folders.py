@@ -151,7 +151,10 @@ class Folder:
         return self.root / relative
 
     def plan(self, done: Mapping[str, str]) -> Iterator[Found]:
-        """Files that wait, in the order of their paths, with their SHA-256; those that `done` knows are left out."""
+        """Files that wait, with their SHA-256; those that `done` knows are left out.
+
+        The order is stable: a folder's files by name, then its folders by name. Links to folders are not followed.
+        """
         for found in self.scan():
             before = done.get(found.name, "")
             if found.problem:

@@ -102,18 +102,21 @@ class _Long:
     """A line that is longer than allowed: its first bytes are kept, the rest is counted."""
 
     def __init__(self, pieces: list[bytes], held: int) -> None:
-        first = bytearray()
+        self._first = bytearray()
+        self.length, self.after = held, b""
         for piece in pieces:
-            first += piece[: KEPT - len(first)]
-        self.first, self.length, self.after = bytes(first), held, b""
+            self._keep(piece)
+
+    def _keep(self, piece: bytes) -> None:
+        self._first += piece[: KEPT - len(self._first)]
 
     def finish(self, read: Read) -> tuple[bytes, int]:
         """Read to the line's end; gives the first bytes and the whole length."""
         while chunk := read(CHUNK):
             found = chunk.find(b"\n")
+            self._keep(chunk if found < 0 else chunk[:found])
+            self.length += len(chunk) if found < 0 else found
             if found >= 0:
-                self.length += found
                 self.after = chunk[found + 1 :] or read(CHUNK)
                 break
-            self.length += len(chunk)
-        return self.first, self.length
+        return bytes(self._first), self.length
