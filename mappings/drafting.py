@@ -222,5 +222,5 @@ def _wire(plan: Plan, payload: dict[str, Json]) -> Mapping[str, str]:
     for name, paths in plan.choices:
         index = next((number for number, path in enumerate(paths) if present(payload, path)), 0)
         if index:
-            changed[name] = plan.shape.members[name].from_[index]
+            changed[name] = plan.prefix + plan.shape.members[name].from_[index]
     return {**plan.wire, **changed} if changed else plan.wire

@@ -73,6 +73,9 @@ class Plan:
     choices: tuple[tuple[str, tuple[Path, ...]], ...]
     """Members that may stand at several paths."""
     wire: Mapping[str, str]
+    """Our name -> the partner's path where it differs, the envelope's included, as the mapping spells it."""
+    prefix: str
+    """The envelope's path with its dot."""
     strict: SchemaValidator
     forgiving: SchemaValidator
 
@@ -112,6 +115,7 @@ def condition_of(recognise: Recognise, *, whole: bool = False) -> Condition:
 
 def _plan(layout: Layout, shape: Shape) -> Plan:
     whole = layout.format == "csv"
+    prefix = f"{layout.envelope.path}." if layout.envelope else ""
     given = [(name, section) for name in ROWS if (section := getattr(shape, name)) is not None]
     sections = tuple(_section(name, section, given, whole=whole) for name, section in given)
     members = _paths(shape.members, whole=whole)
@@ -139,7 +143,8 @@ def _plan(layout: Layout, shape: Shape) -> Plan:
         order=order,
         canonical=canonical,
         choices=tuple((name, paths) for name, paths in members.items() if len(paths) > 1),
-        wire=_wire(shape, given),
+        wire=_wire(shape, given, prefix),
+        prefix=prefix,
         strict=_validator(shape, members, extra, rows, omit=False),
         forgiving=_validator(shape, members, extra, rows, omit=True),
     )
@@ -182,12 +187,12 @@ def _flat(known: dict[Path, frozenset[str]]) -> dict[Path, frozenset[str]]:
     return {(): frozenset().union(*known.values())}
 
 
-def _wire(shape: Shape, given: list[tuple[str, Section]]) -> dict[str, str]:
+def _wire(shape: Shape, given: list[tuple[str, Section]], prefix: str) -> dict[str, str]:
     wire = {name: rule.from_[0] for name, rule in shape.members.items() if rule.from_}
     for name, section in given:
         wire[name] = section.from_
         wire |= {f"{name}[].{m}": f"{section.from_}[].{r.from_[0]}" for m, r in section.members.items() if r.from_}
-    return {name: path for name, path in wire.items() if name != path}
+    return {name: prefix + path for name, path in wire.items() if name != prefix + path}
 
 
 def _validator(

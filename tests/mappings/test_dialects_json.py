@@ -143,6 +143,8 @@ def test_too_many_rows_are_refused_by_name():
 def test_wire_names_lead_back_to_what_the_partner_wrote():
     assert PLAIN.wire["vin"] == "basicInfo.vin"
     assert PLAIN.wire["parts[].quantity"] == "vehiclepartslist[].partsquantity"
+    enveloped = read_json({"transaction": {"body": {"reqInfo": RECORD}}})
+    assert enveloped.wire["vin"] == "transaction.body.reqInfo.basicInfo.vin"
     misspelt = {"companyname": "x", "companyaddress": "y", "companyeconomicategory": "150"}
     assert read_json(misspelt).wire["companyeconomiccategory"] == "companyeconomicategory"
 
