@@ -121,7 +121,10 @@ class AvroSource:
         return self._folder.mark(path)
 
     def finish(self, paths: Iterable[str]) -> None:
-        """Mark or archive the files, as `finished` says. Idempotent; a file that changed since stays."""
+        """Mark or archive the files, as `finished` says. Idempotent; a file that changed since stays.
+
+        A mapping of paths to the marks that the gateway kept is taken too: give that after a restart.
+        """
         self._folder.finish(paths)
 
     def check(self) -> list[str]:

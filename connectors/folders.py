@@ -290,14 +290,19 @@ class Folder:
         return file
 
     def finish(self, names: Iterable[str]) -> None:
-        """Mark or archive files that were read to their end; one that changed meanwhile stays. Idempotent."""
+        """Mark or archive files that were read to their end; one that changed meanwhile stays. Idempotent.
+
+        `names` may be a mapping of names to the marks that the gateway kept: after a restart they, and not this
+        object, know in which state a file was read.
+        """
         if self.single or self.settings.finished == "keep":
             return
+        kept: Mapping[str, str] = names if isinstance(names, Mapping) else {}
         for name in names:
             place = self.place(name)
             if not place.is_file():
                 continue
-            mark, status = self.mark(name), place.stat()
+            mark, status = kept.get(name) or self.mark(name), place.stat()
             if not mark.startswith(f"{status.st_size}:{status.st_mtime_ns}:"):
                 continue
             if self.settings.finished == "mark":

@@ -287,6 +287,18 @@ class TestAfterReading:
         source.finish([item.source for item in items])
         assert [one.name for one in tmp_path.iterdir()] == ["x.ndjson"]
 
+    def test_after_a_restart_the_kept_marks_decide(self, tmp_path):
+        path = tmp_path / "x.ndjson"
+        path.write_bytes(b"{}\n")
+        marks = {item.source: item.extra["mark"] for item in make(tmp_path).plan({})}
+        path.write_bytes(b"{}\n{}\n")
+        make(tmp_path, finished="archive").finish(marks)
+        assert path.exists()
+        path.write_bytes(b"{}\n")
+        os.utime(path, ns=(0, int(marks["x.ndjson"].split(":")[1])))
+        make(tmp_path, finished="archive").finish(marks)
+        assert not path.exists()
+
     def test_a_single_file_is_never_moved(self, tmp_path):
         path = tmp_path / "x.ndjson.part"
         path.write_bytes(b"{}\n")
