@@ -118,17 +118,18 @@ def _maintenance(rng: Random, shop: Shop, content: Content) -> bytes:
         "obd": "1",
         "carType": "轻型汽油车",
     }
-    return encode_json(body).encode()
+    return _again_as(shop, encode_json(body).encode())
 
 
 def _waste(rng: Random, shop: Shop, content: Content) -> bytes:
     """A hazardous waste order (domain 4)."""
     body = {"deviceId": f"SDV{between(rng, 10**5, 10**6)}", "wasteType": "HW08", "wasteCode": "900-214-08"}
-    return encode_json({**body, "preWeight": between(rng, 100, 900), "weight": 300}).encode()
+    return _again_as(shop, encode_json({**body, "preWeight": between(rng, 100, 900), "weight": 300}).encode())
 
 
 def _token(rng: Random, shop: Shop, content: Content) -> bytes:
-    return encode_json({"companycode": shop.code, "companypassword": f"Demo{between(rng, 1000, 9999)}"}).encode()
+    body = {"companycode": shop.code, "companypassword": f"Demo{between(rng, 1000, 9999)}"}
+    return _again_as(shop, encode_json(body).encode())
 
 
 def _registration(rng: Random, shop: Shop, content: Content) -> bytes:
@@ -151,7 +152,7 @@ def _registration(rng: Random, shop: Shop, content: Content) -> bytes:
         "companyadministrativedivisioncode": shop.place.division,
         "companyemail": "test@example.com",
     }
-    return encode_json(body).encode()
+    return _again_as(shop, encode_json(body).encode())
 
 
 BROKEN: tuple[Broken, ...] = (

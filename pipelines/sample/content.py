@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -55,15 +55,14 @@ class Content:
     """Form of the plate as typed; `unknown` when it names no province and no special kind."""
     plate_home: str = ""
     """Province key that the plate as typed names."""
-    assumed: dict[str, str] = field(default_factory=dict)
-    """Wire members of the client's own, by name (gd_id and the like)."""
+    returning: bool = False
+    """Whether the vehicle was repaired before, so that its mileage can go back."""
 
     def twin(self) -> Content:
         """A copy that can be changed without changing this one."""
         other = copy(self)
         other.parts = list(self.parts)
         other.projects = list(self.projects)
-        other.assumed = dict(self.assumed)
         return other
 
 
@@ -99,6 +98,7 @@ def content_of(rng: Random, visit: Visit, first_day: date) -> Content:
         clock=between(rng, 8 * 3600, 19 * 3600),
         codes=() if vehicle.bound else ("VIN_CHECK_DIGIT_NOT_APPLICABLE",),
         plate_kind=vehicle.kind,
+        returning=visit.returning,
         plate_home="" if vehicle.homeless else ("65" if vehicle.province == "bt" else vehicle.province),
     )
 

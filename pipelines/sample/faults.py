@@ -177,6 +177,14 @@ def _mileage(make: Callable[[Random, int], int]) -> Change:
     return change
 
 
+def _mileage_back(rng: Random, content: Content) -> bool:
+    """Lower than at an earlier visit: by far more than a vehicle drives meanwhile."""
+    if not content.returning or int(content.mileage) < 10_000:
+        return False
+    content.mileage = str(int(content.mileage) * 6 // 10)
+    return True
+
+
 def _empty(rng: Random, content: Content) -> bool:
     content.parts, content.projects = [], []
     content.codes = tuple(code for code in content.codes if code != "HOURS_OUTLIER")
@@ -265,7 +273,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("plate-changed", 2.0, _plate_other),
     Fault("mileage-zero", 8.0, _text("mileage", "0"), ("MILEAGE_ZERO",), (("comhs", 20.0),), stepwise=True),
     Fault("mileage-outlier", 1.0, _mileage(lambda rng, km: 3_000_001 + km * 3), ("MILEAGE_OUTLIER",), stepwise=True),
-    Fault("mileage-regression", 6.0, _mileage(lambda rng, km: km * 6 // 10 + 1)),
+    Fault("mileage-regression", 18.0, _mileage_back),
     Fault("quantity-zero", 5.0, _part(1, "0"), ("QUANTITY_ZERO",), (("comhs", 25.0),), stepwise=True),
     Fault("hours-zero", 4.0, _hours("0"), ("HOURS_ZERO",), (("comhs", 15.0), *_PRICED), stepwise=True),
     Fault("quantity-na", 1.5, _part(1, "N/A"), ("QUANTITY_NOT_NUMERIC",), (("xklc", 50.0),)),

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mappings.vin import ALPHABET, check_digit
+from mappings.vin import check_digit
 from pipelines.sample.chance import Random, between, odds
-from pipelines.sample.places import BINGTUAN, BY_KEY
+from pipelines.sample.places import BY_KEY
 
-FIRST_LAST_MODEL_YEAR = (2008, 2026)
 _SERIAL_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-_DIGITS = "0123456789"
 _ELECTRIC = "DDDDABCE"
 _HYBRID = "FFFGHJK"
 REST_DAYS = 4
@@ -241,13 +239,3 @@ def wrong_digit(rng: Random, vin: str) -> str:
     """The VIN with another character at position 9 than the one that belongs there."""
     others = "0123456789X".replace(vin[8], "")
     return vin[:8] + _letter(rng, others) + vin[9:]
-
-
-def random_vin_tail(rng: Random) -> str:
-    """Eight characters of the VIN alphabet: what a forging client makes up."""
-    return "".join(_letter(rng, ALPHABET) for _ in range(8))
-
-
-def lives_in_bingtuan(vehicle: Vehicle) -> bool:
-    """Whether 兵团 is its true home."""
-    return vehicle.province == BINGTUAN

@@ -24,7 +24,7 @@ RETRIED, CORRECTED, SENT_AGAIN = 0.012, 0.016, 0.35
 _BASE_CODES = {"tuhu": "HOURS_OUTLIER", "chengdu-tuhu": "HOURS_OUTLIER", "liquanchun": "PLACEHOLDER_FAULT"}
 _PRICES = ("50.0", "80.0", "128.0", "199.0", "260.0")
 _OUTCOME = {ACCEPTED: RECORD, BROKEN_REJECTED: REJECTED, CALL: CALLS}
-_ENDINGS = {"csv-gbk": "csv", "csv-utf8": "csv", "foshan": "txt"}
+_ENDINGS = {"csv-gbk": "csv", "csv-utf8": "csv"}
 
 
 @dataclass(slots=True)
@@ -175,7 +175,7 @@ class Desk:
 
     def _file(self, number: int, window: Window) -> Upload:
         rng, shop = self._rng, self._shop
-        name = f"{_stamp(self._first_day, number, shop.span, self._days)}.{_ENDINGS.get(shop.software, 'ndjson')}"
+        name = f"{_stamp(self._first_day, number, shop.span, self._days)}.{_ending(shop)}"
         if self._steps:
             rng.shuffle(window.lines)
         if self._sheet:
@@ -191,6 +191,13 @@ class Desk:
                 name, body = name + ".gz", gzip.compress(body, 6, mtime=0)
                 self._tally.files["gz"] += 1
         return Upload(name, body, window.codes, window.sound and not self._steps)
+
+
+def _ending(shop: Shop) -> str:
+    """How the shop's software names its files; lines of URL-encoded JSON have no ending of their own."""
+    if shop.software == "foshan":
+        return "urlencoded" if int(shop.code[-4:]) % 3 == 0 else "txt"
+    return _ENDINGS.get(shop.software, "ndjson")
 
 
 def _stamp(first_day: date, number: int, span: int, days: int) -> str:

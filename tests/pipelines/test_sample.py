@@ -206,6 +206,14 @@ def test_the_judge_finds_what_the_generator_put_in(small):
     assert {c: n for c, n in found.items() if c not in INFORMAL} == small.expected["findings"]
 
 
+def test_versions_are_counted(small):
+    for exchange, judged in small.judgements.items():
+        versions = {(item.system or item.source.split("/")[0], j.record) for item, j in judged if j.kind == "repair"}
+        expected = small.expected["exchanges"][exchange]
+        accepted = [record for _, record in versions if record is not None]
+        assert len(accepted) == expected["records"] + expected["corrections"]
+
+
 def test_flags_are_counted_version_by_version(small):
     for exchange, judged in small.judgements.items():
         versions = {
