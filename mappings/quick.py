@@ -209,9 +209,9 @@ def check_vins(vins: Sequence[str]) -> list[bool]:
     return checked
 
 
-_WORDS = frozenset({"null", "undefined"})
+_WORDS = frozenset({"null", "undefined", "n/a"})
 _YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")} | {str(d): 2000 + d for d in range(1, 10)}
-_PLATE_REST = re.compile(r"[0-9A-HJ-NP-Z]{5}").fullmatch
+_PLATE_REST = re.compile(r"(?!(?:[0-9]*[A-Z]){3})[0-9A-HJ-NP-Z]{5}").fullmatch
 _NEV_SMALL = re.compile(r"[A-HJK][0-9A-HJ-NP-Z][0-9]{4}").fullmatch
 _NEV_LARGE = re.compile(r"[0-9]{5}[A-HJK]").fullmatch
 

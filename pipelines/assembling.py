@@ -1,0 +1,105 @@
+"""Orders that come in steps: their pieces assembled when they are whole, and given up when they are too old."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from connectors.contracts import WorkItem
+from dlq.sealing import Sealer
+from mappings.assembly import assemble as assemble_order
+from pipelines import tables
+from pipelines.segments import RECORD, RowWriter, StagedRow
+from pipelines.settings import Exchange
+from pipelines.state import State
+
+TOO_OLD = "too-old"
+"""Member of an item's `extra`: its envelopes are pieces that nobody completed."""
+_ORDERS_AT_ONCE = 5_000
+_GIVEN_UP = -1
+
+
+def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple[list[WorkItem], list[str]]]:
+    """Batches of orders that became whole, or whose whole was corrected: (items, ids of the pieces they took)."""
+    t = tables.fragments
+    while True:
+        with state.reading() as connection:
+            orders = connection.execute(
+                select(t.c.system, t.c.company, t.c.order)
+                .where(t.c.exchange == exchange.name, t.c.assembled == 0)
+                .group_by(t.c.system, t.c.company, t.c.order)
+                .order_by(func.min(t.c.intake))
+            ).all()
+            whole: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+            taken: list[str] = []
+            for system, company, order in orders:
+                rows = connection.execute(
+                    select(t)
+                    .where(
+                        t.c.exchange == exchange.name,
+                        t.c.system == system,
+                        t.c.company == company,
+                        t.c.order == order,
+                        t.c.assembled != _GIVEN_UP,
+                    )
+                    .order_by(t.c.intake)
+                ).all()
+                document = assemble_order([(r.step, sealer.unseal(r.body, r.id.encode())) for r in rows])
+                if document is not None:
+                    whole[system, company].append(document)
+                    taken += [r.id for r in rows if r.assembled == 0]
+                if len(taken) >= _ORDERS_AT_ONCE:
+                    break
+        if not taken:
+            return
+        yield _items(state, sealer, whole, "orders", {"dialect": "shanghai-order"}), taken
+
+
+def expire(
+    state: State, exchange: Exchange, sealer: Sealer, received_at: str
+) -> Iterator[tuple[list[WorkItem], list[str]]]:
+    """A batch of the pieces that are older than the exchange allows; they become letters."""
+    t = tables.fragments
+    oldest = (datetime.fromisoformat(received_at) - timedelta(days=exchange.fragments.max_age_days)).isoformat()
+    with state.reading() as connection:
+        rows = connection.execute(
+            select(t)
+            .where(t.c.exchange == exchange.name, t.c.assembled == 0, t.c.received_at < oldest)
+            .order_by(t.c.intake)
+        ).all()
+        old = [r for r in rows if datetime.fromisoformat(r.received_at) < datetime.fromisoformat(oldest)]
+        pieces: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+        for row in old:
+            pieces[row.system, row.company].append(sealer.unseal(row.body, row.id.encode()))
+    if old:
+        yield _items(state, sealer, pieces, "pieces", {TOO_OLD: True}), [r.id for r in old]
+
+
+def _items(
+    state: State, sealer: Sealer, bodies: dict[tuple[str, str], list[bytes]], name: str, extra: dict[str, Any]
+) -> list[WorkItem]:
+    """Items whose envelopes lie in sealed segments."""
+    folder = state.path / "staging" / "assembled"
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for (system, company), chosen in sorted(bodies.items()):
+        path = folder / f"{name}-{system}-{len(items)}.rows"
+        path.unlink(missing_ok=True)
+        writer = RowWriter(path, sealer)
+        writer.add([StagedRow(i, RECORD, body) for i, body in enumerate(chosen)])
+        digest = f"{name}:{_fingerprint(chosen)}"
+        items.append(WorkItem(name, digest, 0, -1, company, system, {**extra, "sealed": writer.close()}))
+    return items
+
+
+def _fingerprint(bodies: list[bytes]) -> str:
+    from hashlib import sha256
+
+    whole = sha256()
+    for body in bodies:
+        whole.update(sha256(body).digest())
+    return whole.hexdigest()

@@ -1,0 +1,399 @@
+"""The work and the decision of one batch: from receipts to the commit that makes them count."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import delete, insert, update
+
+from connectors.contracts import StagedPart
+from dlq.letters import LetterStore
+from dlq.sealing import Sealer
+from dlq.segments import read_segment
+from mappings.encoding import key_digest, record_key
+from mappings.findings import FLAG, profile
+from mappings.history import batch_findings
+from mappings.records import RepairRow
+from pipelines import accounts, flow, journal, tables
+from pipelines.accounts import Account
+from pipelines.deciding import Decided, Item, Rule, apply, decide
+from pipelines.errors import Incomplete
+from pipelines.journal import ADDRESSED, UNPLACED, Journal
+from pipelines.memory import Merger, StateHistory, remember
+from pipelines.receipts import ReceiptWriter
+from pipelines.rowform import row_of
+from pipelines.segments import PIECE, RECORD, REMARKS, read_rows
+from pipelines.settings import Exchange
+from pipelines.sinks import Sinks
+from pipelines.state import State
+from pipelines.versions import key_halves, pack_intake
+from pipelines.vinhash import vin_hash
+from pipelines.work import Job, Receipt, Task
+from pipelines.workbench import dealers
+
+
+class BatchWork:
+    """One batch between open and decided."""
+
+    def __init__(
+        self,
+        state: State,
+        exchange: Exchange,
+        sinks: Sinks,
+        sealer: Sealer,
+        job: Job,
+        tasks: Sequence[Task],
+        run: int,
+        extra: Mapping[str, Any],
+    ) -> None:
+        self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
+        self._job, self._tasks, self._run, self._extra = job, tasks, run, extra
+        self._receipts: dict[int, list[Receipt]] = {}
+        self._journals: dict[int, Journal] = {}
+        self._parts: dict[int, tuple[StagedPart, ...]] = {}
+        self._in_parts = all(sinks.is_part_sink(name) for name in exchange.sinks)
+
+    def stage(self) -> None:
+        """Run the work stage; every item must come back complete."""
+        self._receipts = _by_item(flow.run(self._exchange, self._job, self._tasks))
+        self._journals = {task.number: _journal(self._receipts.get(task.number, [])) for task in self._tasks}
+        self._parts = {n: tuple(p for r in rs for p in r.parts) for n, rs in self._receipts.items()}
+
+    def decide(self) -> None:
+        """Versions first; items with known keys are staged again where files were staged; then the one commit."""
+        items = [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]
+        with self._state.unit_of_work() as connection:
+            decided = decide(connection, self._state, items, self._rule(connection))
+        if self._in_parts and decided.directives:
+            self._stage_again(decided)
+        for item in items:
+            apply(item, decided.directives.get(item.number, {}))
+        receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
+        with self._state.unit_of_work() as connection:
+            self._commit(connection, decided, receipts)
+
+    def _rule(self, connection: Any) -> Rule:
+        carried = self._exchange.versions.mode == "carried"
+        return Rule(self._job.number, carried, self._also_held(connection) if self._exchange.versions.also_held else {})
+
+    def _also_held(self, connection: Any) -> dict[tuple[int, int], frozenset[str]]:
+        """What other scopes gave away of this batch's records: asked by their key in that scope."""
+        own: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for rows in self._rows(RECORD):
+            for _, record in rows:
+                name = (record["system"], record["companycode"], record["costlistcode"])
+                own[name] = key_halves(key_digest(self._exchange.scope, *name))
+        held: dict[tuple[int, int], frozenset[str]] = {}
+        if self._state.versions is None:
+            return held
+        names = list(own)
+        for scope in self._exchange.versions.also_held:
+            keys = [key_halves(key_digest(scope, *name)) for name in names]
+            hi = np.array([k[0] for k in keys], np.uint64)
+            lo = np.array([k[1] for k in keys], np.uint64)
+            at, entries = self._state.versions.find(connection, hi, lo)
+            sets = self._state.destination_sets(connection)
+            for position, entry in zip(at.tolist(), entries, strict=True):
+                key = own[names[position]]
+                held[key] = held.get(key, frozenset()) | frozenset(sets[int(entry["held"])])
+        return held
+
+    def _rows(self, kind: int) -> Iterable[Iterable[tuple[int, dict[str, Any]]]]:
+        for number in sorted(self._receipts):
+            yield (
+                (row.ordinal, orjson.loads(row.body))
+                for receipt in self._receipts[number]
+                if receipt.rows
+                for row in read_rows(receipt.rows, self._sealer)
+                if row.kind == kind
+            )
+
+    def _stage_again(self, decided: Decided) -> None:
+        """Stage items with known keys once more, told what to leave out and how to number the rest."""
+        staging = Path(self._job.staging) / f"again-{secrets.token_hex(4)}"
+        staging.mkdir()
+        told = {
+            str(n): {str(o): [d.fate, d.version, d.destinations] for o, d in ds.items()}
+            for n, ds in decided.directives.items()
+        }
+        path = staging / "directives.json"
+        path.write_bytes(orjson.dumps(told))
+        tasks = [task for task in self._tasks if task.number in decided.directives]
+        job = replace(self._job, staging=str(staging), directives=str(path))
+        again = _by_item(flow.run(self._exchange, job, tasks))
+        for task in tasks:
+            lines, before = _journal(again.get(task.number, [])).lines, self._journals[task.number].lines
+            same = all(np.array_equal(lines[c], before[c]) for c in ("key_hi", "key_lo", "content", "offset"))
+            if not same:
+                message = (
+                    f"{task.item.source} 在处理期间被改动；请勿改动已投放的文件，然后重新运行"
+                    f" / {task.item.source} was changed while it was worked on; leave delivered files alone, run again"
+                )
+                raise Incomplete(message)
+            self._parts[task.number] = tuple(p for r in again[task.number] for p in r.parts)
+
+    # -- the commit ----------------------------------------------------------------------------------------------------
+
+    def _commit(self, connection: Any, decided: Decided, receipts: ReceiptWriter) -> None:
+        batch = self._job.batch
+        merged: dict[str, dict[str, dict[str, str]]] = {}
+        for task in self._tasks:
+            pairs = self._take_rows(connection, task, receipts)
+            if pairs:
+                merged[str(task.number)] = pairs
+        parts = [p for n in sorted(self._parts) for p in self._parts[n]] + receipts.parts
+        opened = self._accounts(parts, receipts)
+        letters = self._letters(connection)
+        counts = accounts.intake(self._journals)
+        if self._state.versions is not None:
+            self._state.versions.add(connection, decided.entries)
+        for task in self._tasks:
+            self._keep(connection, task)
+        if parts:
+            connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
+        accounts.open_accounts(connection, batch, opened)
+        plan = {
+            "rows": {str(n): [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()},
+            "merged": merged,
+        }
+        connection.execute(
+            update(tables.batches)
+            .where(tables.batches.c.id == batch)
+            .values(
+                state="decided",
+                plan=orjson.dumps(plan),
+                letters=letters[0],
+                letters_digest=str(letters[1]),
+                **counts,
+            )
+        )
+        self._consume(connection)
+
+    def _take_rows(self, connection: Any, task: Task, receipts: ReceiptWriter) -> dict[str, dict[str, str]]:
+        """What needs the staged rows of one item: history, merging, what waits for a home, pieces, receipts."""
+        lines, book = self._journals[task.number].lines, self._journals[task.number]
+        pairs: dict[str, dict[str, str]] = {}
+        remarks: dict[int, Any] = {}
+        wanted = self._exchange.rules
+        needs_rows = bool(wanted.history or wanted.merge)
+        chosen: list[tuple[int, RepairRow, dict[str, Any]]] = []
+        pieces: list[tuple[int, bytes]] = []
+        waiting: list[dict[str, Any]] = []
+        for receipt in self._receipts.get(task.number, []):
+            for row in read_rows(receipt.rows, self._sealer) if receipt.rows else ():
+                if row.kind == REMARKS:
+                    remarks[row.ordinal] = orjson.loads(row.body)
+                elif row.kind == PIECE:
+                    pieces.append((row.ordinal, row.body))
+                elif row.kind == RECORD:
+                    fate = int(lines["fate"][row.ordinal])
+                    if fate == UNPLACED:
+                        waiting.append(self._unplaced(task, row.ordinal, row.body))
+                    if needs_rows and fate in (ADDRESSED, UNPLACED):
+                        record = orjson.loads(row.body)
+                        chosen.append((row.ordinal, row_of(record), record))
+        found = self._history(connection, chosen) if wanted.history else {}
+        for ordinal, extra in found.items():
+            flags = tuple(f.code for f in extra if f.severity == FLAG)
+            if flags:
+                _add_flags(book, ordinal, flags)
+        if wanted.merge:
+            pairs = self._merge(connection, task, chosen)
+        if waiting:
+            connection.execute(insert(tables.waiting), waiting)
+        if pieces:
+            connection.execute(insert(tables.fragments), [self._piece(task, o, b) for o, b in pieces])
+        if wanted.receipts:
+            receipts.item(task, book, remarks, found)
+        return pairs
+
+    def _history(self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]) -> dict[int, list[Any]]:
+        scope = self._exchange.scope
+        rows = [row for _, row, _ in chosen]
+        codes = set(self._exchange.rules.history)
+        received = datetime.fromisoformat(self._job.received_at)
+        rules = profile(self._exchange.mapping.profile)
+        found = batch_findings(rows, StateHistory(connection, scope), received, rules, codes)
+        remember(connection, scope, rows)
+        return {ordinal: extra for (ordinal, _, _), extra in zip(chosen, found, strict=True) if extra}
+
+    def _merge(
+        self, connection: Any, task: Task, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
+    ) -> dict[str, dict[str, str]]:
+        register = dealers(self._exchange)
+        if register is None:
+            return {}
+        merger, book = Merger(connection, register), self._journals[task.number]
+        pairs: dict[str, dict[str, str]] = {}
+        for ordinal, row, record in chosen:
+            if not merger.concerns(row.companycode, row.settledate):
+                continue
+            key = record_key(record["system"], row.companycode, row.costlistcode)
+            line = book.lines[ordinal]
+            for destination in book.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ():
+                into = merger.merged_into(destination, key, record["system"], row)
+                if into:
+                    pairs.setdefault(str(ordinal), {})[destination] = into
+        return pairs
+
+    def _unplaced(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
+        record = orjson.loads(body)
+        name = f"{self._job.batch}/{task.number}/{ordinal}/"
+        return {
+            "id": name,
+            "exchange": self._exchange.name,
+            "batch": self._job.batch,
+            "item": task.number,
+            "ordinal": ordinal,
+            "destination": "",
+            "reason": self._journals[task.number].notes.get(str(ordinal), ""),
+            "vin": signed(vin_hash(record["vin"])),
+            "version": int(self._journals[task.number].lines["version"][ordinal]),
+            "record": self._sealer.seal(body, name.encode()),
+            "next_attempt": "",
+        }
+
+    def _piece(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
+        size = int.from_bytes(body[:4], "big")
+        order, step = orjson.loads(body[4 : 4 + size])
+        item = task.item
+        name = f"{self._job.batch}/{task.number}/{ordinal}"
+        return {
+            "id": name,
+            "exchange": self._exchange.name,
+            "system": item.system or self._exchange.versions.system,
+            "company": item.company,
+            "order": order,
+            "step": step,
+            "intake": pack_intake(self._job.number, task.number, ordinal),
+            "source": item.source,
+            "offset": int(self._journals[task.number].lines["offset"][ordinal]),
+            "body": self._sealer.seal(body[4 + size :], name.encode()),
+            "received_at": self._job.received_at,
+            "batch": self._job.batch,
+        }
+
+    def _accounts(self, parts: Sequence[StagedPart], receipts: ReceiptWriter) -> dict[str, Account]:
+        opened: dict[str, Account] = {}
+        for book in self._journals.values():
+            for destination, number in book.addressed().items():
+                account = opened.setdefault(destination, Account(self._sinks.name(destination)))
+                account.counts["addressed"] += number
+                account.counts["in_flight"] += number
+        if receipts.count:
+            opened[self._exchange.rules.receipts] = Account(receipts.sink)
+            opened[self._exchange.rules.receipts].counts.update(addressed=receipts.count, in_flight=receipts.count)
+        staged: dict[str, int] = defaultdict(int)
+        for part in parts:
+            staged[part.destination] += part.count
+        for destination, number in staged.items():
+            if destination in opened and opened[destination].counts["addressed"] != number:
+                message = f"{destination}: {number} staged, {opened[destination].counts['addressed']} addressed"
+                raise Incomplete(message)
+        return opened
+
+    def _letters(self, connection: Any) -> tuple[int, int]:
+        """Keep the letters of this batch. Of a replay only deaths of another kind are letters of their own."""
+        store = LetterStore(connection, self._sealer)
+        count = digest = 0
+        for number in sorted(self._receipts):
+            for receipt in self._receipts[number]:
+                for segment in receipt.letters:
+                    letters = read_segment(segment.path)
+                    if "letters" in self._extra:
+                        from pipelines.replaying import settle
+
+                        letters = settle(store, self._job, self._extra, number, letters)
+                    tally = store.put_many(letters)
+                    count, digest = count + tally.count, digest + tally.digest
+        if "letters" in self._extra:
+            from pipelines.replaying import resolve_rest
+
+            again = resolve_rest(store, self._job, self._extra)
+            count, digest = count + again[0], digest + again[1]
+        return count, digest & accounts.MASK
+
+    def _keep(self, connection: Any, task: Task) -> None:
+        book, item = self._journals[task.number], task.item
+        connection.execute(
+            insert(tables.journals),
+            {"batch": self._job.batch, "item": task.number, "source": item.source, "lines": book.pack()},
+        )
+        t = tables.items
+        name = {
+            "exchange": self._exchange.name,
+            "sender": f"{item.system}|{item.company}",
+            "digest": item.digest,
+            "start": item.offset,
+        }
+        connection.execute(delete(t).where(*(t.c[k] == v for k, v in name.items())))
+        connection.execute(
+            insert(t),
+            {
+                **name,
+                "stop": item.offset + item.length if item.length >= 0 else -1,
+                "envelopes": len(book.lines),
+                "run": self._run,
+                "batch": self._job.batch,
+            },
+        )
+
+    def _part_row(self, part: StagedPart) -> dict[str, Any]:
+        sink = self._sinks.name(part.destination)
+        return {"batch": self._job.batch, "sink": sink, **part._asdict()}
+
+    def _consume(self, connection: Any) -> None:
+        """Tick off what this batch was for: pieces that it took, registrations that it served."""
+        taken = self._extra.get("fragments", ())
+        t = tables.fragments
+        for at in range(0, len(taken), 500):
+            connection.execute(
+                update(t).where(t.c.id.in_(taken[at : at + 500])).values(assembled=self._job.number)
+            )
+        if "mark" in self._extra:
+            name = f"registrations-served:{self._exchange.name}"
+            connection.execute(delete(tables.meta).where(tables.meta.c.name == name))
+            connection.execute(insert(tables.meta), {"name": name, "value": str(self._extra["mark"])})
+
+
+def _by_item(receipts: Iterable[Receipt]) -> dict[int, list[Receipt]]:
+    by_item: dict[int, list[Receipt]] = {}
+    for receipt in receipts:
+        by_item.setdefault(receipt.number, []).append(receipt)
+    return by_item
+
+
+def _journal(receipts: Sequence[Receipt]) -> Journal:
+    """One item's whole journal; every envelope that was received must have exactly one line."""
+    totals = {receipt.total for receipt in receipts if receipt.total >= 0}
+    if len(totals) != 1:
+        message = f"工作阶段的回执不完整 / receipts of an item are incomplete: totals {sorted(totals)}"
+        raise Incomplete(message)
+    joined = journal.join([Journal.unpack(Path(receipt.journal).read_bytes()) for receipt in receipts])
+    if not np.array_equal(joined.lines["ordinal"], np.arange(totals.pop(), dtype=np.uint32)):
+        message = "工作阶段的回执与信封数不符 / receipts do not cover every envelope exactly once"
+        raise Incomplete(message)
+    return joined
+
+
+def _add_flags(book: Journal, ordinal: int, flags: tuple[str, ...]) -> None:
+    line = book.lines[ordinal]
+    wanted = tuple(dict.fromkeys((*book.findings[int(line["findings"])], *flags)))
+    if wanted not in book.findings:
+        book.findings.append(wanted)
+    line["findings"] = book.findings.index(wanted)
+
+
+def signed(value: int) -> int:
+    """64 unsigned bits as the database's signed integer."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+

@@ -1,0 +1,334 @@
+"""Effects and close: what was decided is done, and what came of it is accounted, in one commit a batch.
+
+Everything here can be done again after a crash: parts by name and hash, rows by delivery id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from connectors.contracts import ConnectorError, Delivery, StagedPart
+from dlq import reasons
+from dlq.letter import Letter, Origin, compose
+from dlq.letters import LetterStore
+from dlq.sealing import Sealer
+from mappings.encoding import delivery_id
+from pipelines import accounts, tables
+from pipelines.accounts import Account
+from pipelines.waits import next_try
+from pipelines.journal import ADDRESSED, Journal
+from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
+from pipelines.progress import Event, Observer
+from pipelines.segments import RECORD, read_rows
+from pipelines.settings import Exchange
+from pipelines.sinks import OWN, Sinks
+from pipelines.state import State
+from pipelines.storeform import deliver
+from pipelines.version import BUILD
+from pipelines.versions import pack_intake
+from pipelines.vinhash import vin_hash
+
+
+class Closer:
+    """Does the effects of decided batches and closes them."""
+
+    def __init__(self, state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, observer: Observer) -> None:
+        self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
+        self._observer = observer
+
+    # -- a batch -------------------------------------------------------------------------------------------------------
+
+    def finish(self, batch: str, *, redo: bool) -> None:
+        """Do the effects of a decided batch, then close it. `redo`: they may have been done in part before."""
+        with self._state.reading() as connection:
+            row = connection.execute(select(tables.batches).where(tables.batches.c.id == batch)).one()
+            books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
+        plan = orjson.loads(row.plan)
+        promoted, failed = self._promote(batch)
+        self._tell("effect", batch)
+        outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo)
+        for number, paths in plan["rows"].items():
+            book, merged = books[int(number)], plan["merged"].get(number, {})
+            for path in paths:
+                for sent in self._deliveries(batch, row.received_at, int(number), book, merged, path):
+                    outbox.put(sent)
+        outcomes = outbox.flush()
+        self._tell("effect", batch, done=1)
+        with self._state.unit_of_work() as connection:
+            self._account_parts(connection, batch, promoted, failed)
+            self._account_rows(connection, batch, row.number, row.received_at, outcomes, books)
+            connection.execute(
+                update(tables.batches).where(tables.batches.c.id == batch).values(state="closed", plan=None)
+            )
+        self._tell("closed", batch, total=row.received)
+
+    def _deliveries(
+        self,
+        batch: str,
+        received_at: str,
+        number: int,
+        book: Journal,
+        merged: Mapping[str, Mapping[str, str]],
+        path: str,
+    ) -> Iterator[Sent]:
+        """The deliveries of one segment of staged rows, as decided."""
+        lines = book.lines
+        for staged in read_rows(path, self._sealer):
+            if staged.kind != RECORD or int(lines["fate"][staged.ordinal]) != ADDRESSED:
+                continue
+            line = lines[staged.ordinal]
+            record = orjson.loads(staged.body)
+            into = merged.get(str(staged.ordinal), {})
+            for destination in book.routes[int(line["routes"])]:
+                yield self.send(
+                    record,
+                    staged.body,
+                    destination,
+                    number=number,
+                    ordinal=staged.ordinal,
+                    version=int(line["version"]),
+                    content=int(line["content"]),
+                    findings=book.findings[int(line["findings"])],
+                    batch=batch,
+                    merged_into=into.get(destination, ""),
+                )
+
+    def send(
+        self,
+        record: Mapping[str, Any],
+        body: bytes,
+        destination: str,
+        *,
+        number: int,
+        ordinal: int,
+        version: int,
+        content: int,
+        findings: Sequence[str],
+        batch: str,
+        merged_into: str,
+    ) -> Sent:
+        """One delivery on its way, encoded for its destination."""
+        name = self._sinks.name(destination)
+        if name == OWN:
+            key = "|".join(str(record.get(k) or "") for k in ("vin", "valid_from", "companycode"))
+            digest = blake2b(body, digest_size=8).hexdigest()
+            made = Delivery(delivery_id(key, 1, digest, destination), destination, key, 1, digest, body, batch)
+        else:
+            made = deliver(
+                record,
+                destination,
+                version=version,
+                content=content,
+                findings=findings,
+                repaircomefrom=self._sinks.repaircomefrom(name),
+                batch=batch,
+                merged_into=merged_into,
+                as_row=self._sinks.as_row(name),
+            )
+        return Sent(number, ordinal, made, body, vin_hash(str(record.get("vin", ""))))
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _promote(self, batch: str) -> tuple[list[Any], list[tuple[Any, str]]]:
+        """Promote a batch's parts, destination by destination; what could not be promoted waits as it is staged."""
+        t = tables.parts
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                select(t).where(t.c.batch == batch, t.c.promoted.is_(False)).order_by(t.c.final)
+            ).all()
+        return self._promote_rows(rows)
+
+    def _promote_rows(self, rows: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, str]]]:
+        by_sink: dict[tuple[str, str], list[Any]] = {}
+        for row in rows:
+            by_sink.setdefault((row.sink, row.destination), []).append(row)
+        done: list[Any] = []
+        failed: list[tuple[Any, str]] = []
+        for (sink, _), group in by_sink.items():
+            staged = [StagedPart(r.destination, r.temporary, r.final, r.sha256, r.count) for r in group]
+            try:
+                self._sinks.part_sink(sink).promote(staged)
+                done += group
+            except ConnectorError as error:
+                failed += [(row, str(error)) for row in group]
+        return done, failed
+
+    def _account_parts(
+        self, connection: Any, batch: str, promoted: Sequence[Any], failed: Sequence[tuple[Any, str]]
+    ) -> None:
+        changes: dict[str, Account] = {}
+        for row in promoted:
+            account = changes.setdefault(row.destination, Account(row.sink))
+            account.counts.update(delivered=row.count, in_flight=-row.count)
+            account.stands += row.count
+            account.digest += int(row.sha256[:16], 16)
+        for row, _ in failed:
+            account = changes.setdefault(row.destination, Account(row.sink))
+            account.counts.update(waiting=row.count, in_flight=-row.count)
+        for destination, account in changes.items():
+            accounts.change(connection, batch, destination, account)
+        if promoted:
+            t = tables.parts
+            connection.execute(
+                update(t).where(t.c.batch == batch, t.c.final.in_([r.final for r in promoted])).values(promoted=True)
+            )
+
+    def promote_waiting(self) -> None:
+        """Try parts again whose folder could not be written when their batch was closed."""
+        p, b = tables.parts, tables.batches
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                select(p).join(b, b.c.id == p.c.batch).where(
+                    b.c.exchange == self._exchange.name, b.c.state == "closed", p.c.promoted.is_(False)
+                )
+            ).all()
+        if not rows:
+            return
+        done, _ = self._promote_rows(rows)
+        with self._state.unit_of_work() as connection:
+            for row in done:
+                account = Account(row.sink)
+                account.counts.update(delivered=row.count, waiting=-row.count)
+                account.stands, account.digest = row.count, int(row.sha256[:16], 16)
+                accounts.change(connection, row.batch, row.destination, account)
+                connection.execute(update(p).where(p.c.final == row.final).values(promoted=True))
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def _account_rows(
+        self,
+        connection: Any,
+        batch: str,
+        batch_number: int,
+        received_at: str,
+        outcomes: Outcomes,
+        books: Mapping[int, Journal],
+    ) -> None:
+        for destination, account in outcomes.accounts.items():
+            accounts.change(connection, batch, destination, account)
+        if not outcomes.exceptions:
+            return
+        touched = set()
+        letters: list[Letter] = []
+        waiting: list[dict[str, Any]] = []
+        for unusual in outcomes.exceptions:
+            sent, status = unusual.sent, status_of(unusual)
+            ordinal = str(sent.ordinal)
+            books[sent.number].outcomes.setdefault(ordinal, {})[sent.delivery.destination] = status
+            touched.add(sent.number)
+            if status == "dead":
+                letters.append(self.letter(unusual, batch, batch_number, received_at))
+            elif status == "waiting":
+                waiting.append(self._waiting(unusual, batch))
+        for number in touched:
+            _rewrite(connection, batch, number, books[number])
+        if waiting:
+            connection.execute(insert(tables.waiting), waiting)
+        add_letters(connection, self._sealer, batch, letters)
+
+    def letter(self, unusual: Unusual, batch: str, batch_number: int, received_at: str) -> Letter:
+        """The letter of a delivery that its destination refused; it keeps the canonical record."""
+        sent = unusual.sent
+        record = orjson.loads(sent.record)
+        origin = Origin(
+            exchange=self._exchange.name,
+            batch=batch,
+            source=batch,
+            company=str(record.get("companycode", "")),
+            system=str(record.get("system", "")),
+            profile=self._exchange.mapping.profile,
+            build=BUILD,
+            received_at=received_at,
+        )
+        return compose(
+            origin,
+            self._sealer,
+            stage="deliver",
+            reasons=(reasons.from_outcome(unusual.outcome, sent.delivery.destination),),
+            body=sent.record,
+            source_key=f"{batch}|{sent.number}|{sent.ordinal}",
+            offset=sent.ordinal,
+            dialect="report",
+            mapping="report",
+            destination=sent.delivery.destination,
+            record_key=sent.delivery.key,
+            vin=str(record.get("vin", "")),
+            intake=pack_intake(batch_number, sent.number, sent.ordinal),
+        )
+
+    def _waiting(self, unusual: Unusual, batch: str) -> dict[str, Any]:
+        sent = unusual.sent
+        name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
+        return {
+            "id": name,
+            "exchange": self._exchange.name,
+            "batch": batch,
+            "item": sent.number,
+            "ordinal": sent.ordinal,
+            "destination": sent.delivery.destination,
+            "reason": unusual.outcome.reason,
+            "vin": _signed(sent.vin),
+            "version": sent.delivery.version,
+            "merged_into": sent.delivery.merged_into,
+            "record": self._sealer.seal(sent.record, name.encode()),
+            "attempts": 1,
+            "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
+        }
+
+    # -- attempts that began -------------------------------------------------------------------------------------------
+
+    def resume_attempts(self) -> None:
+        """Finish retries that a crash interrupted: their deliveries are tried again before anything else."""
+        from pipelines.retrying import resume
+
+        resume(self._state, self._exchange, self._sinks, self._sealer, self)
+
+    def _tell(self, name: str, batch: str, done: int = 0, total: int = 0) -> None:
+        self._observer(Event(name, self._exchange.name, batch, done, total))
+
+
+def add_letters(connection: Any, sealer: Sealer, batch: str, letters: Sequence[Letter]) -> None:
+    """Keep letters and count them for their batch."""
+    if not letters:
+        return
+    tally = LetterStore(connection, sealer).put_many(letters)
+    t = tables.batches
+    row = connection.execute(select(t.c.letters, t.c.letters_digest).where(t.c.id == batch)).one()
+    connection.execute(
+        update(t)
+        .where(t.c.id == batch)
+        .values(
+            letters=row.letters + tally.count,
+            letters_digest=str((int(row.letters_digest) + tally.digest) & accounts.MASK),
+        )
+    )
+
+
+def _journals(connection: Any, batch: str) -> list[Any]:
+    t = tables.journals
+    return list(connection.execute(select(t).where(t.c.batch == batch).order_by(t.c.item)))
+
+
+def _rewrite(connection: Any, batch: str, number: int, book: Journal) -> None:
+    t = tables.journals
+    connection.execute(update(t).where(t.c.batch == batch, t.c.item == number).values(lines=book.pack()))
+
+
+def amend(connection: Any, batch: str, number: int, change: Any) -> None:
+    """Change one journal in place: `change(book)` edits it."""
+    t = tables.journals
+    packed = connection.execute(select(t.c.lines).where(t.c.batch == batch, t.c.item == number)).scalar_one()
+    book = Journal.unpack(packed)
+    change(book)
+    _rewrite(connection, batch, number, book)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+

@@ -1,0 +1,360 @@
+"""One run of an exchange: batches opened, worked, decided, delivered, closed; what a crash left is taken up first.
+
+See ARCHITECTURE.md, "How a batch runs". Only this process changes the state.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import delete, func, insert, select, update
+
+from connectors.contracts import Source, WorkItem
+from pipelines import tables
+from pipelines.batchwork import BatchWork
+from pipelines.closing import Closer
+from pipelines.progress import Event, Observer, silent
+from pipelines.settings import Exchange
+from pipelines.sinks import Sinks
+from pipelines.state import State
+from pipelines.work import Job, Task
+from pipelines.workbench import make_source
+
+_UNKNOWN_SIZE = 1 << 20
+_ROW_SIZE = 800
+
+
+class Chunk(NamedTuple):
+    """Items that become one batch, and the paths that are read to their end with it."""
+
+    items: list[WorkItem]
+    complete: list[tuple[str, str]]
+    """(path, mark as it was planned)."""
+
+
+class Coordinator:
+    """Runs one exchange on a state that it owns."""
+
+    def __init__(self, state: State, exchange: Exchange, observer: Observer = silent) -> None:
+        self.state, self.exchange, self.observer = state, exchange, observer
+        self.sealer = state.sealer()
+        self.sinks = Sinks(exchange, state)
+        self.run_id = 0
+        self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
+        self._snapshot = ""
+
+    def run(self) -> int:
+        """Do everything that there is to do; the number of the run, whose batches tell the result."""
+        self.run_id = self._begin()
+        self._tell("run", note="resumed" if self._resumed else "")
+        try:
+            self._recover()
+            source = make_source(self.exchange)
+            self._take_in(source)
+            self._follow_up()
+        finally:
+            self.sinks.close()
+        with self.state.unit_of_work() as connection:
+            connection.execute(
+                update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
+            )
+        self._tell("ended")
+        return self.run_id
+
+    # -- begin and recover ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> int:
+        """A new run, or the one that was killed: it goes on under its number."""
+        t = tables.runs
+        with self.state.unit_of_work() as connection:
+            open_run = connection.execute(
+                select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())
+            ).scalar()
+            self._resumed = open_run is not None
+            if open_run is not None:
+                return int(open_run)
+            made = connection.execute(
+                insert(t), {"exchange": self.exchange.name, "started_at": now().isoformat()}
+            ).inserted_primary_key
+            return int(made[0]) if made else 0
+
+    def _recover(self) -> None:
+        """Finish decided batches, forget open ones, sweep what nobody names."""
+        t = tables.batches
+        with self.state.unit_of_work() as connection:
+            mine = (t.c.exchange == self.exchange.name) & (t.c.state == "open")
+            connection.execute(delete(t).where(mine))
+            decided = connection.execute(
+                select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.state == "decided").order_by(t.c.number)
+            ).scalars().all()
+            if self.state.versions is not None:
+                self.state.versions.sweep(connection)
+        for batch in decided:
+            self.closer.finish(batch, redo=True)
+        self.closer.resume_attempts()
+        self.closer.promote_waiting()
+        with self.state.reading() as connection:
+            keep = [
+                row.temporary for row in connection.execute(select(tables.parts.c.temporary).where(tables.parts.c.promoted.is_(False)))
+            ]
+        for sink in self.sinks.parts().values():
+            sink.sweep(keep)
+        staging = self.state.path / "staging"
+        for left in staging.glob(f"{self.exchange.name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    # -- intake --------------------------------------------------------------------------------------------------------
+
+    def _take_in(self, source: Source) -> None:
+        for chunk in self._chunks(source):
+            if chunk.items:
+                self._batch("source", chunk.items)
+            self._finish_paths(source, chunk.complete)
+
+    def _chunks(self, source: Source) -> Iterator[Chunk]:
+        """Planned items in batches; items that are known from an ended run become a batch of duplicates at once."""
+        bounds = self.exchange.batch
+        items: list[WorkItem] = []
+        complete: list[tuple[str, str]] = []
+        size = 0
+        last: tuple[str, str] | None = None
+        repeated: list[tuple[WorkItem, int]] = []
+        for item in source.plan(self._positions(source)):
+            here = (item.source, str(item.extra.get("mark", "")))
+            if last is not None and here[0] != last[0]:
+                complete.append(last)
+            last = here
+            known = self._known(item)
+            if known is not None:
+                run, envelopes = known
+                if run != self.run_id:
+                    repeated.append((item, envelopes))
+                continue
+            items.append(item)
+            size += self._size(item)
+            if size >= bounds.bytes or len(items) >= bounds.items:
+                yield Chunk(items, complete)
+                items, complete, size = [], [], 0
+        if last is not None:
+            complete.append(last)
+        if repeated:
+            self._known_batch(repeated)
+        yield Chunk(items, complete)
+
+    def _size(self, item: WorkItem) -> int:
+        if self.exchange.source.connector == "sql":
+            return max(item.length, 1) * _ROW_SIZE
+        return item.length if item.length >= 0 else _UNKNOWN_SIZE
+
+    def _positions(self, source: Source) -> dict[str, str]:
+        """Marks of finished paths; none for a single file, which is read (as duplicates) whenever it is named."""
+        path = self.exchange.source.options.get("path")
+        if path is not None and Path(str(path)).is_file():
+            return {}
+        t = tables.positions
+        with self.state.reading() as connection:
+            rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self.exchange.name))
+            return {row.path: row.mark for row in rows}
+
+    def _known(self, item: WorkItem) -> tuple[int, int] | None:
+        """The run that took this very item, and its envelopes; None when nobody did."""
+        t = tables.items
+        where = (
+            (t.c.exchange == self.exchange.name)
+            & (t.c.sender == sender(item))
+            & (t.c.digest == item.digest)
+            & (t.c.start == item.offset)
+            & (t.c.stop == stop(item))
+        )
+        with self.state.reading() as connection:
+            row = connection.execute(select(t.c.run, t.c.envelopes).where(where)).first()
+        return (int(row.run), int(row.envelopes)) if row is not None else None
+
+    def _known_batch(self, repeated: Sequence[tuple[WorkItem, int]]) -> None:
+        """Account envelopes that are known by their source key: duplicates before anything is compared."""
+        total = sum(envelopes for _, envelopes in repeated)
+        with self.state.unit_of_work() as connection:
+            number = self._next(connection)
+            connection.execute(
+                insert(tables.batches),
+                {
+                    "id": f"{self.exchange.name}-{number:06d}",
+                    "exchange": self.exchange.name,
+                    "number": number,
+                    "run": self.run_id,
+                    "kind": "known",
+                    "state": "closed",
+                    "received_at": self._received_at(),
+                    "items": packed_items([item for item, _ in repeated]),
+                    "received": total,
+                    "duplicate_intake": total,
+                },
+            )
+
+    def _finish_paths(self, source: Source, complete: Iterable[tuple[str, str]]) -> None:
+        """Remember paths that are read to their end, then let the source archive or mark them; in this order."""
+        paths = list(complete)
+        if not paths:
+            return
+        t = tables.positions
+        with self.state.unit_of_work() as connection:
+            for path, mark in paths:
+                connection.execute(delete(t).where(t.c.exchange == self.exchange.name, t.c.path == path))
+                connection.execute(insert(t), {"exchange": self.exchange.name, "path": path, "mark": mark})
+        source.finish([path for path, _ in paths])
+        self._tell("finished", total=len(paths))
+
+    # -- one batch -----------------------------------------------------------------------------------------------------
+
+    def _batch(self, kind: str, items: Sequence[WorkItem], extra: Mapping[str, Any] | None = None) -> str:
+        """Open, work, decide, deliver and close one batch; its id."""
+        with self.state.unit_of_work() as connection:
+            number = self._next(connection)
+            batch = f"{self.exchange.name}-{number:06d}"
+            received_at = self._received_at()
+            connection.execute(
+                insert(tables.batches),
+                {
+                    "id": batch,
+                    "exchange": self.exchange.name,
+                    "number": number,
+                    "run": self.run_id,
+                    "kind": kind,
+                    "state": "open",
+                    "received_at": received_at,
+                    "items": packed_items(items),
+                },
+            )
+        staging = self.state.path / "staging" / batch
+        staging.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            exchange=self.exchange.model_dump(mode="json", by_alias=True),
+            batch=batch,
+            number=number,
+            received_at=received_at,
+            staging=str(staging),
+            key=str(self.state.key_path),
+            registrations=self._registrations(),
+        )
+        self._tell("opened", batch, total=len(items))
+        tasks = [Task(number, item) for number, item in enumerate(items)]
+        work = BatchWork(self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra or {})
+        with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
+            work.stage()
+        self._tell("staged", batch)
+        work.decide()
+        self._tell("decided", batch)
+        self.closer.finish(batch, redo=False)
+        shutil.rmtree(staging, ignore_errors=True)
+        return batch
+
+    def _next(self, connection: Any) -> int:
+        return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
+
+    def _received_at(self) -> str:
+        return (self.exchange.received_at or now()).isoformat()
+
+    def _registrations(self) -> str:
+        """Path of a snapshot of the registrations, written once a run; empty where none are asked."""
+        if not self.exchange.routing.registrations or self._snapshot:
+            return self._snapshot
+        from pipelines.registering import snapshot  # imported late: exchanges without registrations need none of it
+
+        self._snapshot = snapshot(self.state, self.state.path / "staging" / "registrations.ndjson")
+        return self._snapshot
+
+    # -- what follows --------------------------------------------------------------------------------------------------
+
+    def _follow_up(self) -> None:
+        """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved."""
+        from pipelines.assembling import assemble, expire
+        from pipelines.registering import reread
+        from pipelines.retrying import retry
+
+        for items, taken in assemble(self.state, self.exchange, self.sealer):
+            self._batch("fragments", items, {"fragments": taken})
+        for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
+            self._batch("fragments", items, {"fragments": taken})
+        retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+        for items, mark in reread(self.state, self.exchange):
+            self._batch("registrations", items, {"mark": mark})
+
+    def replay(self, letters: Sequence[str]) -> str:
+        """Replay letters as one batch; its id. Each enters by the same door as new data."""
+        from pipelines.replaying import prepare
+
+        self.run_id = self._begin()
+        self._recover()
+        items, extra = prepare(self.state, self.exchange, self.sealer, letters)
+        batch = self._batch("letters", items, extra) if items else ""
+        retried = extra.get("deliveries", [])
+        if retried:
+            from pipelines.retrying import retry
+
+            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+        with self.state.unit_of_work() as connection:
+            connection.execute(
+                update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
+            )
+        self.sinks.close()
+        return batch
+
+    def _tell(self, name: str, batch: str = "", done: int = 0, total: int = 0, note: str = "") -> None:
+        self.observer(Event(name, self.exchange.name, batch, done, total, note))
+
+
+class _Watch:
+    """Tells the observer how many items are staged, while the work stage runs."""
+
+    def __init__(self, observer: Observer, exchange: str, batch: str, staging: Path, total: int) -> None:
+        self._observer, self._staging = observer, staging
+        self._event = Event("item", exchange, batch, 0, total)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> _Watch:
+        if self._observer is not silent:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.5):
+            done = sum(1 for _ in self._staging.glob("*.journal"))
+            self._observer(self._event._replace(done=done))
+
+
+def now() -> datetime:
+    """The present moment, aware."""
+    return datetime.now(UTC)
+
+
+def sender(item: WorkItem) -> str:
+    """From whom an item is: the same bytes from two shops are two files."""
+    return f"{item.system}|{item.company}"
+
+
+def stop(item: WorkItem) -> int:
+    """Where an item ends; -1: with its source."""
+    return item.offset + item.length if item.length >= 0 else -1
+
+
+def packed_items(items: Sequence[WorkItem]) -> bytes:
+    """Items as the state keeps them."""
+    return orjson.dumps([[i.source, i.digest, i.offset, i.length, i.company, i.system, dict(i.extra)] for i in items])
+
+
+def unpacked_items(packed: bytes) -> list[WorkItem]:
+    """Items of their kept form."""
+    return [WorkItem(*raw) for raw in orjson.loads(packed)]

@@ -1,0 +1,198 @@
+"""Versions, duplicates and destinations of the records of a batch: what only the coordinator can know.
+
+Bulk work is almost all new keys, so everything is done on whole columns, and only keys that are known already, or that occur
+twice in the batch, are looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from pipelines import journal
+from pipelines.journal import ADDRESSED, DUPLICATE, SUPERSEDED, UNPLACED, Journal
+from pipelines.state import State
+from pipelines.versions import ENTRY, Entries, pack_intake
+from pipelines.work import Directive
+
+
+class Item(NamedTuple):
+    """One item of a batch with its journal, complete and in order."""
+
+    number: int
+    journal: Journal
+    intakes: Mapping[int, int] = {}
+    """Ordinal -> intake number, for replayed letters, which keep theirs."""
+
+
+class Rule(NamedTuple):
+    """How versions are found."""
+
+    batch: int
+    carried: bool
+    """Versions came with the records, and are only compared."""
+    also_held: Mapping[tuple[int, int], frozenset[str]] = {}
+    """Key halves -> destinations that other scopes already gave the record to."""
+
+
+class Decided(NamedTuple):
+    """What was decided: entries for the index, and what differs from what the workers supposed."""
+
+    entries: Entries
+    directives: Mapping[int, Mapping[int, Directive]]
+    """Item number -> ordinal -> directive."""
+
+
+class _Known(NamedTuple):
+    content: int
+    version: int
+    intake: int
+    held: frozenset[str]
+
+
+def decide(connection: Connection, state: State, items: Sequence[Item], rule: Rule) -> Decided:
+    """Decide all records of a batch and complete the journals' versions and fates in place."""
+    columns = [_candidates(item, rule.batch) for item in items]
+    if not columns:
+        return Decided(np.zeros(0, ENTRY), {})
+    places = np.concatenate([c[0] for c in columns])
+    owners = np.concatenate([np.full(len(c[0]), i, np.int64) for i, c in enumerate(columns)])
+    entries: Entries = np.concatenate([c[1] for c in columns])
+    if state.versions is None:
+        message = "a state that is not owned cannot decide"
+        raise RuntimeError(message)
+    known_at, known = state.versions.find(connection, entries["hi"], entries["lo"])
+    suspects = _suspects(entries, known_at, rule)
+    sets = [np.zeros(0, np.uint32)]
+    for item, (where, _) in zip(items, columns, strict=True):
+        numbers = np.array(
+            [state.destination_set(connection, names) for names in item.journal.routes], np.uint32
+        )
+        addressed = item.journal.lines["fate"][where] == ADDRESSED
+        sets.append(np.where(addressed, numbers[item.journal.lines["routes"][where]], 0).astype(np.uint32))
+    entries["held"] = np.concatenate(sets)
+    if not len(suspects):
+        return Decided(entries, {})
+    found = {
+        (int(e["hi"]), int(e["lo"])): _Known(
+            int(e["content"]), int(e["version"]), int(e["intake"]), frozenset(state.destination_sets(connection)[int(e["held"])])
+        )
+        for e in known
+    }
+    keep = np.ones(len(entries), bool)
+    directives: dict[int, dict[int, Directive]] = {}
+    for index in suspects[np.argsort(suspects, kind="stable")]:
+        item = items[int(owners[index])]
+        line = item.journal.lines[int(places[index])]
+        entry = entries[index]
+        changed = _one(state, connection, item, line, entry, found, rule)
+        if changed is not None:
+            directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
+            keep[index] = changed.fate in (ADDRESSED, UNPLACED)
+    return Decided(entries[keep], directives)
+
+
+def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
+    """Positions of the lines that have a key to be numbered, and their index entries as if all were new."""
+    lines = item.journal.lines
+    where = np.flatnonzero(np.isin(lines["fate"], (ADDRESSED, UNPLACED)) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0)))
+    chosen = lines[where]
+    entries = np.zeros(len(where), ENTRY)
+    entries["hi"], entries["lo"] = chosen["key_hi"], chosen["key_lo"]
+    entries["content"], entries["version"] = chosen["content"], chosen["version"]
+    entries["intake"] = np.uint64(pack_intake(batch, item.number, 0)) + chosen["ordinal"].astype(np.uint64)
+    for position, line in enumerate(where):
+        if not item.intakes:
+            break
+        entries["intake"][position] = item.intakes.get(int(lines["ordinal"][line]), int(entries["intake"][position]))
+    return where, entries
+
+
+def _suspects(entries: Entries, known_at: NDArray[np.intp], rule: Rule) -> NDArray[np.intp]:
+    """Indexes of entries whose key is in the index, occurs twice here, or is held by way of another scope."""
+    suspect = np.zeros(len(entries), bool)
+    suspect[known_at] = True
+    order = np.lexsort((entries["lo"], entries["hi"]))
+    same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (entries["lo"][order][1:] == entries["lo"][order][:-1])
+    suspect[order[1:][same]] = True
+    suspect[order[:-1][same]] = True
+    if rule.also_held:
+        for index, (hi, lo) in enumerate(zip(entries["hi"].tolist(), entries["lo"].tolist(), strict=True)):
+            if (hi, lo) in rule.also_held:
+                suspect[index] = True
+    return np.flatnonzero(suspect)
+
+
+def _one(
+    state: State,
+    connection: Connection,
+    item: Item,
+    line: np.void,
+    entry: np.void,
+    found: dict[tuple[int, int], _Known],
+    rule: Rule,
+) -> Directive | None:
+    """Decide one record whose key may be known; the directive where it differs from the supposition."""
+    key = int(entry["hi"]), int(entry["lo"])
+    routes = item.journal.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ()
+    elsewhere = rule.also_held.get(key, frozenset())
+    known = found.get(key)
+    content, intake = int(entry["content"]), int(entry["intake"])
+    if known is None:
+        wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
+        if fate == ADDRESSED and not wanted:
+            fate = DUPLICATE
+        held = frozenset(wanted) | elsewhere
+    else:
+        held = known.held | elsewhere
+        version, fate, wanted = _again(line, known, held, routes, content, intake, int(entry["version"]), rule.carried)
+        held |= frozenset(wanted)
+    changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes)
+    if fate in (ADDRESSED, UNPLACED):
+        newest = known is None or version >= known.version
+        found[key] = _Known(content, version, intake, held) if newest else known._replace(held=held)  # type: ignore[union-attr]
+        entry["content"], entry["version"], entry["intake"] = found[key].content, found[key].version, found[key].intake
+        entry["held"] = state.destination_set(connection, tuple(held))
+    elif known is None:
+        found[key] = _Known(content, version, intake, held)
+    return Directive(fate, version, wanted) if changed else None
+
+
+def _again(
+    line: np.void,
+    known: _Known,
+    held: frozenset[str],
+    routes: tuple[str, ...],
+    content: int,
+    intake: int,
+    carried_version: int,
+    carried: bool,
+) -> tuple[int, int, tuple[str, ...]]:
+    """Version, fate and destinations of a record whose key is known."""
+    new = tuple(r for r in routes if r not in held)
+    if carried:
+        if carried_version == known.version and content == known.content:
+            return known.version, (ADDRESSED if new else DUPLICATE), new
+        wanted = tuple(dict.fromkeys((*routes, *sorted(held)))) if carried_version > known.version else routes
+        return carried_version, (ADDRESSED if wanted else UNPLACED), wanted
+    if content == known.content:
+        return known.version, (ADDRESSED if new else DUPLICATE), new
+    if intake < known.intake:
+        return known.version, SUPERSEDED, ()
+    wanted = tuple(dict.fromkeys((*routes, *sorted(held))))
+    return known.version + 1, (ADDRESSED if wanted else UNPLACED), wanted
+
+
+def apply(item: Item, directives: Mapping[int, Directive]) -> None:
+    """Write directives into an item's journal."""
+    lines = item.journal.lines
+    routes = journal.Interned(item.journal.routes)
+    for ordinal, directive in directives.items():
+        line = lines[ordinal]
+        line["fate"], line["version"] = directive.fate, directive.version
+        line["routes"] = routes[directive.destinations] if directive.fate == ADDRESSED else 0
+    item.journal.routes = routes.values

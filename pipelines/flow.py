@@ -1,0 +1,170 @@
+"""The pipeline of every exchange: the life of a record, one step a line.
+
+    receive -> decode -> judge -> address -> encode -> deliver -> account
+
+Step labels are the names that letters bear. Each step's dead go to one handler; a step whose dead were not consumed would make
+Beam refuse the job. Account ends the worker's part: the receipts travel to one manifest, and the coordinator takes over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import orjson
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.error_handling import ErrorHandler
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from connectors.contracts import StagedPart, Tally
+from dlq.segments import Segment
+from pipelines import steps
+from pipelines.runner import pipeline
+from pipelines.settings import Exchange
+from pipelines.staging import LetterStager, Stager
+from pipelines.work import Dead, Job, Load, Receipt, Task
+from pipelines.workbench import Workbench, workbench
+
+DEAD, ALIVE = "dead", "alive"
+MANIFEST = "manifest.json"
+
+
+class _OnBench(beam.DoFn):  # type: ignore[misc] # Beam has no types
+    """A DoFn that has the job's workbench."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        self._bench: Workbench = workbench(self._job)
+
+
+class _Receive(_OnBench):
+    def process(self, task: Task) -> Iterator[Any]:
+        for load, dead in steps.receive(self._bench, task):
+            yield load
+            if dead is not None:
+                yield TaggedOutput(DEAD, dead)
+
+
+class _Step(_OnBench):
+    """A step that is a function over loads: decode, judge, address."""
+
+    def __init__(self, job: Job, function: Callable[[Workbench, Load], tuple[Load, Dead | None]]) -> None:
+        super().__init__(job)
+        self._function = function
+
+    def process(self, load: Load) -> Iterator[Any]:
+        alive, dead = self._function(self._bench, load)
+        if alive.ordinals or alive.total >= 0:
+            yield alive
+        if dead is not None:
+            yield TaggedOutput(DEAD, dead)
+
+
+class _Encode(_OnBench):
+    def start_bundle(self) -> None:
+        self._encoder: tuple[int, steps.Encoder] | None = None
+
+    def process(self, load: Load) -> Iterator[Load]:
+        number = load.task.number
+        if self._encoder is None or self._encoder[0] != number:
+            self._encoder = (number, steps.Encoder(self._bench, load.task))
+        yield steps.encode(self._bench, self._encoder[1], load)
+
+
+class _Deliver(_OnBench):
+    """Stages records. An item is finished by its last load, or at the latest with the bundle."""
+
+    def start_bundle(self) -> None:
+        self._open: dict[int, Stager] = {}
+
+    def process(self, load: Load) -> Iterator[Receipt]:
+        number = load.task.number
+        stager = self._open.get(number)
+        if stager is None:
+            stager = self._open[number] = Stager(self._bench, load.task)
+        stager.add(load)
+        if load.total >= 0:
+            yield self._open.pop(number).finish()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for number in list(self._open):
+            yield WindowedValue(self._open.pop(number).finish(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+    def teardown(self) -> None:
+        for stager in getattr(self, "_open", {}).values():
+            stager.abort()
+
+
+class _Letters(_OnBench):
+    def start_bundle(self) -> None:
+        self._stager = LetterStager(self._bench)
+
+    def process(self, dead: Dead) -> None:
+        self._stager.add(dead)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for receipt in self._stager.finish():
+            yield WindowedValue(receipt, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+
+def _write_manifest(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
+    """One file that names everything that counts; written whole or not at all."""
+    path = Path(staging) / MANIFEST
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(orjson.dumps([receipt._asdict() for receipt in keyed[1]], default=lambda value: value._asdict()))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return str(path)
+
+
+def read_manifest(staging: Path) -> list[Receipt]:
+    """The receipts of a finished work stage, by item."""
+    receipts = []
+    for raw in orjson.loads((staging / MANIFEST).read_bytes()):
+        raw["parts"] = tuple(StagedPart(**part) for part in raw["parts"])
+        raw["letters"] = tuple(
+            Segment(s["path"], s["sha256"], Tally(**s["tally"])) for s in raw["letters"]
+        )
+        receipts.append(Receipt(**raw))
+    return sorted(receipts, key=lambda receipt: (receipt.number, receipt.journal))
+
+
+def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
+    """Do the work stage of a batch; the receipts of everything that was staged.
+
+    Raises whatever a step raised that no reason was found for: nothing of the batch counts then.
+    """
+    with pipeline(exchange) as p:
+        handler = ErrorHandler("letters" >> beam.ParDo(_Letters(job)).with_output_types(Receipt))
+
+        def step(pcoll: Any, label: str, dofn: beam.DoFn) -> Any:
+            outputs = pcoll | label >> beam.ParDo(dofn).with_output_types(Load).with_outputs(DEAD, main=ALIVE)
+            handler.add_error_pcollection(outputs[DEAD])
+            return outputs[ALIVE]
+
+        items = p | "items" >> beam.Create(list(tasks))
+        if exchange.batch.workers > 1 or exchange.runner != "embedded":
+            items = items | "spread" >> beam.Reshuffle()
+        received = step(items, "receive", _Receive(job))
+        decoded = step(received, "decode", _Step(job, steps.decode))
+        judged = step(decoded, "judge", _Step(job, steps.judge))
+        addressed = step(judged, "address", _Step(job, steps.address))
+        encoded = addressed | "encode" >> beam.ParDo(_Encode(job)).with_output_types(Load)
+        delivered = encoded | "deliver" >> beam.ParDo(_Deliver(job)).with_output_types(Receipt)
+        handler.close()
+        (
+            (delivered, handler.output())
+            | "receipts" >> beam.Flatten()
+            | "together" >> beam.Map(lambda receipt: ("all", receipt)).with_output_types(tuple[str, Receipt])
+            | "gather" >> beam.GroupByKey()
+            | "account" >> beam.Map(_write_manifest, staging=job.staging)
+        )
+    return read_manifest(Path(job.staging))

@@ -1,0 +1,103 @@
+"""The effects of a decided batch on row sinks: deliveries grouped by destination, written, and their outcomes gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, Delivery, Outcome, Sink, fingerprint
+from pipelines.accounts import Account
+
+
+class Sent(NamedTuple):
+    """A delivery on its way, with its place in the batch and the canonical record that it was encoded from."""
+
+    number: int
+    ordinal: int
+    delivery: Delivery
+    record: bytes
+    vin: int
+
+
+class Unusual(NamedTuple):
+    """A delivery that did not simply succeed."""
+
+    sent: Sent
+    outcome: Outcome
+
+
+@dataclass
+class Outcomes:
+    """What became of deliveries: counts by destination, and each one that is not delivered."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    exceptions: list[Unusual] = field(default_factory=list)
+    standing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """(batch, destination) -> count and fingerprints of what is there now."""
+
+    def take(self, sent: Sent, outcome: Outcome, sink: str) -> None:
+        """Count one outcome; it leaves flight."""
+        account = self.accounts.setdefault(sent.delivery.destination, Account(sink))
+        account.counts["in_flight"] -= 1
+        status = _end(sent.delivery, outcome)
+        account.counts[status] += 1
+        if outcome.status == ACCEPTED:
+            account.stands += 1
+            mark = fingerprint(sent.delivery)
+            account.digest += mark
+            place = (sent.delivery.batch, sent.delivery.destination)
+            count, digest = self.standing.get(place, (0, 0))
+            self.standing[place] = (count + 1, digest + mark)
+        if status != "delivered":
+            self.exceptions.append(Unusual(sent, outcome))
+
+
+def _end(delivery: Delivery, outcome: Outcome) -> str:
+    if outcome.status == ACCEPTED:
+        return "merged" if delivery.merged_into else "delivered"
+    if outcome.status == DUPLICATE:
+        return "duplicate"
+    return "dead" if outcome.status == REFUSED else "waiting"
+
+
+class Outbox:
+    """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own."""
+
+    def __init__(self, sink_for: Callable[[str], tuple[str, Sink]], size: int, tried_before: bool = False) -> None:
+        self._sink_for, self._size, self._tried = sink_for, size, tried_before
+        self._waiting: dict[str, list[Sent]] = {}
+        self.outcomes = Outcomes()
+
+    def put(self, sent: Sent) -> None:
+        """Add a delivery; writes when enough of its destination have gathered."""
+        queue = self._waiting.setdefault(sent.delivery.destination, [])
+        queue.append(sent)
+        if len(queue) >= self._size:
+            self._write(sent.delivery.destination)
+
+    def flush(self) -> Outcomes:
+        """Write what is left; all outcomes."""
+        for destination in list(self._waiting):
+            self._write(destination)
+        return self.outcomes
+
+    def _write(self, destination: str) -> None:
+        queue = self._waiting.pop(destination, [])
+        if not queue:
+            return
+        name, sink = self._sink_for(destination)
+        answers = sink.write([sent.delivery for sent in queue])
+        for sent, outcome in zip(queue, answers, strict=True):
+            answered = outcome
+            if self._tried and outcome.status == DUPLICATE:
+                # An attempt without an answer went before: what is there now is that attempt's.
+                answered = Outcome(ACCEPTED)
+            self.outcomes.take(sent, answered, name)
+
+
+def status_of(exception: Unusual) -> str:
+    """The ledger's word for an exceptional outcome."""
+    return _end(exception.sent.delivery, exception.outcome)
+
+

@@ -1,0 +1,30 @@
+"""What a run tells while it works: events that screens show and tests wait for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class Event(NamedTuple):
+    """Something that happened in a run.
+
+    `name` is one of: run, batch, opened, item, staged, decided, effect, closed, finished, ended.
+    """
+
+    name: str
+    exchange: str
+    batch: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+
+
+class Observer(Protocol):
+    """Whoever wants to know."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event; must not raise."""
+
+
+def silent(_: Event) -> None:
+    """An observer that does not look."""

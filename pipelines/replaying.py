@@ -1,0 +1,141 @@
+"""Letters that are replayed: they enter by the same door as new data, as one batch whose source is the letters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from connectors.contracts import WorkItem
+from dlq import replay
+from dlq.errors import WrongState
+from dlq.letter import Letter
+from dlq.letters import LetterStore
+from dlq.reasons import Reason
+from dlq.sealing import Sealer
+from pipelines import accounts, tables
+from pipelines.accounts import Account
+from pipelines.segments import RECORD, RowWriter, StagedRow
+from pipelines.settings import Exchange
+from pipelines.state import State
+from pipelines.vinhash import vin_hash
+from pipelines.work import Job
+
+
+def prepare(
+    state: State, exchange: Exchange, sealer: Sealer, chosen: Sequence[str]
+) -> tuple[list[WorkItem], dict[str, Any]]:
+    """Items of the letters of envelopes, one a sender; letters of deliveries become deliveries that are due.
+
+    Raises:
+        WrongState: a letter may not be replayed now; the text says why.
+    """
+    envelopes: dict[tuple[str, str], list[tuple[Letter, bytes]]] = defaultdict(list)
+    deliveries: list[str] = []
+    with state.unit_of_work() as connection:
+        store = LetterStore(connection, sealer)
+        for name in chosen:
+            letter = store.get(name)
+            why = replay.refusal(letter)
+            if why:
+                message = f"死信 {letter.id}：{why.zh} / letter {letter.id}: {why.en}"
+                raise WrongState(message)
+            body = store.body(letter)
+            if letter.destination:
+                _due(connection, exchange, sealer, store, letter, body)
+                deliveries.append(letter.id)
+            else:
+                envelopes[letter.system, letter.company].append((letter, body))
+    items: list[WorkItem] = []
+    told: dict[str, Any] = {"letters": {}, "intakes": {}, "deliveries": deliveries}
+    folder = state.path / "staging" / "replayed"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, ((system, company), group) in enumerate(sorted(envelopes.items())):
+        path = folder / f"{number:05d}.rows"
+        path.unlink(missing_ok=True)
+        writer = RowWriter(path, sealer)
+        writer.add([StagedRow(i, RECORD, body) for i, (_, body) in enumerate(group)])
+        digest = "letters:" + ",".join(replay.key(letter) for letter, _ in group)
+        items.append(WorkItem("letters", digest, 0, -1, company, system, {"sealed": writer.close()}))
+        told["letters"][number] = [letter.id for letter, _ in group]
+        told["intakes"][number] = {i: letter.intake for i, (letter, _) in enumerate(group)}
+    return items, told
+
+
+def settle(
+    store: LetterStore, job: Job, extra: Mapping[str, Any], number: int, letters: Iterable[Letter]
+) -> Iterator[Letter]:
+    """Letters that a replayed item left: the replayed letter's own death goes back to it, another one is passed on."""
+    names: list[str] = extra["letters"].get(number, [])
+    died: dict[int, list[Reason]] = extra.setdefault("died", {}).setdefault(number, {})  # type: ignore[attr-defined]
+    for letter in letters:
+        if letter.destination:
+            yield letter._replace(parent=names[letter.offset])
+        else:
+            died.setdefault(letter.offset, []).extend(letter.reasons)
+
+
+def resolve_rest(store: LetterStore, job: Job, extra: Mapping[str, Any]) -> tuple[int, int]:
+    """Settle every replayed letter: resolved, or open again with one generation more; tally of those that died again."""
+    moment = datetime.now(UTC)
+    from dlq.rows import failed_replay
+
+    count = digest = 0
+    for number, names in extra["letters"].items():
+        died = extra.get("died", {}).get(number, {})
+        for offset, name in enumerate(names):
+            store.claim(name, job.batch, moment)
+            before = store.get(name)
+            after = replay.after(before, job.batch, tuple(died.get(offset, ())), moment)
+            store.settle(before, after, job.batch)
+            if died.get(offset):
+                count, digest = count + 1, digest + failed_replay(before, job.batch)
+    return count, digest
+
+
+def _due(
+    connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore, letter: Letter, body: bytes
+) -> None:
+    """A refused delivery is due again: it waits for its one destination in the batch where it died."""
+    batch, number, ordinal = letter.source_key.rsplit("|", 2)
+    name = f"{batch}/{number}/{ordinal}/{letter.destination}"
+    record = orjson.loads(body)
+    t = tables.journals
+    packed = connection.execute(select(t.c.lines).where(t.c.batch == batch, t.c.item == int(number))).scalar_one()
+    from pipelines.journal import Journal
+
+    book = Journal.unpack(packed)
+    moment = datetime.now(UTC)
+    connection.execute(
+        insert(tables.waiting),
+        {
+            "id": name,
+            "exchange": exchange.name,
+            "batch": batch,
+            "item": int(number),
+            "ordinal": int(ordinal),
+            "destination": letter.destination,
+            "reason": f"letter:{letter.id}",
+            "vin": _signed(vin_hash(str(record.get("vin", "")))),
+            "version": int(book.lines["version"][int(ordinal)]),
+            "merged_into": "",
+            "record": sealer.seal(body, name.encode()),
+            "attempts": 0,
+            "next_attempt": moment.isoformat(),
+        },
+    )
+    book.outcomes.setdefault(ordinal, {})[letter.destination] = "waiting"
+    connection.execute(update(t).where(t.c.batch == batch, t.c.item == int(number)).values(lines=book.pack()))
+    account = Account()
+    account.counts.update(dead=-1, waiting=1)
+    accounts.change(connection, batch, letter.destination, account)
+    store.claim(letter.id, batch, moment)
+    store.resolve(letter.id, batch, moment, "重新投递 / delivered again")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value

@@ -1,0 +1,327 @@
+"""Deliveries that wait: tried again when their time comes, and records without a home when a registration names one.
+
+An attempt is two commits with the effect between: the rows are marked as being tried (in flight), written, and settled. A crash
+between leaves marked rows, which the next start tries first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import delete, select, update
+
+from dlq.sealing import Sealer
+from mappings.encoding import key_digest
+from pipelines import accounts, tables
+from pipelines.accounts import Account
+from pipelines.closing import Closer, add_letters, amend
+from pipelines.journal import ADDRESSED, FILTERED, Journal
+from pipelines.outbox import Outbox, Outcomes, status_of
+from pipelines.rowform import row_of
+from pipelines.settings import Exchange
+from pipelines.sinks import Sinks
+from pipelines.state import State
+from pipelines.versions import key_halves
+from pipelines.waits import next_try
+from routing.router import Router
+from routing.table import load_table
+
+_AT_ONCE = 2_000
+
+
+def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer, registrations: str) -> None:
+    """Place what can be placed now, then try every delivery that is due once."""
+    if registrations:
+        _place(state, exchange, sinks, sealer, registrations)
+    t = tables.waiting
+    last = ""
+    while True:
+        with state.unit_of_work() as connection:
+            rows = connection.execute(
+                select(t)
+                .where(
+                    t.c.exchange == exchange.name,
+                    t.c.destination != "",
+                    t.c.id > last,
+                    t.c.next_attempt <= datetime.now(UTC).isoformat(),
+                )
+                .order_by(t.c.id)
+                .limit(_AT_ONCE)
+            ).all()
+            _mark(connection, rows)
+        if not rows:
+            return
+        last = rows[-1].id
+        _attempt(state, exchange, sinks, sealer, closer, rows, tried_before=False)
+
+
+def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer) -> None:
+    """Try again what was being tried when the process ended."""
+    t = tables.waiting
+    with state.reading() as connection:
+        rows = connection.execute(
+            select(t).where(t.c.exchange == exchange.name, t.c.trying.is_(True)).order_by(t.c.id)
+        ).all()
+    for at in range(0, len(rows), _AT_ONCE):
+        _attempt(state, exchange, sinks, sealer, closer, rows[at : at + _AT_ONCE], tried_before=True)
+
+
+def _mark(connection: Any, rows: Sequence[Any]) -> None:
+    """The rows are being tried: their batches have deliveries in flight again."""
+    t, b = tables.waiting, tables.batches
+    for row in rows:
+        connection.execute(update(t).where(t.c.id == row.id).values(trying=True))
+        account = Account()
+        account.counts.update(waiting=-1, in_flight=1)
+        accounts.change(connection, row.batch, row.destination, account)
+    for batch in sorted({row.batch for row in rows}):
+        connection.execute(update(b).where(b.c.id == batch).values(state="settling"))
+
+
+def _attempt(
+    state: State,
+    exchange: Exchange,
+    sinks: Sinks,
+    sealer: Sealer,
+    closer: Closer,
+    rows: Sequence[Any],
+    *,
+    tried_before: bool,
+) -> None:
+    outbox = Outbox(sinks.row_sink, exchange.batch.write, tried_before or any(r.attempts for r in rows))
+    by_sent: dict[tuple[str, int, int, str], Any] = {}
+    superseded: list[Any] = []
+    with state.reading() as connection:
+        newest = _versions(state, exchange, connection, rows, sealer)
+        books: dict[tuple[str, int], Journal] = {}
+        for row in rows:
+            record = orjson.loads(sealer.unseal(row.record, row.id.encode()))
+            if newest.get(row.id, row.version) > row.version:
+                superseded.append(row)
+                continue
+            book = books.get((row.batch, row.item))
+            if book is None:
+                t = tables.journals
+                packed = connection.execute(
+                    select(t.c.lines).where(t.c.batch == row.batch, t.c.item == row.item)
+                ).scalar_one()
+                book = books[row.batch, row.item] = Journal.unpack(packed)
+            line = book.lines[row.ordinal]
+            sent = closer.send(
+                record,
+                orjson.dumps(record),
+                row.destination,
+                number=row.item,
+                ordinal=row.ordinal,
+                version=row.version,
+                content=int(line["content"]),
+                findings=book.findings[int(line["findings"])],
+                batch=row.batch,
+                merged_into=row.merged_into,
+            )
+            by_sent[row.batch, row.item, row.ordinal, row.destination] = row
+            outbox.put(sent)
+    _settle(state, exchange, sealer, closer, by_sent, outbox.flush(), superseded)
+
+
+def _versions(
+    state: State, exchange: Exchange, connection: Any, rows: Sequence[Any], sealer: Sealer
+) -> dict[str, int]:
+    """The newest version of each waiting record, where the index has one: an old one must not follow a newer one."""
+    del sealer
+    if state.versions is None or not rows:
+        return {}
+    t = tables.journals
+    found: dict[str, int] = {}
+    keys: list[tuple[int, int]] = []
+    names: list[str] = []
+    books: dict[tuple[str, int], Journal] = {}
+    for row in rows:
+        book = books.get((row.batch, row.item))
+        if book is None:
+            packed = connection.execute(
+                select(t.c.lines).where(t.c.batch == row.batch, t.c.item == row.item)
+            ).scalar_one()
+            book = books[row.batch, row.item] = Journal.unpack(packed)
+        line = book.lines[row.ordinal]
+        keys.append((int(line["key_hi"]), int(line["key_lo"])))
+        names.append(row.id)
+    hi, lo = np.array([k[0] for k in keys], np.uint64), np.array([k[1] for k in keys], np.uint64)
+    at, entries = state.versions.find(connection, hi, lo)
+    for position, entry in zip(at.tolist(), entries, strict=True):
+        found[names[position]] = int(entry["version"])
+    return found
+
+
+def _settle(
+    state: State,
+    exchange: Exchange,
+    sealer: Sealer,
+    closer: Closer,
+    by_sent: dict[tuple[str, int, int, str], Any],
+    outcomes: Outcomes,
+    superseded: Sequence[Any],
+) -> None:
+    t, b = tables.waiting, tables.batches
+    unusual = {
+        (u.sent.delivery.batch, u.sent.number, u.sent.ordinal, u.sent.delivery.destination): u
+        for u in outcomes.exceptions
+    }
+    totals: dict[tuple[str, str], Account] = {}
+    with state.unit_of_work() as connection:
+        for place, row in by_sent.items():
+            account = totals.setdefault((row.batch, row.destination), Account())
+            account.counts["in_flight"] -= 1
+            found = unusual.get(place)
+            status = status_of(found) if found else "delivered"
+            account.counts[status] += 1
+            if status == "waiting" and found:
+                connection.execute(
+                    update(t)
+                    .where(t.c.id == row.id)
+                    .values(
+                        trying=False,
+                        attempts=row.attempts + 1,
+                        reason=found.outcome.reason,
+                        next_attempt=next_try(exchange, found.sent.delivery.id, row.attempts + 1),
+                    )
+                )
+                continue
+            connection.execute(delete(t).where(t.c.id == row.id))
+            amend(connection, row.batch, row.item, _outcome(row, status))
+            if status == "dead" and found:
+                number = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
+                letter = closer.letter(found, row.batch, number.number, number.received_at)
+                add_letters(connection, sealer, row.batch, [letter])
+        for row in superseded:
+            account = totals.setdefault((row.batch, row.destination), Account())
+            account.counts.update(in_flight=-1, filtered=1)
+            connection.execute(delete(t).where(t.c.id == row.id))
+            amend(connection, row.batch, row.item, _outcome(row, "filtered"))
+        for (batch, destination), account in totals.items():
+            _add_standing(outcomes, batch, destination, account)
+            accounts.change(connection, batch, destination, account)
+        for batch in {batch for batch, _ in totals}:
+            left = connection.execute(select(t.c.id).where(t.c.batch == batch, t.c.trying.is_(True)).limit(1)).first()
+            if left is None:
+                connection.execute(update(b).where(b.c.id == batch).values(state="closed"))
+
+
+def _add_standing(outcomes: Outcomes, batch: str, destination: str, account: Account) -> None:
+    count, digest = outcomes.standing.get((batch, destination), (0, 0))
+    account.stands, account.digest = count, digest
+
+
+def _outcome(row: Any, status: str) -> Any:
+    def change(book: Journal) -> None:
+        told = book.outcomes.setdefault(str(row.ordinal), {})
+        if status == "delivered":
+            told.pop(row.destination, None)
+            if not told:
+                del book.outcomes[str(row.ordinal)]
+        else:
+            told[row.destination] = status
+
+    return change
+
+
+def _place(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, registrations: str) -> None:
+    """Route records whose home was unknown again; those that have one now become deliveries that are due."""
+    from pathlib import Path
+
+    from pipelines.workbench import dealers, read_registrations
+    from routing.homes import MemoryRegistrations
+
+    known = MemoryRegistrations(read_registrations(Path(registrations)))
+    router = Router(load_table(exchange.routing.table), known, dealers(exchange))
+    t, b = tables.waiting, tables.batches
+    last = ""
+    while True:
+        with state.unit_of_work() as connection:
+            rows = connection.execute(
+                select(t)
+                .where(t.c.exchange == exchange.name, t.c.destination == "", t.c.id > last)
+                .order_by(t.c.id)
+                .limit(_AT_ONCE)
+            ).all()
+            if not rows:
+                return
+            last = rows[-1].id
+            for row in rows:
+                _place_one(state, exchange, sinks, sealer, router, connection, row, b)
+
+
+def _place_one(
+    state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, router: Router, connection: Any, row: Any, b: Any
+) -> None:
+    body = sealer.unseal(row.record, row.id.encode())
+    record = orjson.loads(body)
+    content = row_of(record)
+    found = router.route_row(
+        content.plate,
+        content.vin,
+        content.companycode,
+        content.settledate,
+        record["system"],
+        record["repaircomefrom"],
+    )
+    if not found.routes and not found.filtered:
+        return
+    t = tables.waiting
+    destinations = tuple(r.destination for r in found.routes)
+    connection.execute(delete(t).where(t.c.id == row.id))
+    counts = connection.execute(select(b).where(b.c.id == row.batch)).one()
+    moved = {"unplaced": counts.unplaced - 1}
+    moved["addressed" if destinations else "filtered"] = (counts.addressed if destinations else counts.filtered) + 1
+    connection.execute(update(b).where(b.c.id == row.batch).values(**moved))
+
+    def change(book: Journal) -> None:
+        line = book.lines[row.ordinal]
+        line["fate"] = ADDRESSED if destinations else FILTERED
+        if destinations:
+            if destinations not in book.routes:
+                book.routes.append(destinations)
+            line["routes"] = book.routes.index(destinations)
+            book.outcomes[str(row.ordinal)] = dict.fromkeys(destinations, "waiting")
+            book.notes.pop(str(row.ordinal), None)
+        else:
+            book.notes[str(row.ordinal)] = found.filtered
+
+    amend(connection, row.batch, row.item, change)
+    for destination in destinations:
+        account = Account(sinks.name(destination))
+        account.counts.update(addressed=1, waiting=1)
+        accounts.change(connection, row.batch, destination, account)
+        name = f"{row.batch}/{row.item}/{row.ordinal}/{destination}"
+        connection.execute(
+            t.insert(),
+            {
+                **{c: getattr(row, c) for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")},
+                "id": name,
+                "destination": destination,
+                "reason": "placed",
+                "record": sealer.seal(body, name.encode()),
+                "attempts": 0,
+                "next_attempt": datetime.now(UTC).isoformat(),
+            },
+        )
+    if destinations and state.versions is not None:
+        _hold(state, exchange, connection, record, destinations)
+
+
+def _hold(state: State, exchange: Exchange, connection: Any, record: Any, destinations: Sequence[str]) -> None:
+    """The index learns that these destinations will hold the record."""
+    if state.versions is None:
+        return
+    key = key_halves(key_digest(exchange.scope, record["system"], record["companycode"], record["costlistcode"]))
+    hi, lo = np.array([key[0]], np.uint64), np.array([key[1]], np.uint64)
+    at, entries = state.versions.find(connection, hi, lo)
+    if not len(at):
+        return
+    held = set(state.destination_sets(connection)[int(entries["held"][0])]) | set(destinations)
+    entries["held"][0] = state.destination_set(connection, tuple(held))
+    state.versions.add(connection, entries)

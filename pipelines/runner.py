@@ -1,0 +1,57 @@
+"""The one place that knows which Beam runner runs a pipeline.
+
+Never `DirectRunner`: in Beam 2.77 that name first tries to download a binary. `embedded` is the in-process runner named
+directly; `prism` and `portable` take what the settings say.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
+
+import apache_beam as beam  # noqa: E402 - after the filter: importing it warns of Google's libraries, which are not used
+from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: E402
+
+from pipelines.errors import SettingsError  # noqa: E402
+from pipelines.settings import Exchange  # noqa: E402
+
+EMBEDDED, PRISM, PORTABLE = "embedded", "prism", "portable"
+
+
+def pipeline(exchange: Exchange) -> Any:
+    """An empty pipeline on the runner that the exchange names.
+
+    Raises:
+        SettingsError: a runner that does not exist, or one that needs a job endpoint without one.
+    """
+    workers = exchange.batch.workers
+    if exchange.runner == EMBEDDED:
+        options = {"direct_num_workers": workers}
+        if workers > 1:
+            options["direct_running_mode"] = "multi_processing"  # type: ignore[assignment]
+        return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions.from_dictionary(options))
+    if exchange.runner == PRISM:
+        from apache_beam.runners.portability.prism_runner import PrismRunner
+
+        return beam.Pipeline(runner=PrismRunner(), options=_portable(exchange, "LOOPBACK"))
+    if exchange.runner == PORTABLE:
+        if not exchange.job_endpoint:
+            message = "runner=portable 需要 job_endpoint（host:port） / runner=portable needs job_endpoint (host:port)"
+            raise SettingsError(message)
+        from apache_beam.runners.portability.portable_runner import PortableRunner
+
+        return beam.Pipeline(runner=PortableRunner(), options=_portable(exchange, exchange.environment_type))
+    message = f"没有名为 {exchange.runner} 的 runner / no runner is named {exchange.runner}: embedded, prism, portable"
+    raise SettingsError(message)
+
+
+def _portable(exchange: Exchange, environment: str) -> Any:
+    options: dict[str, Any] = {"environment_type": environment, "sdk_worker_parallelism": exchange.batch.workers}
+    if exchange.job_endpoint:
+        options["job_endpoint"] = exchange.job_endpoint
+    return PipelineOptions.from_dictionary(options)
+
+

@@ -1,0 +1,71 @@
+"""Sealed segments of rows: what is staged between workers and coordinator, so that nothing personal lies in the clear."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dlq.sealing import Sealer
+from pipelines.errors import Incomplete
+
+RECORD, PIECE, REMARKS = 0, 1, 2
+"""Kinds of staged rows: a canonical record, a piece of one, what a receipt says of an envelope."""
+
+_FRAME = struct.Struct(">I")
+_ROW = struct.Struct(">IBI")
+
+
+class StagedRow(NamedTuple):
+    """One row of a segment."""
+
+    ordinal: int
+    kind: int
+    body: bytes
+
+
+class RowWriter:
+    """A sealed segment of rows: one frame a load, so that nothing personal lies in the clear."""
+
+    def __init__(self, path: Path, sealer: Sealer) -> None:
+        self.path = path
+        self._sealer = sealer
+        self._file = path.open("xb")
+
+    def add(self, rows: Sequence[StagedRow]) -> None:
+        """Append rows as one frame."""
+        if rows:
+            plain = b"".join([_ROW.pack(o, k, len(body)) + body for o, k, body in rows])
+            sealed = self._sealer.seal(plain, b"rows")
+            self._file.write(_FRAME.pack(len(sealed)) + sealed)
+
+    def close(self) -> str:
+        """Sync and close; the segment's path."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return str(self.path)
+
+
+def read_rows(path: str, sealer: Sealer) -> Iterator[StagedRow]:
+    """The rows of a segment, in the order they were added.
+
+    Raises:
+        Incomplete: the file is shorter than its frames say.
+    """
+    with Path(path).open("rb") as file:
+        while head := file.read(_FRAME.size):
+            (size,) = _FRAME.unpack(head)
+            sealed = file.read(size)
+            if len(sealed) != size:
+                message = f"行段文件不完整 / segment of rows is cut: {Path(path).name}"
+                raise Incomplete(message)
+            plain = sealer.unseal(sealed, b"rows")
+            at = 0
+            while at < len(plain):
+                ordinal, kind, length = _ROW.unpack_from(plain, at)
+                at += _ROW.size
+                yield StagedRow(ordinal, kind, plain[at : at + length])
+                at += length

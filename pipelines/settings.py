@@ -1,0 +1,268 @@
+"""Settings of an exchange: TOML, validated strictly, with overrides from the environment and `--set a.b=c`.
+
+A role is a settings file. Every option is documented on its field; `vingate check FILE` prints what would happen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "VINGATE__"
+"""`VINGATE__SOURCE__PATH=/in` sets `source.path`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Connector(BaseModel):
+    """A source or sink: the connector's name, and its own options beside it (checked by the connector)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    connector: str
+    """Name of an installed connector (`vingate check` lists them)."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The connector's own options."""
+        return dict(self.model_extra or {})
+
+
+class Destinations(Connector):
+    """A sink and the destinations that it serves."""
+
+    for_: Annotated[str, Field(alias="for")] = "*"
+    """Glob over destination names, e.g. `province-*`."""
+    repaircomefrom: int = 0
+    """维修企业来源 written for these destinations: 2 上级下发 for what comes down to them; 0: as the record has it."""
+
+
+class Mapping_(_Section):
+    """How payloads are read and judged."""
+
+    dialect: str = "auto"
+    """`auto`, the name of a shipped dialect, or the path of a mapping file (.toml)."""
+    profile: str = "strict"
+    """`strict`, `lenient`, or the path of a profile file (.toml)."""
+    company: Literal["source", "payload"] = "payload"
+    """Who says which company a record is of: the source (its folder or token), or the payload itself."""
+    kinds: tuple[str, ...] = ("repair",)
+    """Record kinds that this exchange takes: repair, registration, vehicle."""
+
+
+class Versions(_Section):
+    """Who numbers the versions of a record."""
+
+    mode: Literal["assign", "carried"] = "assign"
+    """`assign`: this gateway collects and numbers them; `carried`: they were numbered where they were collected."""
+    system: str = ""
+    """Collecting system written into records where the source's layout does not name one."""
+    scope: str = ""
+    """Name of the version index scope; the exchange's own name when empty."""
+    also_held: tuple[str, ...] = ()
+    """Other scopes whose deliveries count as held by their destinations (push asks headquarters)."""
+    repaircomefrom: int = 1
+    """维修企业来源 of what this exchange collects: 1 同步."""
+
+
+class Rules(_Section):
+    """What is decided with a store at hand."""
+
+    history: tuple[str, ...] = ()
+    """History rules that are on: MILEAGE_REGRESSION, VIN_MANY_PLATES, PLATE_MANY_VINS, PRICE_AS_HOURS,
+    COMPANY_NAME_MISMATCH, SETTLED_LATE; empty: none."""
+    merge: Literal["", "shop", "headquarters", "carried"] = ""
+    """The way by which this exchange's records come, where one visit may come by two ways; empty: nothing is merged."""
+    receipts: str = ""
+    """Destination that gets a receipt for every payload; empty: none."""
+
+
+class Routing(_Section):
+    """Who gets a record."""
+
+    table: str
+    """Name of a shipped table (collect, headquarters, report, push, home) or the path of a TOML file."""
+    dealers: str = ""
+    """Path of the dealer register; empty: none."""
+    oems: str = ""
+    """Path of the ministry's OEM list; empty: the shipped one."""
+    registrations: bool = False
+    """Whether vehicle registrations known to the state are asked for the home."""
+
+
+class Batch(_Section):
+    """How much is worked on at a time."""
+
+    bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    """Items are gathered to a batch until they hold this many bytes."""
+    items: int = Field(default=512, ge=1, le=4_000)
+    """Most items of a batch."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes."""
+    block: int = Field(default=512, ge=1, le=10_000)
+    """Envelopes that flow through the steps together."""
+    write: int = Field(default=2_000, ge=1)
+    """Deliveries written to a row sink in one call."""
+
+
+class Limits(_Section):
+    """Bounds on what a partner may send."""
+
+    payload_bytes: int = Field(default=64 * 1024 * 1024, ge=1_024)
+    """Longest payload that is read; a longer one is a letter by reference."""
+    depth: int = Field(default=64, ge=4, le=500)
+    rows: int = Field(default=10_000, ge=1)
+    members: int = Field(default=2_000, ge=10)
+
+
+class Fragments(_Section):
+    """Pieces of records that come in steps."""
+
+    max_age_days: float = Field(default=30, gt=0)
+    """Age after which pieces of an order that never became whole are letters."""
+
+
+class Retry(_Section):
+    """Deliveries that wait."""
+
+    first_seconds: float = 5
+    most_seconds: float = 3_600
+
+
+class Exchange(_Section):
+    """One exchange: source, mapping, routing, sinks."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    description: str = ""
+    source: Connector
+    mapping: Mapping_ = Mapping_()
+    versions: Versions = Versions()
+    rules: Rules = Rules()
+    routing: Routing
+    sinks: dict[str, Destinations] = Field(min_length=1)
+    batch: Batch = Batch()
+    limits: Limits = Limits()
+    fragments: Fragments = Fragments()
+    retry: Retry = Retry()
+    runner: str = "embedded"
+    """`embedded`, `prism`, or `portable`."""
+    job_endpoint: str = ""
+    """Where a portable runner listens (host:port)."""
+    environment_type: str = "LOOPBACK"
+    """Where a portable runner starts its workers."""
+    received_at: datetime | None = None
+    """The moment written as received; empty: when the batch was opened. For tests and backfills."""
+
+    @property
+    def scope(self) -> str:
+        """The version index scope."""
+        return self.versions.scope or self.name
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Exchange:
+        if self.received_at is not None and self.received_at.tzinfo is None:
+            message = "received_at: 需要时区，如 2026-09-30T20:00:00+08:00 / needs a time zone"
+            raise ValueError(message)
+        return self
+
+
+def load(
+    path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Exchange:
+    """The exchange of a settings file, with overrides applied.
+
+    Relative paths in the file are meant as they stand: relative to where the command is called. `{here}` is replaced by
+    the folder of the file.
+
+    Raises:
+        SettingsError: unreadable file, bad TOML, unknown or wrong option: with line and remedy.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        message = f"没有这个设置文件：{path} / no such settings file: {path}"
+        raise SettingsError(message) from None
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"设置文件无法读取：{path}（{error}） / settings file cannot be read: {path} ({error})"
+        raise SettingsError(message) from None
+    text = text.replace("{here}", path.resolve().parent.as_posix())
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: 不是合法的 TOML：{error} / not TOML: {error}"
+        raise SettingsError(message) from None
+    for name, value in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _put(data, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value, f"${name}")
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key.strip():
+            message = f"--set {override}: 应为 a.b=值 / must read a.b=value"
+            raise SettingsError(message)
+        _put(data, key.strip().split("."), value, f"--set {key}")
+    try:
+        return Exchange.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(_explained(error, text, path)) from None
+
+
+def _put(data: dict[str, Any], keys: Sequence[str], value: str, said: str) -> None:
+    at: Any = data
+    for key in keys[:-1]:
+        at = at.setdefault(key, {})
+        if not isinstance(at, dict):
+            message = f"{said}: {key} 不是一个小节 / {key} is no section"
+            raise SettingsError(message)
+    at[keys[-1]] = _literal(value)
+
+
+def _literal(value: str) -> Any:
+    """A TOML value where the text is one (numbers, booleans, lists), else the text itself."""
+    if re.fullmatch(r"true|false|-?\d+(\.\d+)?|\[.*\]|\{.*\}|\".*\"", value, re.DOTALL):
+        try:
+            return tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            return value
+    return value
+
+
+def _explained(error: ValidationError, text: str, path: Path) -> str:
+    lines = [f"{path}: 设置有误 / settings are wrong:"]
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        line = _line(text, [str(part) for part in problem["loc"]])
+        where = f"（第 {line} 行 / line {line}）" if line else ""
+        remedy = ""
+        if problem["type"] == "extra_forbidden":
+            remedy = "：没有这个选项，请检查拼写或删除 / no such option: check its spelling or remove it"
+        elif problem["type"] == "missing":
+            remedy = "：缺少此选项，请补上 / is missing: add it"
+        lines.append(f"  {place}{where}{remedy or ': ' + problem['msg']}")
+    return "\n".join(lines)
+
+
+def _line(text: str, keys: list[str]) -> int:
+    """Best guess at the line of a dotted key in TOML text; 0 when it is not there."""
+    section: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped.strip("[]").split(".")
+            if section == keys:
+                return number
+        else:
+            name = stripped.split("=", 1)[0].strip().strip('"')
+            if [*section, *name.split(".")] == keys:
+                return number
+    return 0

@@ -1,0 +1,181 @@
+"""The sinks of an exchange at the coordinator: one object a destination, made when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import delete, func, insert, select
+
+from connectors import registry
+from connectors.contracts import (
+    ACCEPTED,
+    DUPLICATE,
+    UNAVAILABLE,
+    ConnectorError,
+    Delivery,
+    Misconfigured,
+    Outcome,
+    PartSink,
+    Sink,
+    Tally,
+)
+from mappings.encoding import SCHEMA
+from pipelines import tables
+from pipelines.settings import Exchange
+from pipelines.state import State
+from pipelines.steps import OPERATORS, REGISTRATIONS
+from pipelines.storeform import REPAIRS
+from pipelines.workbench import sink_name
+
+OWN = "state"
+"""Name of the sink that writes reference records to the state's registers."""
+
+
+class Sinks:
+    """Sinks by destination. `{destination}` in a sink's options stands for the destination's name."""
+
+    def __init__(self, exchange: Exchange, state: State) -> None:
+        self._exchange, self._state = exchange, state
+        self._made: dict[str, Any] = {}
+
+    def name(self, destination: str) -> str:
+        """Name of the sink that serves a destination; empty when none does."""
+        if destination in (REGISTRATIONS, OPERATORS):
+            return OWN
+        return sink_name(self._exchange, destination)
+
+    def repaircomefrom(self, name: str) -> int:
+        """What the sink's settings say of 维修企业来源; 0: as the record has it."""
+        return self._exchange.sinks[name].repaircomefrom if name in self._exchange.sinks else 0
+
+    def as_row(self, name: str) -> bool:
+        """Whether deliveries are bodies of a row store."""
+        return name in self._exchange.sinks and self._exchange.sinks[name].connector == "sql"
+
+    def row_sink(self, destination: str) -> tuple[str, Sink]:
+        """The name and the sink of a destination that takes rows."""
+        name = self.name(destination)
+        if name == OWN:
+            return OWN, RegisterSink(self._state)
+        if not name:
+            return "", _Nowhere(destination)
+        try:
+            return name, cast("Sink", self._make(name, destination))
+        except ConnectorError as error:
+            return name, _Nowhere(destination, str(error))
+
+    def part_sink(self, name: str) -> PartSink:
+        """A sink of whole files by its name in the settings."""
+        return cast("PartSink", self._make(name, ""))
+
+    def parts(self) -> Mapping[str, PartSink]:
+        """All sinks of whole files."""
+        return {name: self.part_sink(name) for name in self._exchange.sinks if self.is_part_sink(name)}
+
+    def is_part_sink(self, name: str) -> bool:
+        """Whether the sink's deliveries are whole files."""
+        connector = registry.connector("sink", self._exchange.sinks[name].connector)
+        return hasattr(connector, "promote")
+
+    def _make(self, name: str, destination: str) -> Any:
+        sink = self._exchange.sinks[name]
+        options = {
+            key: value.replace("{destination}", destination) if isinstance(value, str) else value
+            for key, value in sink.options.items()
+        }
+        place = orjson.dumps([name, {k: str(v) for k, v in options.items()}]).decode()
+        made = self._made.get(place)
+        if made is None:
+            if sink.connector == "avro":
+                options.setdefault("schema", SCHEMA)
+            if sink.connector == "sql":
+                options.setdefault("table", REPAIRS)
+            made = registry.sink(sink.connector, options)
+            if hasattr(made, "create"):
+                made.create()
+            self._made[place] = made
+        return made
+
+    def close(self) -> None:
+        """Close every sink that was made."""
+        for made in self._made.values():
+            if hasattr(made, "close"):
+                made.close()
+        self._made.clear()
+
+
+class _Nowhere:
+    """Stands for a destination that no sink serves, or whose sink cannot be made: what is for it waits."""
+
+    def __init__(self, destination: str, why: str = "") -> None:
+        self._why = why or (
+            f"没有为 {destination} 配置 sink / no sink serves {destination}: add one to [sinks] whose `for` fits it"
+        )
+
+    def write(self, deliveries: Any) -> list[Outcome]:
+        return [Outcome(UNAVAILABLE, self._why)] * len(deliveries)
+
+    def verify(self, batch: str) -> Tally:
+        raise Misconfigured(self._why)
+
+    def check(self) -> list[str]:
+        raise Misconfigured(self._why)
+
+    def close(self) -> None:
+        return
+
+
+class RegisterSink:
+    """Vehicle registrations and operators, written to the state's own registers (idempotent by delivery id)."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def write(self, deliveries: Any) -> list[Outcome]:
+        """Write reference records: a later record for the same key replaces the earlier one."""
+        with self._state.unit_of_work() as connection:
+            return [self._one(connection, delivery) for delivery in deliveries]
+
+    def _one(self, connection: Any, delivery: Delivery) -> Outcome:
+        members = orjson.loads(delivery.body)
+        if delivery.destination == OPERATORS:
+            t, where = tables.operators, tables.operators.c.companycode == members["companycode"]
+            values = {
+                "companycode": members["companycode"],
+                "companyname": members["companyname"],
+                "record": delivery.body.decode(),
+            }
+        else:
+            t = tables.registrations
+            where = (t.c.vin == members["vin"]) & (t.c.valid_from == members["valid_from"])
+            latest = connection.execute(select(func.max(t.c.sequence))).scalar_one() or 0
+            values = {name: members.get(name) for name in ("vin", "plate", "home", "valid_from", "valid_to")}
+            values["sequence"] = latest + 1
+        known = connection.execute(select(t.c.delivery_id, t.c.batch).where(where)).first()
+        if known is not None and known.delivery_id == delivery.id:
+            return Outcome(ACCEPTED if known.batch == delivery.batch else DUPLICATE)
+        connection.execute(delete(t).where(where))
+        connection.execute(insert(t), {**values, "delivery_id": delivery.id, "batch": delivery.batch})
+        return Outcome(ACCEPTED)
+
+    def verify(self, batch: str) -> Tally:
+        """Registers hold the newest record of a key, so a batch's older ones may rightly be gone: nothing is promised."""
+        del batch
+        return Tally(0, 0)
+
+    def check(self) -> list[str]:
+        """How much the registers hold."""
+        with self._state.reading() as connection:
+            counts = [
+                connection.execute(select(func.count()).select_from(t)).scalar_one()
+                for t in (tables.registrations, tables.operators)
+            ]
+        return [f"登记 {counts[0]} 条，业户 {counts[1]} 家 / {counts[0]} registrations, {counts[1]} operators"]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+

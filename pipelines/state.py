@@ -1,0 +1,151 @@
+"""The State: one SQLite database and its folder, owned by one gateway at a time.
+
+It owns the engine, the unit of work and the migrations. Everything that must be true together is committed together here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+
+from dlq.sealing import Sealer
+from pipelines import tables
+from pipelines.errors import StateBusy, StateMissing
+from pipelines.versions import VersionIndex
+
+DATABASE = "vingate.db"
+SCHEMA_VERSION = "0001"
+"""The newest revision of the migration history (pipelines/migrations)."""
+
+
+class State:
+    """The durable memory of a gateway in the folder `path`.
+
+    `own=True` takes the gateway's lock: runs need it, commands that only look do not. Raises StateBusy where another gateway
+    holds it, StateMissing where a command looks at a folder that no run has made.
+    """
+
+    def __init__(self, path: Path, *, own: bool) -> None:
+        self.path = path
+        self._lock: int | None = None
+        if own:
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
+            self._lock = _lock(path)
+        elif not (path / DATABASE).is_file():
+            raise StateMissing(path)
+        self.engine = _engine(path / DATABASE)
+        if own:
+            self._migrate()
+            (path / "staging").mkdir(exist_ok=True)
+        self.versions = VersionIndex(path / "versions") if own else None
+        self._sets: list[tuple[str, ...]] | None = None
+
+    @property
+    def key_path(self) -> Path:
+        """Where the sealing key lies."""
+        return self.path / "keys" / "sealing.key"
+
+    def sealer(self) -> Sealer:
+        """The sealer of this state; its key is made on the first run. Raises KeyLost or WrongKey."""
+        with self.reading() as connection:
+            sealed = connection.execute(select(tables.batches.c.id).limit(1)).first() is not None
+        return Sealer.open(self.key_path, create=not sealed)
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[Connection]:
+        """One transaction: everything in it is committed together or not at all."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only looks; never waits for the writer."""
+        with self.engine.connect().execution_options(reading=True) as connection:
+            yield connection
+
+    def destination_set(self, connection: Connection, names: Sequence[str]) -> int:
+        """The number of a set of destinations, which is made when it is new."""
+        wanted = tuple(sorted(set(names)))
+        known = self.destination_sets(connection)
+        if wanted in known:
+            return known.index(wanted)
+        connection.execute(
+            insert(tables.destination_sets), {"id": len(known), "names": json.dumps(wanted, ensure_ascii=False)}
+        )
+        known.append(wanted)
+        return len(known) - 1
+
+    def destination_sets(self, connection: Connection) -> list[tuple[str, ...]]:
+        """All sets of destinations by number; number 0 is the empty one."""
+        if self._sets is None:
+            t = tables.destination_sets
+            rows = connection.execute(select(t.c.names).order_by(t.c.id)).scalars().all()
+            self._sets = [tuple(json.loads(names)) for names in rows]
+        return self._sets
+
+    def forget_sets(self) -> None:
+        """Drop what is remembered of destination sets, after a transaction that did not commit."""
+        self._sets = None
+
+    def close(self) -> None:
+        """Give back the database and the lock."""
+        self.engine.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _migrate(self) -> None:
+        with self.engine.begin() as connection:
+            fresh = not inspect(connection).has_table("meta")
+            if fresh:
+                tables.metadata.create_all(connection)
+                connection.execute(insert(tables.meta), {"name": "schema", "value": SCHEMA_VERSION})
+                connection.execute(insert(tables.destination_sets), {"id": 0, "names": "[]"})
+                return
+            found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == "schema")).scalar_one()
+        if found != SCHEMA_VERSION:
+            from pipelines.migrations import upgrade  # imported late: Alembic is needed by old states only
+
+            upgrade(self.engine)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StateBusy(path) from None
+    return handle
+
+
+def _engine(database: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,79 @@
+"""How records stand in a row store, and how a delivery's body is encoded from a canonical record.
+
+The store's columns are the members of the interchange message (`mappings.encoding_interchange`); version, content digest, batch
+and the record it was merged into are the store's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from connectors.contracts import Delivery
+from connectors.tables import TableSpec
+from mappings.encoding import delivery_id, record_key
+
+REPAIRS = TableSpec(
+    name="repairs",
+    columns={
+        "schema": "text",
+        "kind": "text",
+        "system": "text",
+        "companycode": "text",
+        "companyname": "text",
+        "plate": "text",
+        "vin": "text",
+        "repairdate": "text",
+        "settledate": "text",
+        "mileage": "text",
+        "faultdescription": "text",
+        "costlistcode": "text",
+        "parts": "json",
+        "projects": "json",
+        "repaircomefrom": "int",
+        "dialect": "text",
+        "received_at": "text",
+        "findings": "json",
+    },
+    indexes=("vin",),
+)
+"""The table of a provincial or the ministry's store."""
+
+
+def deliver(
+    record: Mapping[str, Any],
+    destination: str,
+    *,
+    version: int,
+    content: int,
+    findings: Sequence[str],
+    repaircomefrom: int,
+    batch: str,
+    merged_into: str,
+    as_row: bool,
+) -> Delivery:
+    """The delivery of a canonical record (the JSON members of its interchange form) to one destination."""
+    members = {**record, "findings": list(findings)}
+    if repaircomefrom:
+        members["repaircomefrom"] = repaircomefrom
+        members["kind"] = "push" if repaircomefrom == 2 else members.get("kind", "report")  # noqa: PLR2004 - 上级下发
+    if as_row:
+        members.pop("version", None)
+        body = REPAIRS.body(members)
+    else:
+        members["version"] = version
+        body = orjson.dumps(members)
+    key = record_key(str(record["system"]), str(record["companycode"]), str(record["costlistcode"]))
+    digest = f"{content:016x}"
+    return Delivery(
+        id=delivery_id(key, version, digest, destination),
+        destination=destination,
+        key=key,
+        version=version,
+        content=digest,
+        body=body,
+        batch=batch,
+        merged_into=merged_into,
+    )

@@ -1,0 +1,254 @@
+"""The tables of the State, one metadata for all: batches and their ledger, positions, journals, versions, what waits.
+
+Letters are defined by `dlq.tables` in the same metadata, so that one migration history and one transaction hold all.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+from dlq.tables import define as define_letters
+
+metadata = MetaData()
+
+letters = define_letters(metadata)
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("ended_at", Text),
+    Column("first_batch", Integer),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("run", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("kind", Text, nullable=False),  # source, known, fragments, letters, retry
+    Column("state", Text, nullable=False),  # open, decided, closed
+    Column("received_at", Text, nullable=False),
+    Column("items", LargeBinary, nullable=False),  # JSON of the work items
+    Column("plan", LargeBinary),  # JSON of what the effects need, from decide to close
+    Column("received", BigInteger, nullable=False, default=0),
+    Column("decoded", BigInteger, nullable=False, default=0),
+    Column("addressed", BigInteger, nullable=False, default=0),
+    Column("dead_intake", BigInteger, nullable=False, default=0),
+    Column("dead_records", BigInteger, nullable=False, default=0),
+    Column("duplicate_intake", BigInteger, nullable=False, default=0),
+    Column("duplicate_records", BigInteger, nullable=False, default=0),
+    Column("fragments", BigInteger, nullable=False, default=0),
+    Column("filtered", BigInteger, nullable=False, default=0),
+    Column("unplaced", BigInteger, nullable=False, default=0),
+    Column("flagged", BigInteger, nullable=False, default=0),
+    Column("letters", BigInteger, nullable=False, default=0),  # how many the letter store must hold
+    Column("letters_digest", Text, nullable=False, default="0"),
+    Index("batches_by_exchange", "exchange", "state"),
+)
+
+batch_destinations = Table(
+    "batch_destinations",
+    metadata,
+    Column("batch", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("sink", Text, nullable=False),
+    Column("addressed", BigInteger, nullable=False, default=0),
+    Column("delivered", BigInteger, nullable=False, default=0),
+    Column("duplicate", BigInteger, nullable=False, default=0),
+    Column("merged", BigInteger, nullable=False, default=0),
+    Column("filtered", BigInteger, nullable=False, default=0),
+    Column("dead", BigInteger, nullable=False, default=0),
+    Column("waiting", BigInteger, nullable=False, default=0),
+    Column("in_flight", BigInteger, nullable=False, default=0),
+    Column("stands", BigInteger, nullable=False, default=0),  # what verify must count there
+    Column("stands_digest", Text, nullable=False, default="0"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("final", Text, primary_key=True),
+    Column("batch", Text, ForeignKey("batches.id"), nullable=False, index=True),
+    Column("destination", Text, nullable=False),
+    Column("sink", Text, nullable=False),
+    Column("temporary", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("promoted", Boolean, nullable=False, default=False),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("batch", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("lines", LargeBinary, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("sender", Text, primary_key=True),  # system|company: the same bytes from two shops are two files
+    Column("digest", Text, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("stop", BigInteger, nullable=False),  # -1: to the end
+    Column("envelopes", BigInteger, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("batch", Text, nullable=False),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("mark", Text, nullable=False),
+)
+
+version_runs = Table(
+    "version_runs",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("rows", BigInteger, nullable=False),
+)
+
+version_front = Table(
+    "version_front",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("content", BigInteger, nullable=False),
+    Column("intake", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
+)
+
+destination_sets = Table(
+    "destination_sets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("names", Text, nullable=False, unique=True),  # JSON list
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("batch", Text, ForeignKey("batches.id"), nullable=False),
+    Column("item", Integer, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("destination", Text, nullable=False, default=""),  # empty: the home is not known yet
+    Column("reason", Text, nullable=False),
+    Column("vin", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("merged_into", Text, nullable=False, default=""),
+    Column("trying", Boolean, nullable=False, default=False),  # an attempt began and has not been closed
+    Column("record", LargeBinary, nullable=False),  # sealed canonical record: the reference that is encoded again
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt", Text, nullable=False),
+    Index("waiting_by_vin", "exchange", "destination", "vin"),
+)
+
+fragments = Table(
+    "fragments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("company", Text, nullable=False),
+    Column("order", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("intake", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # sealed
+    Column("received_at", Text, nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("assembled", Integer, nullable=False, default=0),  # number of the batch that took it, 0 while it waits
+    Index("fragments_by_order", "exchange", "system", "company", "order"),
+)
+
+visits = Table(
+    "visits",
+    metadata,
+    Column("destination", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("company", Text, nullable=False),
+    Column("settledate", Text, nullable=False),
+    Column("mileage", Text, nullable=False),
+    Column("costlistcode", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("dealer_of", Text, nullable=False),
+    Column("partner", Text, nullable=False, default=""),  # key of the other record of the same visit
+    Column("stands", Boolean, nullable=False, default=True),  # False: it was merged into its partner
+    Index("visits_by_vin", "destination", "vin"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("companycode", Text, primary_key=True),
+    Column("costlistcode", Text, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("plate", Text, nullable=False),
+    Column("repairdate", Text, nullable=False),
+    Column("settledate", Text, nullable=False),
+    Column("mileage", Text, nullable=False),
+    Index("history_by_vin", "scope", "vin"),
+    Index("history_by_plate", "scope", "plate"),
+)
+
+company_hours = Table(
+    "company_hours",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("company", Text, primary_key=True),
+    Column("rows", Integer, nullable=False),  # project rows with hours over 0
+    Column("tens", Integer, nullable=False),  # of them, whole multiples of ten
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("companycode", Text, primary_key=True),
+    Column("companyname", Text, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("batch", Text, nullable=False, index=True),
+)
+
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("vin", Text, primary_key=True),
+    Column("valid_from", Text, primary_key=True),
+    Column("valid_to", Text),
+    Column("plate", Text),
+    Column("home", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("batch", Text, nullable=False, index=True),
+    Column("sequence", Integer, nullable=False, index=True),
+)

@@ -1,0 +1,117 @@
+"""What travels through the steps: the job that workers are given, loads of envelopes, the dead, and receipts.
+
+Everything here can be pickled and means the same in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from connectors.contracts import StagedPart, WorkItem
+from dlq.reasons import Reason
+from dlq.segments import Segment
+from mappings.judging import Judgement
+from mappings.records import RepairRow
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker must know of a batch to do its steps: values and paths, no handle."""
+
+    exchange: Mapping[str, Any]
+    """The exchange's settings as plain data."""
+    batch: str
+    number: int
+    received_at: str
+    """ISO 8601 with zone."""
+    staging: str
+    """Folder for what this attempt stages."""
+    key: str
+    """Path of the sealing key."""
+    registrations: str = ""
+    """Path of a snapshot of vehicle registrations; empty: none are asked."""
+    directives: str = ""
+    """Path of the directives of a second run over items; empty in the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A work item with its number in the batch."""
+
+    number: int
+    item: WorkItem
+
+
+class Judged(NamedTuple):
+    """A judged payload: its compact row where it is a repair record, and the judgement where the careful path made one."""
+
+    row: RepairRow | None
+    flags: tuple[str, ...]
+    judgement: Judgement | None
+
+
+class Addressed(NamedTuple):
+    """A judged record with its destinations; or why it has none now."""
+
+    judged: Judged
+    destinations: tuple[str, ...]
+    fate: int
+    """One of the journal's fates."""
+    note: str = ""
+    version: int = 1
+
+
+class Encoded(NamedTuple):
+    """A record ready to be staged: its content bytes, and what each kind of sink stages."""
+
+    addressed: Addressed
+    content: bytes
+    staged: bytes
+
+
+class Load(NamedTuple):
+    """Envelopes of one block by columns, and what the steps made of them so far."""
+
+    task: Task
+    ordinals: list[int]
+    offsets: list[int]
+    bodies: list[bytes]
+    values: list[Any]
+    total: int = -1
+    """In the last load of an item: how many envelopes the item has; else -1."""
+
+
+class Dead(NamedTuple):
+    """Envelopes that a step could not pass on, by columns."""
+
+    task: Task
+    stage: str
+    ordinals: list[int]
+    offsets: list[int]
+    bodies: list[bytes]
+    reasons: list[tuple[Reason, ...]]
+    judgements: list[Judgement | None]
+
+
+class Receipt(NamedTuple):
+    """What one piece of work staged for one item: files that count once a decision names them."""
+
+    number: int
+    total: int
+    """Envelopes of the item, where this piece saw its end; else -1."""
+    journal: str
+    parts: tuple[StagedPart, ...] = ()
+    rows: str = ""
+    """Path of the sealed segment of canonical rows."""
+    letters: tuple[Segment, ...] = ()
+
+
+class Directive(NamedTuple):
+    """What a second run does otherwise with one record of an item."""
+
+    fate: int
+    version: int
+    destinations: tuple[str, ...]
+    """Destinations besides the record's own routes."""

@@ -1,0 +1,217 @@
+"""The tools of a worker process, built once for a job: readers, judges, router, encoders, sealer, connectors."""
+
+from __future__ import annotations
+
+import fnmatch
+import gc
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from connectors import registry
+from connectors.contracts import PartSink, Source
+from dlq.letter import Origin
+from dlq.sealing import Sealer
+from mappings import dates, quick
+from mappings.encoding import SCHEMA
+from mappings.findings import Profile, profile
+from mappings.judging import Context
+from mappings.reading import Limits
+from mappings.records import VehicleRegistration
+from pipelines.errors import SettingsError
+from pipelines.settings import Exchange
+from pipelines.version import BUILD
+from pipelines.work import Directive, Job
+from routing.dealers import Dealers, load_dealers, load_oems
+from routing.homes import MemoryRegistrations
+from routing.router import Router
+from routing.table import load_table
+
+QUICK_SHAPES = {"national": (quick.NATIONAL,), "auto": (quick.NATIONAL,)}
+"""Dialects that have a quick path; of several shapes the first that fits."""
+
+
+class Workbench:
+    """Everything that the steps of one job use. Parts are built when they are first asked for."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.exchange = Exchange.model_validate(dict(job.exchange))
+        self.received_at = datetime.fromisoformat(job.received_at)
+
+    @cached_property
+    def source(self) -> Source:
+        """The source that the work items are read from."""
+        return make_source(self.exchange)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """How strictly is judged."""
+        return profile(self.exchange.mapping.profile)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Bounds on payloads."""
+        bounds = self.exchange.limits
+        return Limits(bounds.payload_bytes, bounds.depth, bounds.rows, bounds.members)
+
+    @cached_property
+    def context(self) -> Context:
+        """What judging knows, without the company of the item."""
+        return Context(self.profile, self.received_at, company_required=True)
+
+    def context_for(self, company: str) -> Context:
+        """What judging knows about a payload of this company."""
+        return replace(self.context, company=company) if company else self.context
+
+    @cached_property
+    def latest(self) -> Any:
+        """The latest settle date that is not in the future (rule 13)."""
+        return dates.day_in_shanghai(self.received_at) + timedelta(days=self.profile.limits["days_ahead"])
+
+    @cached_property
+    def quick_read(self) -> Any:
+        """The quick reader of the exchange's dialect, or None."""
+        shapes = QUICK_SHAPES.get(self.exchange.mapping.dialect)
+        return quick.compile_reader(shapes[0]) if shapes and "repair" in self.exchange.mapping.kinds else None
+
+    @cached_property
+    def quick_judge(self) -> Any:
+        """The quick judge that goes with the quick reader."""
+        shapes = QUICK_SHAPES[self.exchange.mapping.dialect]
+        return quick.compile_judge(self.profile, shapes[0], remarks=bool(self.exchange.rules.receipts))
+
+    @cached_property
+    def router(self) -> Router:
+        """Decides destinations, with the registrations and dealers of this job."""
+        return Router(load_table(self.exchange.routing.table), self.registrations, dealers(self.exchange))
+
+    @cached_property
+    def registrations(self) -> MemoryRegistrations | None:
+        """The snapshot of vehicle registrations that this batch is routed by."""
+        if not self.job.registrations:
+            return None
+        return MemoryRegistrations(read_registrations(Path(self.job.registrations)))
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals what is kept of payloads."""
+        return Sealer.open(Path(self.job.key), create=False)
+
+    @cached_property
+    def part_sinks(self) -> Mapping[str, PartSink]:
+        """The sinks of this exchange whose deliveries are whole files, by their name in the settings."""
+        return {name: sink for name, sink in make_sinks(self.exchange).items() if isinstance(sink, PartSink)}
+
+    @cached_property
+    def in_parts(self) -> bool:
+        """Whether records go out as whole files, staged by workers; else as rows, written by the coordinator."""
+        return all(name in self.part_sinks for name in self.exchange.sinks)
+
+    @lru_cache(maxsize=4_096)  # noqa: B019 - a workbench lives as long as its process works on the job
+    def sink_of(self, destination: str) -> str:
+        """Name of the sink that serves a destination; empty when none does."""
+        return sink_name(self.exchange, destination)
+
+    @cached_property
+    def directives(self) -> Mapping[int, Mapping[int, Directive]]:
+        """Item number -> ordinal -> directive."""
+        if not self.job.directives:
+            return {}
+        raw = json.loads(Path(self.job.directives).read_text("utf-8"))
+        return {
+            int(number): {int(o): Directive(d[0], d[1], tuple(d[2])) for o, d in entries.items()}
+            for number, entries in raw.items()
+        }
+
+    def origin(self, source: str, company: str, system: str) -> Origin:
+        """What letters of an item have in common."""
+        return Origin(
+            exchange=self.exchange.name,
+            batch=self.job.batch,
+            source=source,
+            company=company,
+            system=system,
+            profile=self.exchange.mapping.profile,
+            build=BUILD,
+            received_at=self.job.received_at,
+        )
+
+
+def sink_name(exchange: Exchange, destination: str) -> str:
+    """Name of the sink that serves a destination: the first whose `for` fits; empty when none does."""
+    for name, sink in exchange.sinks.items():
+        if fnmatch.fnmatchcase(destination, sink.for_):
+            return name
+    return ""
+
+
+def make_source(exchange: Exchange) -> Source:
+    """The source of an exchange. Raises Misconfigured."""
+    return registry.source(exchange.source.connector, exchange.source.options)
+
+
+def make_sinks(exchange: Exchange) -> dict[str, Any]:
+    """The sinks of an exchange by name. Raises Misconfigured."""
+    made = {}
+    for name, sink in exchange.sinks.items():
+        options = sink.options
+        if sink.connector == "avro" and "schema" not in options:
+            options["schema"] = SCHEMA
+        made[name] = registry.sink(sink.connector, options)
+    return made
+
+
+def dealers(exchange: Exchange) -> Dealers | None:
+    """The dealer register that an exchange names, or None."""
+    if not exchange.routing.dealers:
+        return None
+    register = load_dealers(_text(exchange.routing.dealers), _form(exchange.routing.dealers), exchange.routing.dealers)
+    listed = exchange.routing.oems
+    oems = load_oems(_text(listed), _form(listed), listed) if listed else load_oems(shipped_oems())
+    return Dealers(register, oems)
+
+
+def _form(path: str) -> str:
+    return {".csv": "csv", ".toml": "toml"}.get(Path(path).suffix.lower(), "ndjson")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except OSError as error:
+        message = f"无法读取 {path}：{error.strerror} / cannot read {path}: {error.strerror}"
+        raise SettingsError(message) from None
+
+
+def shipped_oems() -> str:
+    """The text of the OEM list that ships with vingate."""
+    return files("routing").joinpath("data/oems.toml").read_text("utf-8")
+
+
+def read_registrations(path: Path) -> list[VehicleRegistration]:
+    """The registrations of a snapshot file."""
+    with path.open("rb") as lines:
+        return [VehicleRegistration.model_validate_json(line) for line in lines]
+
+
+_BENCHES: dict[tuple[str, str, str], Workbench] = {}
+
+
+def workbench(job: Job) -> Workbench:
+    """The workbench of a job in this process: made once, however many steps ask."""
+    name = (job.batch, job.staging, job.directives)
+    bench = _BENCHES.get(name)
+    if bench is None:
+        _BENCHES.clear()
+        bench = _BENCHES[name] = Workbench(job)
+        # What is loaded by now lives as long as the process: the collector need not walk it for every record.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 50)
+    return bench
