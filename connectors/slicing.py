@@ -24,14 +24,15 @@ class Piece(NamedTuple):
 
 
 class SlicingError(Exception):
-    """The input is no JSON array from end to end; `offset` is where that shows."""
+    """The input is no JSON array from end to end; `offset` is where that shows, `body` the first bytes from there."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, body: bytes = b"") -> None:
         super().__init__(offset)
-        self.offset = offset
+        self.offset, self.body = offset, body[:KEPT]
 
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]|,|"', re.DOTALL)
+_STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 
@@ -49,36 +50,38 @@ def array_elements(read: Read, longest: int) -> Iterator[Piece]:
     buffer = read(CHUNK)
     lead = len(buffer) - len(buffer.removeprefix(_BOM).lstrip(_SPACE))
     if not buffer.startswith(b"[", lead):
-        raise SlicingError(lead)
-    base, begin, at, depth, first = 0, lead + 1, lead + 1, 1, True
+        raise SlicingError(lead, buffer[lead:])
+    base, begin, at, depth, first, in_string = 0, lead + 1, lead + 1, 1, True, False
     while True:
-        stop = len(buffer)
-        for token in _TOKEN.finditer(buffer, at):
-            sign = buffer[token.start()]
+        if in_string and (rest := _STRING_REST.match(buffer, at)):
+            at, in_string = rest.end(), not rest[1]
+        for token in () if in_string else _TOKEN.finditer(buffer, at):
+            at, sign = token.end(), buffer[token.start()]
             if sign in b'"':
-                if token.end() - token.start() == 1:
-                    stop = token.start()
+                in_string = at - token.start() == 1
+                if in_string:
                     break
-            elif sign in b"[{":
-                depth += 1
-            elif sign in b"]}":
-                depth -= 1
+                continue
+            depth += (sign in b"[{") - (sign in b"]}")
             if depth == 0 or (depth == 1 and sign in b","):
                 body = buffer[begin : token.start()].strip(_SPACE)
                 if not body and not (depth == 0 and first):
-                    raise SlicingError(base + token.start())
+                    raise SlicingError(base + begin, buffer[begin : begin + KEPT])
                 if body:
                     yield _element(buffer, base, begin, body, longest)
-                begin, first = token.end(), False
+                begin, first = at, False
                 if depth == 0:
                     _nothing_follows(buffer[begin:], read, base + begin)
                     return
-        if len(buffer) - begin > longest:
-            raise SlicingError(base + begin)
-        chunk = read(CHUNK)
+        if in_string and (rest := _STRING_REST.match(buffer, at)):
+            at = rest.end()
+        elif not in_string:
+            at = len(buffer)
+        # Ask for as much again as is held: an element of many chunks is then copied a few times, not once a chunk.
+        chunk = b"" if len(buffer) - begin > longest else read(max(CHUNK, len(buffer) - begin))
         if not chunk:
-            raise SlicingError(base + begin)
-        buffer, base, at, begin = buffer[begin:] + chunk, base + begin, stop - begin, 0
+            raise SlicingError(base + begin, buffer[begin : begin + KEPT])
+        buffer, base, at, begin = buffer[begin:] + chunk, base + begin, at - begin, 0
 
 
 def _element(buffer: bytes, base: int, begin: int, body: bytes, longest: int) -> Piece:
@@ -91,7 +94,7 @@ def _element(buffer: bytes, base: int, begin: int, body: bytes, longest: int) ->
 def _nothing_follows(rest: bytes, read: Read, offset: int) -> None:
     while True:
         if rest.strip(_SPACE):
-            raise SlicingError(offset)
+            raise SlicingError(offset, rest)
         offset += len(rest)
         rest = read(CHUNK)
         if not rest:
@@ -100,37 +103,34 @@ def _nothing_follows(rest: bytes, read: Read, offset: int) -> None:
 
 def json_payloads(read: Read, longest: int) -> Iterator[Piece]:
     """One payload; a top-level array gives one for each element; what is neither stays whole."""
-    parts, held = [], 0
+    parts: deque[bytes] = deque()
+    held = 0
     while held <= longest and (chunk := read(CHUNK)):
         parts.append(chunk)
         held += len(chunk)
-    head = b"".join(parts)
     if held <= longest:
         try:
-            yield from list(array_elements(_Replay(head, None).read, longest))
+            yield from list(array_elements(_Replay(deque(parts), None).read, longest))
         except SlicingError:
-            yield Piece(0, head)
+            yield Piece(0, b"".join(parts))
         return
     try:
-        yield from array_elements(_Replay(head, read).read, longest)
+        yield from array_elements(_Replay(parts, read).read, longest)
     except SlicingError as stop:
         reason = f"超长且无法逐条切分 / too long and no array to cut from here on: offset {stop.offset}"
-        yield Piece(stop.offset, head[stop.offset : stop.offset + KEPT], reason)
+        yield Piece(stop.offset, stop.body, reason)
 
 
 class _Replay:
-    """Gives again what was read already, then goes on."""
+    """Gives again what was read already, letting go of it, then goes on."""
 
-    def __init__(self, head: bytes, more: Read | None) -> None:
-        self._head, self._at, self._more = head, 0, more
+    def __init__(self, parts: deque[bytes], more: Read | None) -> None:
+        self._parts, self._more = parts, more
 
     def read(self, count: int) -> bytes:
-        data = self._head[self._at : self._at + count]
-        self._at += len(data)
-        if data or self._more is None:
-            return data
-        self._head = b""
-        return self._more(count)
+        if self._parts:
+            return self._parts.popleft()
+        return self._more(count) if self._more else b""
 
 
 class Rows(NamedTuple):
