@@ -22,7 +22,7 @@ from pydantic import Field
 
 from connectors.contracts import Block, Unreadable, WorkItem
 from connectors.folders import Folder, FolderSettings, Found
-from connectors.lines import Read, Run, lines
+from connectors.lines import CHUNK, Read, Run, lines
 from connectors.parts import PartFolder, PartSettings, StagedFile
 from connectors.slicing import Piece, Rows, csv_payloads, json_payloads
 from connectors.unpacking import Limit, Member, Unpacked, inner_name, members, packing
@@ -288,4 +288,4 @@ class FilesSink(PartFolder):
     @staticmethod
     def count(data: memoryview) -> int:
         """Records in a file."""
-        return bytes(data).count(b"\n")
+        return sum(bytes(data[at : at + CHUNK]).count(b"\n") for at in range(0, len(data), CHUNK))

@@ -130,6 +130,14 @@ class TestAvroSink(PartSinkContract):
         assert count_records(memoryview(data)) == 20_000
         assert count_records(memoryview(data[:-1])) == 20_000 - blocks[-1]
 
+    def test_blocks_behind_a_damaged_marker_are_not_counted(self, place):
+        part = self.part(self.sink(place), range(20_000))
+        data = bytearray(Path(part.temporary).read_bytes())
+        marker = bytes(data[-16:])
+        second = data.index(marker, data.index(marker) + 1)
+        data[second] ^= 1
+        assert 0 == count_records(memoryview(data)) < count_records(memoryview(data[:second] + marker))
+
     def test_the_header_names_schema_and_codec(self, place):
         part = self.part(self.sink(place), [1])
         with Path(part.temporary).open("rb") as file:
@@ -237,6 +245,7 @@ def test_a_block_that_expands_too_far_is_a_problem(tmp_path):
     (tmp_path / "x.avro").write_bytes(avro([record] * 3, interval=1))
     bodies, _, problems = read(make(tmp_path, max_block_bytes=1 << 20))
     assert (bodies, len(problems)) == ([], 3)
+    assert all("expands" in reason for _, _, reason in problems)
 
 
 @pytest.mark.parametrize(

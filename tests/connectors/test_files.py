@@ -126,6 +126,18 @@ class TestFilesSink(PartSinkContract):
         two.add(records)
         assert one.close().sha256 == two.close().sha256
 
+    def test_file_and_folder_are_synced_before_the_receipt(self, place, monkeypatch):
+        synced = []
+        real = os.fsync
+        monkeypatch.setattr(
+            os, "fsync", lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), real(handle))
+        )
+        sink = self.sink(place)
+        part = self.part(sink, [1])
+        assert synced == [part.temporary, str(place / "out" / ".staging")]
+        sink.promote([part])
+        assert synced[2:] == [str(place / "out")]
+
     def test_a_record_with_a_line_break_is_refused(self, place):
         with pytest.raises(ValueError, match="line break"):
             self.sink(place).open("d", "b", "i").add([b'{\n"n": 1}'])
@@ -531,6 +543,11 @@ class TestCsv:
         (tmp_path / "x.csv").write_bytes(b"a;b\n1;2\n3;4\n")
         bodies, offsets, _ = read(make(tmp_path))
         assert (bodies, offsets) == ([b"a;b\n1;2\n", b"a;b\n3;4\n"], [4, 8])
+
+    def test_rows_without_a_group_stay_apart(self, tmp_path):
+        (tmp_path / "x.csv").write_bytes(b"k,v\n,1\n,2\na,3\na,4\n")
+        bodies, _, _ = read(make(tmp_path, group_by="k"))
+        assert bodies == [b"k,v\n,1\n", b"k,v\n,2\n", b"k,v\na,3\na,4\n"]
 
     def test_a_header_alone_has_no_envelopes(self, tmp_path):
         (tmp_path / "x.csv").write_bytes(b"a,b\n")
