@@ -128,10 +128,7 @@ class TestFilesSink(PartSinkContract):
 
     def test_file_and_folder_are_synced_before_the_receipt(self, place, monkeypatch):
         synced = []
-        real = os.fsync
-        monkeypatch.setattr(
-            os, "fsync", lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), real(handle))
-        )
+        monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
         sink = self.sink(place)
         part = self.part(sink, [1])
         assert synced == [part.temporary, str(place / "out" / ".staging")]
