@@ -1,0 +1,46 @@
+# Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench lock clean
+
+BIN := .venv/bin
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
+
+# Another interpreter's settings must not reach into .venv.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
+
+help:  ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, four exchanges (state in var/nation)
+	$(BIN)/vingate nation --state var/nation
+
+test: .venv/.ready-dev  ## Set up, then run all tests
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+check: .venv/.ready-dev  ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.ready-dev  ## Measure the reference job side by side with the hand-written loop; writes bench/RESULTS.md
+	$(BIN)/python -m bench
+
+lock: .venv/.ready-dev  ## Resolve the dependencies anew and write both lock files, with hashes
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(UV_COMPILE) --upgrade --output-file requirements.lock
+	$(UV_COMPILE) --upgrade --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:  ## Remove .venv and caches; state in var/ stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.lock pyproject.toml scripts/setup
+	bash scripts/setup requirements.lock
+	@touch $@
+
+.venv/.ready-dev: requirements-dev.lock requirements.lock pyproject.toml scripts/setup
+	bash scripts/setup requirements-dev.lock
+	@touch .venv/.ready $@
