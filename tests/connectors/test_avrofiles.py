@@ -258,13 +258,9 @@ def test_a_block_that_expands_too_far_is_a_problem(tmp_path):
     ],
 )
 def test_a_schema_that_cannot_be_used_is_a_problem(tmp_path, schema):
-    data = (
-        header({"avro.schema": schema, "avro.codec": b"null"}, bytes(16))
-        + b"\x02\x12"
-        + b"\xff" * 8
-        + b"\x01"
-        + bytes(16)
-    )
+    items = zigzag(100_000) + zigzag(0)  # a record, if the schema is an array of nothing
+    block = zigzag(1) + zigzag(len(items)) + items + bytes(16)
+    data = header({"avro.schema": schema, "avro.codec": b"null"}, bytes(16)) + block
     (tmp_path / "x.avro").write_bytes(data)
     bodies, _, problems = read(make(tmp_path))
     assert (bodies, len(problems)) == ([], 1)

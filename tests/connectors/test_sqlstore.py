@@ -204,6 +204,11 @@ class TestSqlSink(SinkContract):
             SqlSink(settings)
         assert "s3cret" not in f"{caught.value}{settings!r}{settings}"
 
+    def test_a_fault_in_the_settings_does_not_show_them(self):
+        with pytest.raises(ValidationError) as caught:
+            SqlSink.Settings(url="sqlite://", table=SPEC, busy_seconds="s3cret")
+        assert "s3cret" not in str(caught.value)
+
     def test_commits_are_durable(self, place):
         with make_sink(place)._store.engine.connect() as connection:
             pragmas = [connection.exec_driver_sql(f"PRAGMA {one}").scalar() for one in ("journal_mode", "synchronous")]
