@@ -1,0 +1,39 @@
+"""What all tests share: the same generated examples in every run, a clean environment, and places to find things."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+
+# The same examples in every run and on every machine; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile(
+    "steady",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
+
+# Settings of the gateway that stand in the developer's own shell must not reach into tests or their subprocesses.
+for _name in [name for name in os.environ if name.startswith("VINGATE_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def payloads() -> Path:
+    """The folder of sample payloads, each one request body as a real client sends it."""
+    return ROOT / "tests" / "payloads"
