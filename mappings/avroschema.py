@@ -90,18 +90,14 @@ class _Days(dict[date, bytes]):
         return encoded
 
 
+_SCALE = 10**DECIMAL_SCALE
+_LENGTHS = tuple(zigzag(length) for length in range(64))
+
+
 def _decimal_bytes(number: Decimal) -> bytes:
-    unscaled = int(number.scaleb(DECIMAL_SCALE))
-    raw = unscaled.to_bytes((unscaled.bit_length() + 8) >> 3, "big", signed=True)
-    return zigzag(len(raw)) + raw
-
-
-class _Decimals(dict[Decimal, bytes]):
-    def __missing__(self, number: Decimal) -> bytes:
-        if len(self) >= _MEMO_LIMIT:
-            self.clear()
-        encoded = self[number] = _decimal_bytes(number)
-        return encoded
+    unscaled = int(number * _SCALE)
+    size = (unscaled.bit_length() + 8) >> 3
+    return _LENGTHS[size] + unscaled.to_bytes(size, "big", signed=True)
 
 
 class _MaybeDecimals(dict[Decimal | None, bytes]):
@@ -127,7 +123,7 @@ def _expression(kind: Any, value: str, unique: bool) -> str:
     if isinstance(kind, list):
         return f"M[{value}]"
     if kind.get("logicalType") == "decimal":
-        return f"D[{value}]"
+        return f"D({value})"
     if kind.get("logicalType") == "date":
         return f"Y[{value}]"
     if kind.get("logicalType") == "timestamp-millis":
@@ -163,7 +159,7 @@ def compile_encoder(
     )
     namespace: dict[str, Any] = {
         "T": _Texts(),
-        "D": _Decimals(),
+        "D": _decimal_bytes,
         "M": _MaybeDecimals(),
         "Y": _Days(),
         "L": _Counts(),

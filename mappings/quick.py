@@ -17,21 +17,23 @@ from decimal import Decimal
 from string import ascii_uppercase
 from typing import Any
 
+import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from mappings import dates, plates, vin
 from mappings.divisions import BY_CHARACTER
 from mappings.findings import Profile
+from mappings.judging import REPAIR, Draft
 from mappings.placeholders import is_placeholder
 from mappings.records import RepairRow
 
 Raw = tuple[Any, ...]
-"""companycode (or None), companyname, plate, vin, repairdate, settledate, mileage, faultdescription, costlistcode,
-parts and projects as lists of objects, all as sent."""
+"""A payload taken apart: the members of `RepairRow` in order, as sent, all of them text; companycode may be None; parts
+(name, quantity, code) and projects (name, hours) are lists of objects with these attributes."""
 
 _MEMO_LIMIT = 65_536
+_MEMBERS = RepairRow._fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,6 @@ class Shape:
     part: Mapping[str, str]
     projects: tuple[str, ...]
     project: Mapping[str, str]
-    optional: frozenset[str] = frozenset({"companycode"})
     ignored: frozenset[str] = frozenset()
 
 
@@ -72,60 +73,88 @@ NATIONAL = Shape(
 
 
 def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
-    """Code that takes one JSON payload of this shape apart, or answers None.
+    """A function that takes one JSON payload of this shape apart, or answers None.
 
-    Members beyond the shape, and members that occur twice, are seen by counting: the number of `":` in the bytes must
-    equal the number of members found.
+    The shape becomes nested `msgspec` types: a member beyond it, one that is missing or one that is not text is refused as it
+    is parsed. A member that occurs twice is seen by counting: every member has a colon.
     """
-    objects: dict[tuple[str, ...], str] = {(): "d"}
-    lines: list[str] = []
-    for path in [p[:-1] for p in (*shape.members.values(), shape.parts, shape.projects)]:
-        for depth in range(1, len(path) + 1):
-            prefix = path[:depth]
-            if prefix not in objects:
-                objects[prefix] = f"d{len(objects)}"
-                lines.append(f"{objects[prefix]} = {objects[prefix[:-1]]}[{prefix[-1]!r}]")
-    values = []
-    for name in RepairRow._fields[:9]:
-        path = shape.members[name]
-        holder = objects[path[:-1]]
-        values.append(f"{holder}.get({path[-1]!r})" if name in shape.optional else f"{holder}[{path[-1]!r}]")
-    members = " + ".join(f"len({name})" for name in objects.values())
-    rows = f"{len(shape.part)} * len(parts) + {len(shape.project)} * len(projects)"
-    nested = len(objects) - 1
-    exact = 2 + nested + len(shape.members)
-    slack = [f"({p[-1]!r} not in {objects[p[:-1]]})" for n, p in shape.members.items() if n in shape.optional]
-    extra = [f"({name!r} in d)" for name in sorted(shape.ignored)]
-    wanted = " ".join([str(exact), *(f"- {s}" for s in slack), *(f"+ {e}" for e in extra)])
-    source = "\n".join(
-        [
-            "def unwrap(body):",
-            "    try:",
-            "        d = loads(body)",
-            *(f"        {line}" for line in lines),
-            f"        parts = {objects[shape.parts[:-1]]}[{shape.parts[-1]!r}]",
-            f"        projects = {objects[shape.projects[:-1]]}[{shape.projects[-1]!r}]",
-            f"        raw = ({', '.join(values)}, parts, projects)",
-            f"        found = {members}",
-            f"        if found != {wanted}:",
-            "            return None",
-            f"        found += {rows}",
-            "        if body.count(b':') != found and body.count(MARK) != found:",
-            "            return None",
-            "    except (ValueError, KeyError, TypeError, AttributeError):",
-            "        return None",
-            "    return raw",
-        ]
+    part = _struct("Part", shape.part)
+    project = _struct("Project", shape.project)
+    leaves: dict[tuple[str, ...], Any] = {path: str for path in shape.members.values()}
+    leaves[shape.parts], leaves[shape.projects] = list[part], list[project]  # type: ignore[valid-type]
+    holders = {path[:-1] for path in leaves}
+    kind = _nested((), leaves, shape)
+    decode = msgspec.json.Decoder(kind).decode
+    places = {**shape.members, "parts": shape.parts, "projects": shape.projects}
+    reads = ", ".join(f"d.{'.'.join(_attribute(step) for step in places[name])}" for name in _MEMBERS)
+    nested = len({h[:i] for h in holders for i in range(1, len(h) + 1)})
+    fixed = nested + len(places) - 1
+    optional = "".join(f" + (d.{_attribute(name)} is not None)" for name in sorted(shape.ignored))
+    source = (
+        "def unwrap(body):\n"
+        "    try:\n"
+        "        d = decode(body)\n"
+        "    except ERRORS:\n"
+        "        return None\n"
+        f"    raw = ({reads})\n"
+        f"    members = {fixed} + (raw[0] is not None){optional}"
+        f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
+        "    if body.count(b':') != members and body.count(MARK) != members:\n"
+        "        return None\n"
+        "    return raw\n"
     )
-    return _compiled(source, "unwrap", {"loads": orjson.loads, "MARK": b'":'})
+    return _compiled(source, "unwrap", {"decode": decode, "MARK": b'":', "ERRORS": (msgspec.MsgspecError, ValueError)})
+
+
+def _attribute(member: str) -> str:
+    return f"m_{member}" if member.isidentifier() else f"m_{member.encode().hex()}"
+
+
+def _struct(name: str, members: Mapping[str, str]) -> type[msgspec.Struct]:
+    """A type whose attributes are canonical names and whose members are wire names, all text."""
+    return msgspec.defstruct(
+        name, [(field, str) for field in members], rename=dict(members), forbid_unknown_fields=True, gc=False
+    )
+
+
+def _nested(prefix: tuple[str, ...], leaves: Mapping[tuple[str, ...], Any], shape: Shape) -> type[msgspec.Struct]:
+    """The type of the object at a path, with its members and nested objects."""
+    steps = dict.fromkeys(path[len(prefix)] for path in leaves if path[: len(prefix)] == prefix)
+    fields: list[Any] = []
+    for step in steps:
+        path = (*prefix, step)
+        inner = leaves[path] if path in leaves else _nested(path, leaves, shape)
+        optional = path == shape.members["companycode"]
+        fields.append((_attribute(step), inner | None, None) if optional else (_attribute(step), inner))
+    if not prefix:
+        fields += [(_attribute(name), str | None, None) for name in shape.ignored]
+    fields.sort(key=len)
+    names = {_attribute(step): step for step in (*steps, *(shape.ignored if not prefix else ()))}
+    return msgspec.defstruct("Object", fields, rename=names, forbid_unknown_fields=True, gc=False)
 
 
 def _compiled(source: str, name: str, namespace: dict[str, Any]) -> Callable[..., Any]:
     filename = f"<quick {name} {len(linecache.cache)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec"), namespace)  # noqa: S102 - made here; names of the mapping stand quoted
+    exec(compile(source, filename, "exec"), namespace)  # noqa: S102 - made here; names of the mapping are attributes
     function: Callable[..., Any] = namespace[name]
     return function
+
+
+def draft_maker(shape: Shape, dialect: str) -> Callable[[Raw], Draft]:
+    """A function that makes the draft of raw values that a reader took apart: what `mappings.reading.read` would give."""
+    wire = {name: ".".join(path) for name, path in shape.members.items()}
+    for rows, path, columns in (("parts", shape.parts, shape.part), ("projects", shape.projects, shape.project)):
+        wire[rows] = ".".join(path)
+        wire |= {f"{rows}[].{name}": f"{'.'.join(path)}[].{member}" for name, member in columns.items()}
+
+    def draft(raw: Raw) -> Draft:
+        members: dict[str, Any] = {name: value for name, value in zip(_MEMBERS, raw, strict=True) if value is not None}
+        members["parts"] = [{"name": p.name, "quantity": p.quantity, "code": p.code} for p in raw[9]]
+        members["projects"] = [{"name": p.name, "hours": p.hours} for p in raw[10]]
+        return Draft(REPAIR, dialect, members, wire)
+
+    return draft
 
 
 class _Doubtful(KeyError):
@@ -228,8 +257,8 @@ def judge(raws, company, latest):
         try:
             first = DAYS[repaired]
             last = DAYS[settled]
-            parts = [(PARTS[p[%(partname)r]], QUANTITIES[p[%(quantity)r]], p[%(partcode)r]) for p in parts]
-            projects = [(PROJECTS[p[%(projectname)r]], HOURS[p[%(hours)r]]) for p in projects]
+            parts = [(PARTS[p.name], QUANTITIES[p.quantity], p.code) for p in parts]
+            projects = [(PROJECTS[p.name], HOURS[p.hours]) for p in projects]
             codes = [p[2] for p in parts]
             joined = km + listcode + "".join(codes)
             if (
@@ -261,7 +290,7 @@ def judge(raws, company, latest):
 
 
 def compile_judge(
-    profile: Profile, shape: Shape = NATIONAL, *, remarks: bool = True
+    profile: Profile, *, remarks: bool = True
 ) -> Callable[[Sequence[Raw], str, date], list[RepairRow | None]]:
     """A function (raw values, company of the envelope, latest settle date allowed) -> for each a clean row, or None.
 
@@ -298,23 +327,16 @@ def compile_judge(
         "NEW": tuple.__new__,
         "ROW": RepairRow,
     }
-    source = _JUDGE % {
-        "partname": shape.part["name"],
-        "quantity": shape.part["quantity"],
-        "partcode": shape.part["code"],
-        "projectname": shape.project["name"],
-        "hours": shape.project["hours"],
-    }
-    return _compiled(source, "judge", namespace)
+    return _compiled(_JUDGE, "judge", namespace)
 
 
 def compile_raw_judge(shapes: Sequence[Shape], profile: Profile) -> Callable[[bytes, str, date], RepairRow | None]:
     """Reader and judge in one, trying several shapes in turn: for places that handle single payloads."""
     readers = [compile_reader(shape) for shape in shapes]
-    judges = [compile_judge(profile, shape) for shape in shapes]
+    judge = compile_judge(profile)
 
     def run(body: bytes, company: str, latest: date) -> RepairRow | None:
-        for reader, judge in zip(readers, judges, strict=True):
+        for reader in readers:
             raw = reader(body)
             if raw is not None:
                 return judge([raw], company, latest)[0]

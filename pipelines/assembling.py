@@ -16,9 +16,8 @@ from pipelines import tables
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
+from pipelines.steps import TOO_OLD
 
-TOO_OLD = "too-old"
-"""Member of an item's `extra`: its envelopes are pieces that nobody completed."""
 _ORDERS_AT_ONCE = 5_000
 _GIVEN_UP = -1
 

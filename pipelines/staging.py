@@ -13,16 +13,19 @@ import orjson
 from connectors.contracts import PartWriter
 from dlq.letter import INLINE_BYTES, BodyRef, Letter, compose
 from dlq.segments import Segment, write_segment
+from mappings.judging import Judgement
 from mappings.encoding import content_digest, key_digest, record_key
 
-from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal
+from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
-from pipelines.work import Dead, Encoded, Load, Receipt, Task
+from pipelines.steps import Encoder
+from pipelines.work import Dead, Load, Receipt, Task
 from pipelines.workbench import Workbench
 
 _LETTERS_AT_ONCE = 2_000
+_NO_KEY = bytes(16)
 
 
 class JournalWriter:
@@ -30,43 +33,54 @@ class JournalWriter:
 
     def __init__(self) -> None:
         self._routes, self._findings = Interned(), Interned()
-        self._pieces: list[np.ndarray] = []
+        self._pieces: list[Lines] = []
         self._notes: dict[str, str] = {}
 
     def add(self, bench: Workbench, system: str, load: Load) -> None:
         """Lines for the records of a load."""
-        encoded: list[Encoded] = load.values
-        if not encoded:
+        rows = load.values
+        if not rows:
             return
-        lines = np.zeros(len(encoded), LINE)
+        lines = np.zeros(len(rows), LINE)
         lines["ordinal"] = load.ordinals
         lines["offset"] = load.offsets
-        routes, findings, scope = self._routes, self._findings, bench.exchange.scope
-        keys, contents, vins = [], [], []
-        for addressed, content, _ in encoded:
-            row = addressed.judged.row
-            if row is None:
-                keys.append(bytes(16))
-                contents.append(bytes(8))
-                vins.append("")
-                continue
-            judgement = addressed.judged.judgement
-            own = judgement.provenance.get("system", system) if judgement and judgement.provenance else system
-            keys.append(key_digest(scope, own, row[0], row[8]))
-            contents.append(content_digest(content))
-            vins.append(row[3])
-        lines["fate"] = [e[0][2] for e in encoded]
-        lines["version"] = [e[0][4] for e in encoded]
-        lines["routes"] = [routes[e[0][1]] for e in encoded]
-        lines["findings"] = [findings[e[0][0][1]] for e in encoded]
+        lines["fate"] = ADDRESSED
+        lines["version"] = 1
+        lines["routes"] = list(map(self._routes.__getitem__, load.destinations))
+        scope = bench.exchange.scope
+        if load.judgements or None in rows:
+            systems = [_system(load.judgements.get(o), system) for o in load.ordinals]
+            keys = [
+                key_digest(scope, s, row[0], row[8]) if row is not None else _NO_KEY
+                for s, row in zip(systems, rows, strict=True)
+            ]
+            vins = [row[3] if row is not None else "" for row in rows]
+        else:
+            keys = [key_digest(scope, system, row[0], row[8]) for row in rows]
+            vins = [row[3] for row in rows]
         halves = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)
         lines["key_hi"], lines["key_lo"] = halves[:, 0], halves[:, 1]
-        lines["content"] = np.frombuffer(b"".join(contents), ">u8")
+        lines["content"] = np.frombuffer(b"".join(map(content_digest, load.contents)), ">u8")
         lines["vin"] = vin_hashes(vins)
+        self._exceptions(load, lines)
         self._pieces.append(lines)
-        for addressed, ordinal in zip((e[0] for e in encoded), load.ordinals, strict=True):
-            if addressed.note:
-                self._notes[str(ordinal)] = addressed.note
+        self._notes.update({str(ordinal): note for ordinal, note in load.notes.items()})
+
+    def _exceptions(self, load: Load, lines: Lines) -> None:
+        """What differs from the rule: fates, versions, flags; carried versions come with the record."""
+        carried = {
+            o: int(j.provenance["version"]) for o, j in load.judgements.items() if "version" in (j.provenance or {})
+        }
+        if not (load.fates or load.versions or load.flags or carried):
+            return
+        place = {ordinal: i for i, ordinal in enumerate(load.ordinals)}
+        for column, told in (("fate", load.fates), ("version", {**carried, **load.versions})):
+            for ordinal, value in told.items():
+                if ordinal in place:
+                    lines[column][place[ordinal]] = value
+        for ordinal, flags in load.flags.items():
+            if ordinal in place:
+                lines["findings"][place[ordinal]] = self._findings[flags]
 
     def add_dead(self, dead: Dead) -> None:
         """Lines for the dead."""
@@ -101,6 +115,7 @@ class Stager:
         self._parts: dict[str, PartWriter] = {}
         self._rows: RowWriter | None = None
         self._total = -1
+        self._encoder = Encoder(bench, task)
 
     def add(self, load: Load) -> None:
         """Stage the records of a load."""
@@ -110,15 +125,20 @@ class Stager:
             return
         self._journal.add(self._bench, self._system, load)
         if self._bench.in_parts:
-            self._stage_parts(load.values)
+            self._stage_parts(load)
         self._stage_rows(load)
 
-    def _stage_parts(self, encoded: list[Encoded]) -> None:
+    def _stage_parts(self, load: Load) -> None:
         by_destination: dict[str, list[bytes]] = {}
-        for addressed, _, staged in encoded:
-            if addressed.fate == ADDRESSED:
-                for destination in addressed.destinations:
-                    by_destination.setdefault(destination, []).append(staged)
+        fates = load.fates
+        for ordinal, destinations, staged in zip(load.ordinals, load.destinations, load.staged, strict=True):
+            if fates and fates.get(ordinal, ADDRESSED) != ADDRESSED:
+                continue
+            for destination in destinations:
+                if destination in by_destination:
+                    by_destination[destination].append(staged)
+                else:
+                    by_destination[destination] = [staged]
         for destination, records in by_destination.items():
             writer = self._parts.get(destination)
             if writer is None:
@@ -127,21 +147,24 @@ class Stager:
             writer.add(records)
 
     def _stage_rows(self, load: Load) -> None:
-        rows: list[StagedRow] = []
         in_parts, remarks = self._bench.in_parts, bool(self._bench.exchange.rules.receipts)
-        for (addressed, _, staged), ordinal, body in zip(load.values, load.ordinals, load.bodies, strict=True):
-            if addressed.fate == FRAGMENT:
-                judgement = addressed.judged.judgement
-                assert judgement is not None  # noqa: S101 - only the careful path knows pieces
+        if in_parts and not load.fates and not remarks:
+            return
+        rows: list[StagedRow] = []
+        for ordinal, row, body, staged in zip(load.ordinals, load.values, load.bodies, load.staged, strict=True):
+            fate = load.fates.get(ordinal, ADDRESSED)
+            judgement = load.judgements.get(ordinal)
+            if fate == FRAGMENT and judgement is not None:
                 head = orjson.dumps([judgement.order, judgement.step])
                 rows.append(StagedRow(ordinal, PIECE, len(head).to_bytes(4, "big") + head + body))
-            elif not in_parts or addressed.fate == UNPLACED:
+            elif not in_parts:
                 rows.append(StagedRow(ordinal, RECORD, staged))
+            elif fate == UNPLACED:
+                rows.append(StagedRow(ordinal, RECORD, self._encoder.canonical(_only(load, ordinal))[0]))
             if remarks:
-                judgement = addressed.judged.judgement
                 found = [list(f) for f in judgement.findings] if judgement else []
-                row = addressed.judged.row
-                named = (row.companycode, row.costlistcode) if row else (self._task.item.company, judgement.order if judgement else "")
+                order = judgement.order if judgement else ""
+                named = (row[0], row[8]) if row is not None else (self._task.item.company, order)
                 rows.append(StagedRow(ordinal, REMARKS, remark(*named, found)))
         if rows:
             if self._rows is None:
@@ -236,6 +259,17 @@ class LetterStager:
             path = lines.write(Path(self._bench.job.staging) / f"{number:05d}-{self._name}.dead")
             rows = self._rows[number].close() if number in self._rows else ""
             yield Receipt(number, -1, path, (), rows, tuple(self._segments.get(number, ())))
+
+
+def _system(judgement: Judgement | None, system: str) -> str:
+    """The collecting system of a record: its own where it carries one."""
+    return str(judgement.provenance.get("system", system)) if judgement and judgement.provenance else system
+
+
+def _only(load: Load, ordinal: int) -> Load:
+    """The load of one record."""
+    i = load.ordinals.index(ordinal)
+    return load._replace(ordinals=[ordinal], values=[load.values[i]])
 
 
 def item_name(task: Task) -> str:

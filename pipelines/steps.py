@@ -1,4 +1,4 @@
-"""The life of a record as functions over loads: receive, decode, judge, address, encode, deliver.
+"""The life of a record as functions over loads: receive, decode, judge, address, encode.
 
 Each takes a workbench and a load and gives the load on, and the dead of its stage. Beam only wires them
 (`pipelines.flow`), so that they can be tested in microseconds and without it.
@@ -6,7 +6,7 @@ Each takes a workbench and a load and gives the load on, and the dead of its sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from connectors.contracts import Block, WorkItem
@@ -15,21 +15,21 @@ from dlq.reasons import Reason
 from mappings.encoding import company_bytes, content_bytes, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG
-from mappings.judging import STEP, TOKEN, Draft, Judgement
+from mappings.judging import REGISTRATION, STEP, TOKEN, Draft, Judgement
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import journal
 from pipelines.segments import read_rows
-from pipelines.work import Addressed, Dead, Encoded, Judged, Load, Task
+from pipelines.work import Dead, Load, Task
 from pipelines.workbench import Workbench
 
-__all__ = ["address", "decode", "encode", "judge", "receive"]
-
-SEALED = "sealed"
-"""Member of a work item's `extra`: path of a sealed segment that holds its envelopes."""
+SEALED, TOO_OLD = "sealed", "too-old"
+"""Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces given up."""
 REGISTRATIONS, OPERATORS = "registrations", "operators"
 """Destinations of reference records: the registers of the state itself."""
+
+_Died = dict[int, tuple[tuple[Reason, ...], Judgement | None]]
 
 
 def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
@@ -37,25 +37,19 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
 
     What could not even be read as one payload is dead. A source that changed under our hands stops the work: Unreadable.
     """
-    item, count = task.item, 0
-    for block in _blocks(bench, item):
+    count = 0
+    for block in _blocks(bench, task.item):
         ordinals = list(range(count, count + len(block.bodies)))
         count += len(block.bodies)
         dead = None
         if block.problems:
             numbers = list(range(count, count + len(block.problems)))
             count += len(block.problems)
-            dead = Dead(
-                task,
-                "receive",
-                numbers,
-                [offset for offset, _, _ in block.problems],
-                [body for _, body, _ in block.problems],
-                [(reasons.from_text(why),) for _, _, why in block.problems],
-                [None] * len(numbers),
-            )
-        yield Load(task, ordinals, block.offsets, block.bodies, []), dead
-    yield Load(task, [], [], [], [], total=count), None
+            offsets, bodies, whys = zip(*block.problems, strict=True)
+            died = [(reasons.from_text(why),) for why in whys]
+            dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [None] * len(numbers))
+        yield Load(task, ordinals, block.offsets, block.bodies), dead
+    yield Load(task, [], [], [], total=count), None
 
 
 def _blocks(bench: Workbench, item: WorkItem) -> Iterator[Block]:
@@ -70,19 +64,107 @@ def _blocks(bench: Workbench, item: WorkItem) -> Iterator[Block]:
         yield Block(item, [row.body for row in chosen], [row.ordinal for row in chosen], [])
 
 
-def _split(load: Load, stage: str, values: list[Any], died: dict[int, tuple[tuple[Reason, ...], Judgement | None]]) -> tuple[Load, Dead | None]:
+def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
+    """Payload bytes -> raw members (quick path) or a draft (careful path)."""
+    item = load.task.item
+    if item.extra.get(TOO_OLD):
+        gone: _Died = {i: ((reasons.reason("FRAGMENT_TOO_OLD"),), None) for i in range(len(load.bodies))}
+        return _split(load, "assemble", [], {}, gone)
+    quick, dialect, limits = bench.quick_read, dialect_of(bench, item), bench.limits
+    values: list[Any] = [quick(body) for body in load.bodies] if quick else [None] * len(load.bodies)
+    died: _Died = {}
+    if None in values:
+        for i, value in enumerate(values):
+            if value is None:
+                draft = values[i] = read(load.bodies[i], dialect, limits)
+                why = _undecoded(bench, draft, item)
+                if why:
+                    died[i] = why, None
+    return _split(load, "decode", values, {}, died)
+
+
+def dialect_of(bench: Workbench, item: WorkItem) -> str:
+    """The dialect that an item is read in."""
+    return str(item.extra.get("dialect") or bench.exchange.mapping.dialect)
+
+
+def _undecoded(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Reason, ...]:
+    """Why a payload cannot be passed on to judge; nothing when it can."""
+    if not draft.kind:
+        return reasons.from_findings(judge_draft(draft, bench.context_for(item.company)).findings)
+    if draft.kind == TOKEN or (draft.kind == REGISTRATION and draft.kind not in bench.exchange.mapping.kinds):
+        return (reasons.reason("CREDENTIALS_IN_FILE"),)
+    return ()
+
+
+def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
+    """Raw members or drafts -> rows; all findings of a payload at once."""
+    company = load.task.item.company
+    values = load.values
+    places = [i for i, value in enumerate(values) if type(value) is tuple]
+    if len(places) == len(values):
+        rows: list[Any] = bench.quick_judge(values, company, bench.latest) if values else []
+    else:
+        rows = [None] * len(values)
+        for i, row in zip(places, _quickly(bench, [values[i] for i in places], company), strict=True):
+            rows[i] = row
+    died: _Died = {}
+    judgements: dict[int, Judgement] = {}
+    if None in rows:
+        for i, row in enumerate(rows):
+            if row is None:
+                judgement = _carefully(bench, values[i], company)
+                judgements[load.ordinals[i]] = judgement
+                why = _rejected(bench, judgement)
+                if why:
+                    died[i] = why, judgement
+                elif isinstance(judgement.record, RepairRow):
+                    rows[i] = judgement.record
+    if company:
+        for i, row in enumerate(rows):
+            if row is not None and row[0] != company and i not in died:
+                foreign = reasons.reason("COMPANY_CODE_MISMATCH", field="companycode", value=row[0], expected=company)
+                died[i] = (foreign,), judgements.get(load.ordinals[i])
+    return _split(load, "judge", rows, judgements, died)
+
+
+def _quickly(bench: Workbench, raws: Sequence[Any], company: str) -> list[RepairRow | None]:
+    return bench.quick_judge(raws, company, bench.latest) if raws else []  # type: ignore[no-any-return]
+
+
+def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
+    draft = bench.draft_of(value) if type(value) is tuple else value
+    return judge_draft(draft, bench.context_for(company))
+
+
+def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Reason, ...]:
+    wrong = reasons.from_findings(judgement.findings)
+    kinds = bench.exchange.mapping.kinds
+    if not wrong and judgement.kind != STEP and judgement.kind not in kinds:
+        return (reasons.reason("KIND_NOT_TAKEN", value=judgement.kind, expected=", ".join(kinds)),)
+    return wrong
+
+
+def _split(
+    load: Load, stage: str, values: list[Any], judgements: dict[int, Judgement], died: _Died
+) -> tuple[Load, Dead | None]:
     """The load without those that died, and the dead; `died` goes by position."""
+    flags: dict[int, tuple[str, ...]] = {}
+    for ordinal, judgement in judgements.items():
+        found = tuple(dict.fromkeys([f.code for f in judgement.findings if f.severity == FLAG]))
+        if found:
+            flags[ordinal] = found
     if not died:
-        return load._replace(values=values), None
+        return load._replace(values=values, judgements=judgements, flags=flags), None
     alive = [i for i in range(len(load.ordinals)) if i not in died]
     gone = list(died)
-    kept = Load(
-        load.task,
-        [load.ordinals[i] for i in alive],
-        [load.offsets[i] for i in alive],
-        [load.bodies[i] for i in alive],
-        [values[i] for i in alive],
-        load.total,
+    kept = load._replace(
+        ordinals=[load.ordinals[i] for i in alive],
+        offsets=[load.offsets[i] for i in alive],
+        bodies=[load.bodies[i] for i in alive],
+        values=[values[i] for i in alive],
+        judgements=judgements,
+        flags=flags,
     )
     dead = Dead(
         load.task,
@@ -96,183 +178,129 @@ def _split(load: Load, stage: str, values: list[Any], died: dict[int, tuple[tupl
     return kept, dead
 
 
-def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
-    """Payload bytes -> raw members (quick path) or a draft (careful path)."""
-    quick, dialect, limits = bench.quick_read, dialect_of(bench, load.task.item), bench.limits
-    values: list[Any] = [quick(body) for body in load.bodies] if quick else [None] * len(load.bodies)
-    died: dict[int, tuple[tuple[Reason, ...], Judgement | None]] = {}
-    for i, value in enumerate(values):
-        if value is None:
-            draft = values[i] = read(load.bodies[i], dialect, limits)
-            if not draft.kind:
-                died[i] = (_why(bench, draft, load.task.item), None)
-            elif draft.kind == TOKEN or (draft.kind == "registration" and draft.kind not in bench.exchange.mapping.kinds):
-                died[i] = ((reasons.reason("CREDENTIALS_IN_FILE"),), None)
-    return _split(load, "decode", values, died)
-
-
-def dialect_of(bench: Workbench, item: WorkItem) -> str:
-    """The dialect that an item is read in."""
-    return str(item.extra.get("dialect") or bench.exchange.mapping.dialect)
-
-
-def _why(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Reason, ...]:
-    judged = judge_draft(draft, bench.context_for(item.company))
-    return reasons.from_findings(judged.findings)
-
-
-def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
-    """Raw members or drafts -> judged records; all findings of a payload at once."""
-    item = load.task.item
-    values: list[Any] = list(load.values)
-    places = [i for i, value in enumerate(values) if type(value) is tuple]
-    rows = bench.quick_judge([values[i] for i in places], item.company, bench.latest) if places else []
-    for i, row in zip(places, rows, strict=True):
-        values[i] = row
-    died: dict[int, tuple[tuple[Reason, ...], Judgement | None]] = {}
-    context = bench.context_for(item.company)
-    kinds = bench.exchange.mapping.kinds
-    for i, value in enumerate(values):
-        if type(value) is RepairRow:
-            if item.company and value.companycode != item.company:
-                died[i] = ((_foreign(value.companycode, item.company),), None)
-            else:
-                values[i] = Judged(value, (), None)
-            continue
-        draft = value if value is not None else read(load.bodies[i], dialect_of(bench, item), bench.limits)
-        judgement = judge_draft(draft, context)
-        wrong = reasons.from_findings(judgement.findings)
-        if not wrong and judgement.kind != STEP and judgement.kind not in kinds:
-            wrong = (reasons.reason("KIND_NOT_TAKEN", value=judgement.kind, expected=", ".join(kinds)),)
-        row = judgement.record if isinstance(judgement.record, RepairRow) else None
-        if not wrong and row is not None and item.company and row.companycode != item.company:
-            wrong = (_foreign(row.companycode, item.company),)
-        if wrong:
-            died[i] = (wrong, judgement)
-        else:
-            flags = tuple(dict.fromkeys(f.code for f in judgement.findings if f.severity == FLAG))
-            values[i] = Judged(row, flags, judgement)
-    return _split(load, "judge", values, died)
-
-
-def _foreign(said: str, authenticated: str) -> Reason:
-    return reasons.reason("COMPANY_CODE_MISMATCH", field="companycode", value=said, expected=authenticated)
-
-
 def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
-    """Judged records -> destinations, or why there is none now; directives of a second run are obeyed here."""
-    directives = bench.directives.get(load.task.number, {})
-    system_of_item = load.task.item.system or bench.exchange.versions.system
-    origin = bench.exchange.versions.repaircomefrom
-    route = bench.router.route_row
-    values: list[Any] = []
-    died: dict[int, tuple[tuple[Reason, ...], Judgement | None]] = {}
-    for i, judged in enumerate(load.values):
-        row, _, judgement = judged
+    """Rows -> destinations, or why there is none now; directives of a second run are obeyed here."""
+    versions, names = bench.exchange.versions, bench.names
+    system, comefrom = load.task.item.system or versions.system, versions.repaircomefrom
+    route, judgements = bench.router.route_row, load.judgements
+    destinations: list[tuple[str, ...]] = []
+    fates: dict[int, int] = {}
+    notes: dict[int, str] = {}
+    died: _Died = {}
+    for i, row in enumerate(load.values):
+        ordinal = load.ordinals[i]
+        judgement = judgements.get(ordinal) if judgements else None
         if row is None:
-            values.append(_addressed_other(judged, judgement))
+            destinations.append(_register(judgement))
+            if not destinations[-1]:
+                fates[ordinal] = journal.FRAGMENT
             continue
-        system, comefrom = system_of_item, origin
-        if judgement is not None and judgement.provenance:
-            system = judgement.provenance.get("system", system)
-            comefrom = judgement.provenance.get("repaircomefrom", comefrom)
-        found = route(row.plate, row.vin, row.companycode, row.settledate, system, comefrom)
+        own = judgement.provenance if judgement is not None else None
+        found = (
+            route(row[2], row[3], row[0], row[5], own.get("system", system), own.get("repaircomefrom", comefrom))
+            if own
+            else route(row[2], row[3], row[0], row[5], system, comefrom)
+        )
+        if found.routes:
+            destinations.append(names[found.routes])
+            continue
+        destinations.append(())
         if found.hole is not None:
-            died[i] = ((reasons.from_error(found.hole),), judgement)
-            values.append(None)
-        elif found.routes:
-            destinations = tuple([r.destination for r in found.routes])
-            directive = directives.get(load.ordinals[i])
-            if directive is None:
-                values.append(Addressed(judged, destinations, journal.ADDRESSED))
-            else:
-                values.append(
-                    Addressed(
-                        judged,
-                        tuple(dict.fromkeys((*destinations, *directive.destinations))),
-                        directive.fate,
-                        "",
-                        directive.version,
-                    )
-                )
-        elif found.filtered:
-            values.append(Addressed(judged, (), journal.FILTERED, found.filtered))
+            died[i] = (reasons.from_error(found.hole),), judgement
         else:
-            values.append(Addressed(judged, (), journal.UNPLACED, found.waiting or "home unknown"))
-    return _split(load, "address", values, died)
+            fates[ordinal] = journal.FILTERED if found.filtered else journal.UNPLACED
+            notes[ordinal] = found.filtered or found.waiting
+    load = load._replace(destinations=destinations, fates=fates, notes=notes)
+    if load.task.number in bench.directives:
+        load = _directed(bench, load)
+    if not died:
+        return load, None
+    kept, dead = _split(load, "address", load.values, dict(judgements), died)
+    return kept._replace(destinations=[d for i, d in enumerate(destinations) if i not in died]), dead
 
 
-def _addressed_other(judged: Judged, judgement: Judgement | None) -> Addressed:
-    """Pieces of records wait as fragments; reference records go to the state's registers."""
+def _register(judgement: Judgement | None) -> tuple[str, ...]:
+    """Reference records go to the state's registers; pieces of records nowhere yet."""
     record = judgement.record if judgement else None
     if isinstance(record, VehicleRegistration):
-        return Addressed(judged, (REGISTRATIONS,), journal.ADDRESSED)
-    if isinstance(record, Operator):
-        return Addressed(judged, (OPERATORS,), journal.ADDRESSED)
-    return Addressed(judged, (), journal.FRAGMENT)
+        return (REGISTRATIONS,)
+    return (OPERATORS,) if isinstance(record, Operator) else ()
+
+
+def _directed(bench: Workbench, load: Load) -> Load:
+    """Obey what the coordinator said of records whose keys it knew."""
+    told = bench.directives[load.task.number]
+    fates, versions, destinations = dict(load.fates), {}, list(load.destinations)
+    for i, ordinal in enumerate(load.ordinals):
+        directive = told.get(ordinal)
+        if directive is not None:
+            destinations[i] = directive.destinations
+            fates[ordinal], versions[ordinal] = directive.fate, directive.version
+    return load._replace(fates=fates, versions=versions, destinations=destinations)
 
 
 class Encoder:
-    """Encodes the records of one item: whole Avro or JSON records for parts, canonical JSON for rows."""
+    """Encodes the records of one item: whole Avro records for parts, canonical JSON for rows."""
 
     def __init__(self, bench: Workbench, task: Task) -> None:
         self._received = bench.received_at
         self._system = task.item.system or bench.exchange.versions.system
         self._comefrom = bench.exchange.versions.repaircomefrom
-        self._dialect = bench.exchange.mapping.dialect
+        self._dialect = dialect_of(bench, task.item)
         self._companies: dict[str, bytes] = {}
-        self._tails: dict[tuple[str, int, tuple[str, ...]], bytes] = {}
 
-    def avro(self, addressed: Addressed, content: bytes) -> bytes:
-        """One Avro-encoded record."""
-        judged = addressed.judged
-        row = judged.row
-        assert row is not None  # noqa: S101 - only repair records go to part sinks
-        head = self._companies.get(row.companycode)
-        if head is None:
-            head = self._companies[row.companycode] = company_bytes(row.companycode)
-        dialect = judged.judgement.dialect if judged.judgement else self._dialect
-        name = (dialect, addressed.version, judged.flags)
-        tail = self._tails.get(name)
-        if tail is None:
-            tail = self._tails[name] = provenance_bytes(
-                self._system, addressed.version, self._comefrom, dialect, self._received, judged.flags
-            )
-        return head + content + tail
+    def avro(self, load: Load, contents: list[bytes]) -> list[bytes]:
+        """Avro-encoded records of a load."""
+        companies = self._companies
+        for row in load.values:
+            if row[0] not in companies:
+                companies[row[0]] = company_bytes(row[0])
+        tail = self._tail(1, self._dialect, ())
+        staged = [companies[row[0]] + content + tail for row, content in zip(load.values, contents, strict=True)]
+        if load.judgements or load.versions:
+            for i, ordinal in enumerate(load.ordinals):
+                judgement = load.judgements.get(ordinal)
+                if judgement is not None or ordinal in load.versions:
+                    dialect = judgement.dialect if judgement else self._dialect
+                    own = self._tail(load.versions.get(ordinal, 1), dialect, load.flags.get(ordinal, ()))
+                    staged[i] = companies[load.values[i][0]] + contents[i] + own
+        return staged
 
-    def canonical(self, addressed: Addressed, _: bytes) -> bytes:
-        """One canonical JSON record, as rows are staged, kept and encoded again from."""
-        judged = addressed.judged
-        record = judged.judgement.record if judged.judgement else None
-        if judged.row is None:
-            return record.model_dump_json().encode() if isinstance(record, VehicleRegistration | Operator) else b""
-        return encode_interchange(judged.row, self.provenance(addressed), "report")
+    def _tail(self, version: int, dialect: str, flags: tuple[str, ...]) -> bytes:
+        return provenance_bytes(self._system, version, self._comefrom, dialect, self._received, flags)
 
-    def provenance(self, addressed: Addressed) -> dict[str, Any]:
+    def canonical(self, load: Load) -> list[bytes]:
+        """Canonical JSON of the records of a load, as rows are staged, kept and encoded again from."""
+        staged: list[bytes] = []
+        for ordinal, row in zip(load.ordinals, load.values, strict=True):
+            judgement = load.judgements.get(ordinal)
+            if row is not None:
+                staged.append(encode_interchange(row, self.provenance(load, ordinal, judgement), "report"))
+            elif judgement is not None and isinstance(judgement.record, VehicleRegistration | Operator):
+                staged.append(judgement.record.model_dump_json().encode())
+            else:
+                staged.append(b"")
+        return staged
+
+    def provenance(self, load: Load, ordinal: int, judgement: Judgement | None) -> dict[str, Any]:
         """What a record carries beside its content."""
-        judged = addressed.judged
-        own = {
+        flags = load.flags.get(ordinal, ())
+        own: dict[str, Any] = {
             "system": self._system,
-            "version": addressed.version,
+            "version": load.versions.get(ordinal, 1),
             "repaircomefrom": self._comefrom,
-            "dialect": judged.judgement.dialect if judged.judgement else self._dialect,
+            "dialect": judgement.dialect if judgement else self._dialect,
             "received_at": self._received,
-            "findings": judged.flags,
+            "findings": flags,
         }
-        if judged.judgement is not None and judged.judgement.provenance:
-            carried = dict(judged.judgement.provenance)
-            flags = tuple(dict.fromkeys((*carried.get("findings", ()), *judged.flags)))
-            own = {**own, **carried, "findings": flags}
+        if judgement is not None and judgement.provenance:
+            carried = judgement.provenance
+            own = {**own, **carried, "findings": tuple(dict.fromkeys((*carried.get("findings", ()), *flags)))}
         return own
 
 
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
-    """Addressed records -> bytes to stage: content, then a whole record for part sinks or canonical JSON for row sinks."""
-    encoded: list[Encoded] = []
-    add = encoded.append
-    stage = encoder.avro if bench.in_parts else encoder.canonical
-    for addressed in load.values:
-        row = addressed.judged.row
-        content = content_bytes(row[1:]) if row is not None else b""
-        add(Encoded(addressed, content, stage(addressed, content)))
-    return load._replace(values=encoded)
+    """Rows -> bytes to stage: content, then a whole record for part sinks or canonical JSON for row sinks."""
+    contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
+    staged = encoder.avro(load, contents) if bench.in_parts and None not in load.values else encoder.canonical(load)
+    return load._replace(contents=contents, staged=staged)

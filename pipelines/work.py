@@ -13,7 +13,6 @@ from connectors.contracts import StagedPart, WorkItem
 from dlq.reasons import Reason
 from dlq.segments import Segment
 from mappings.judging import Judgement
-from mappings.records import RepairRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +43,29 @@ class Task:
     item: WorkItem
 
 
-class Judged(NamedTuple):
-    """A judged payload: its compact row where it is a repair record, and the judgement where the careful path made one."""
-
-    row: RepairRow | None
-    flags: tuple[str, ...]
-    judgement: Judgement | None
-
-
-class Addressed(NamedTuple):
-    """A judged record with its destinations; or why it has none now."""
-
-    judged: Judged
-    destinations: tuple[str, ...]
-    fate: int
-    """One of the journal's fates."""
-    note: str = ""
-    version: int = 1
-
-
-class Encoded(NamedTuple):
-    """A record ready to be staged: its content bytes, and what each kind of sink stages."""
-
-    addressed: Addressed
-    content: bytes
-    staged: bytes
-
-
 class Load(NamedTuple):
-    """Envelopes of one block by columns, and what the steps made of them so far."""
+    """Envelopes of one block by columns, and what the steps made of them so far.
+
+    Most records of a block are alike, so what differs is kept by ordinal beside the columns: `judgements` of those that the
+    careful path judged, `flags`, `fates` other than addressed, `versions` other than 1, `notes`.
+    """
 
     task: Task
     ordinals: list[int]
     offsets: list[int]
     bodies: list[bytes]
-    values: list[Any]
+    values: list[Any] = []  # noqa: RUF012 - never changed in place
+    """After decode: raw members or a draft; from judge on: the row, None where the record is no repair record."""
+    judgements: Mapping[int, Judgement] = {}
+    flags: Mapping[int, tuple[str, ...]] = {}
+    destinations: list[tuple[str, ...]] = []  # noqa: RUF012
+    fates: Mapping[int, int] = {}
+    notes: Mapping[int, str] = {}
+    versions: Mapping[int, int] = {}
+    contents: list[bytes] = []  # noqa: RUF012
+    """After encode: content bytes of each row."""
+    staged: list[bytes] = []  # noqa: RUF012
+    """After encode: what is staged of each record."""
     total: int = -1
     """In the last load of an item: how many envelopes the item has; else -1."""
 

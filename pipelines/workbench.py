@@ -23,6 +23,7 @@ from mappings.findings import Profile, profile
 from mappings.judging import Context
 from mappings.reading import Limits
 from mappings.records import VehicleRegistration
+from pipelines import sources
 from pipelines.errors import SettingsError
 from pipelines.settings import Exchange
 from pipelines.version import BUILD
@@ -34,6 +35,12 @@ from routing.table import load_table
 
 QUICK_SHAPES = {"national": (quick.NATIONAL,), "auto": (quick.NATIONAL,)}
 """Dialects that have a quick path; of several shapes the first that fits."""
+
+
+class _Names(dict[Any, tuple[str, ...]]):
+    def __missing__(self, routes: Any) -> tuple[str, ...]:
+        names = self[routes] = tuple(route.destination for route in routes)
+        return names
 
 
 class Workbench:
@@ -83,8 +90,18 @@ class Workbench:
     @cached_property
     def quick_judge(self) -> Any:
         """The quick judge that goes with the quick reader."""
+        return quick.compile_judge(self.profile, remarks=bool(self.exchange.rules.receipts))
+
+    @cached_property
+    def draft_of(self) -> Any:
+        """The draft of what the quick reader took apart, for the careful path."""
         shapes = QUICK_SHAPES[self.exchange.mapping.dialect]
-        return quick.compile_judge(self.profile, shapes[0], remarks=bool(self.exchange.rules.receipts))
+        return quick.draft_maker(shapes[0], "national")
+
+    @cached_property
+    def names(self) -> _Names:
+        """Routes -> names of their destinations."""
+        return _Names()
 
     @cached_property
     def router(self) -> Router:
@@ -111,7 +128,7 @@ class Workbench:
     @cached_property
     def in_parts(self) -> bool:
         """Whether records go out as whole files, staged by workers; else as rows, written by the coordinator."""
-        return all(name in self.part_sinks for name in self.exchange.sinks)
+        return bool(self.exchange.sinks) and all(name in self.part_sinks for name in self.exchange.sinks)
 
     @lru_cache(maxsize=4_096)  # noqa: B019 - a workbench lives as long as its process works on the job
     def sink_of(self, destination: str) -> str:
@@ -153,7 +170,7 @@ def sink_name(exchange: Exchange, destination: str) -> str:
 
 def make_source(exchange: Exchange) -> Source:
     """The source of an exchange. Raises Misconfigured."""
-    return registry.source(exchange.source.connector, exchange.source.options)
+    return sources.make(exchange.source)
 
 
 def make_sinks(exchange: Exchange) -> dict[str, Any]:
