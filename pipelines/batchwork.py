@@ -59,7 +59,7 @@ class BatchWork:
         self._receipts: dict[int, list[Receipt]] = {}
         self._journals: dict[int, Journal] = {}
         self._parts: dict[int, tuple[StagedPart, ...]] = {}
-        self._in_parts = all(sinks.is_part_sink(name) for name in exchange.sinks)
+        self._in_parts = bool(exchange.sinks) and all(sinks.is_part_sink(name) for name in exchange.sinks)
 
     def stage(self) -> None:
         """Run the work stage; every item must come back complete."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from pipelines.closing import Closer
 from pipelines.progress import Event, Observer, silent
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
+from pipelines.sources import in_rows
 from pipelines.state import State
 from pipelines.work import Job, Task
 from pipelines.workbench import make_source
@@ -42,7 +44,8 @@ class Coordinator:
     """Runs one exchange on a state that it owns."""
 
     def __init__(self, state: State, exchange: Exchange, observer: Observer = silent) -> None:
-        self.state, self.exchange, self.observer = state, exchange, observer
+        self.state, self.observer = state, observer
+        self.exchange = exchange = exchange.placed(state.path)
         self.sealer = state.sealer()
         self.sinks = Sinks(exchange, state)
         self.run_id = 0
@@ -125,7 +128,8 @@ class Coordinator:
         size = 0
         last: tuple[str, str] | None = None
         repeated: list[tuple[WorkItem, int]] = []
-        for item in source.plan(self._positions(source)):
+        for planned in source.plan(self._positions(source)):
+            item = self._named(planned)
             here = (item.source, str(item.extra.get("mark", "")))
             if last is not None and here[0] != last[0]:
                 complete.append(last)
@@ -147,8 +151,13 @@ class Coordinator:
             self._known_batch(repeated)
         yield Chunk(items, complete)
 
+    def _named(self, item: WorkItem) -> WorkItem:
+        """The item with the collecting system that the settings make of the one in its layout (`oem-{system}`)."""
+        pattern = self.exchange.versions.system
+        return replace(item, system=pattern.replace("{system}", item.system)) if "{system}" in pattern else item
+
     def _size(self, item: WorkItem) -> int:
-        if self.exchange.source.connector == "sql":
+        if in_rows(self.exchange.source, item):
             return max(item.length, 1) * _ROW_SIZE
         return item.length if item.length >= 0 else _UNKNOWN_SIZE
 

@@ -67,7 +67,8 @@ class Versions(_Section):
     mode: Literal["assign", "carried"] = "assign"
     """`assign`: this gateway collects and numbers them; `carried`: they were numbered where they were collected."""
     system: str = ""
-    """Collecting system written into records where the source's layout does not name one."""
+    """Collecting system written into records where the source's layout does not name one; with `{system}` in it, what is made
+    of the name in the layout: `oem-{system}`."""
     scope: str = ""
     """Name of the version index scope; the exchange's own name when empty."""
     also_held: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ class Rules(_Section):
 class Routing(_Section):
     """Who gets a record."""
 
-    table: str
+    table: str = "home"
     """Name of a shipped table (collect, headquarters, report, push, home) or the path of a TOML file."""
     dealers: str = ""
     """Path of the dealer register; empty: none."""
@@ -149,8 +150,9 @@ class Exchange(_Section):
     mapping: Mapping_ = Mapping_()
     versions: Versions = Versions()
     rules: Rules = Rules()
-    routing: Routing
-    sinks: dict[str, Destinations] = Field(min_length=1)
+    routing: Routing = Routing()
+    sinks: dict[str, Destinations] = {}
+    """Sinks by name; an exchange that only fills the state's registers (registrations, operators) needs none."""
     batch: Batch = Batch()
     limits: Limits = Limits()
     fragments: Fragments = Fragments()
@@ -169,6 +171,11 @@ class Exchange(_Section):
         """The version index scope."""
         return self.versions.scope or self.name
 
+    def placed(self, state: Path) -> Exchange:
+        """These settings with `{state}` in any text replaced by the folder of the state that they run on."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        return Exchange.model_validate(_replaced(plain, "{state}", state.as_posix()))
+
     @model_validator(mode="after")
     def _agrees(self) -> Exchange:
         if self.received_at is not None and self.received_at.tzinfo is None:
@@ -177,13 +184,21 @@ class Exchange(_Section):
         return self
 
 
+def _replaced(value: Any, mark: str, by: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(mark, by)
+    if isinstance(value, dict):
+        return {name: _replaced(inner, mark, by) for name, inner in value.items()}
+    return [_replaced(inner, mark, by) for inner in value] if isinstance(value, list) else value
+
+
 def load(
     path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> Exchange:
     """The exchange of a settings file, with overrides applied.
 
     Relative paths in the file are meant as they stand: relative to where the command is called. `{here}` is replaced by
-    the folder of the file.
+    the folder of the file; `{state}` by the state's folder, once a run begins (`Exchange.placed`).
 
     Raises:
         SettingsError: unreadable file, bad TOML, unknown or wrong option: with line and remedy.

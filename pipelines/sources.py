@@ -1,0 +1,149 @@
+"""Sources of an exchange: one, several under names, or a SQL source for each store that a pattern names.
+
+    [source]
+    connector = "several"
+    [source.of.avro]
+    connector = "avro"
+    path = "feeds"
+
+    [source]
+    connector = "sql"
+    url = "sqlite:///stores/province-*.db"
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from connectors import registry
+from connectors.contracts import Block, Misconfigured, Source, WorkItem
+from pipelines.settings import Connector
+from pipelines.storeform import REPAIRS
+
+SEVERAL = "several"
+"""Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
+PART = "part"
+"""Member of a work item's `extra`: which of several sources it is of."""
+
+
+class Several:
+    """Sources by name as one. A path inside it is `NAME/path`, an item's `extra["part"]` its source's name."""
+
+    def __init__(self, parts: Mapping[str, Source]) -> None:
+        self.parts = dict(sorted(parts.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.parts,)
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """The items of each source in turn, by name."""
+        for name, source in self.parts.items():
+            own = {path.removeprefix(f"{name}/"): mark for path, mark in done.items() if path.startswith(f"{name}/")}
+            for item in source.plan(own):
+                yield replace(item, source=f"{name}/{item.source}", extra={**item.extra, PART: name})
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The item's envelopes, from the source that planned it."""
+        name = item.extra[PART]
+        extra = {key: value for key, value in item.extra.items() if key != PART}
+        inner = replace(item, source=item.source.removeprefix(f"{name}/"), extra=extra)
+        for one in self._part(name).read(inner, block):
+            yield one._replace(item=item)
+
+    def mark(self, path: str) -> str:
+        """The mark of a path, by its source."""
+        name, _, inner = path.partition("/")
+        return self._part(name).mark(inner)
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Finish each source's own paths."""
+        own: dict[str, list[str]] = {}
+        for path in paths:
+            name, _, inner = path.partition("/")
+            own.setdefault(name, []).append(inner)
+        for name, inner_paths in own.items():
+            self._part(name).finish(inner_paths)
+
+    def check(self) -> list[str]:
+        """What each source says, under its name."""
+        return [f"{name}: {line}" for name, source in self.parts.items() for line in source.check()]
+
+    def _part(self, name: str) -> Source:
+        if name not in self.parts:
+            message = f"来源 {name} 已不在设置中 / source {name} is no longer in the settings or its store is gone"
+            raise Misconfigured(message, "请恢复后再运行 / put it back, then run again")
+        return self.parts[name]
+
+
+def make(source: Connector) -> Source:
+    """The source that settings name.
+
+    Raises:
+        Misconfigured: an unknown connector, wrong options, or a pattern that no store fits.
+    """
+    if source.connector == SEVERAL:
+        return Several({name: make(part) for name, part in _parts(source).items()})
+    options = source.options
+    if source.connector != "sql":
+        return registry.source(source.connector, options)
+    options.setdefault("table", REPAIRS)
+    url = str(options.get("url", ""))
+    if not _is_pattern(url):
+        return registry.source("sql", options)
+    return Several({name: registry.source("sql", {**options, "url": one}) for name, one in _stores(url).items()})
+
+
+def in_rows(source: Connector, item: WorkItem) -> bool:
+    """Whether an item's length counts rows of a store, not bytes."""
+    if source.connector == SEVERAL:
+        return _parts(source)[item.extra[PART]].connector == "sql"
+    return source.connector == "sql"
+
+
+def stores(source: Connector) -> list[str]:
+    """Names of the stores of a SQL source: one empty name for a single store, one each for a pattern; none elsewhere."""
+    if source.connector != "sql":
+        return []
+    url = str(source.options.get("url", ""))
+    return list(_stores(url)) if _is_pattern(url) else [""]
+
+
+def _parts(source: Connector) -> dict[str, Connector]:
+    given = source.options.get("of")
+    if set(source.options) != {"of"} or not isinstance(given, dict) or not given:
+        message = '"several" 需要且只需要 [source.of.名称] / "several" needs [source.of.NAME] sections and nothing else'
+        raise Misconfigured(message, "请为每个来源写一节 / write one section for each source")
+    try:
+        return {name: Connector.model_validate(part) for name, part in given.items()}
+    except ValidationError:
+        message = "[source.of.名称] 缺少 connector / a [source.of.NAME] section lacks its connector"
+        raise Misconfigured(message, "请写 connector = ... / write connector = ...") from None
+
+
+def _is_pattern(url: str) -> bool:
+    return url.startswith("sqlite:") and "*" in url
+
+
+def _stores(pattern: str) -> dict[str, str]:
+    """Name of a store (its file's, without ending) -> its address, for each file that fits."""
+    try:
+        parsed = make_url(pattern)
+    except ArgumentError:
+        message = "数据库地址不可用 / database address cannot be used"
+        raise Misconfigured(message, "例如 / for example sqlite:///stores/province-*.db") from None
+    found = {
+        Path(file).stem: parsed.set(database=file).render_as_string(hide_password=False)
+        for file in sorted(glob.glob(cast("str", parsed.database)))  # noqa: PTH207 - the pattern may be absolute
+    }
+    if not found:
+        message = f"没有符合 {parsed.database} 的数据库 / no store fits {parsed.database}"
+        raise Misconfigured(message, "请先运行写入这些库的交换 / run the exchange that fills these stores first")
+    return found
