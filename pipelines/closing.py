@@ -6,24 +6,22 @@ Everything here can be done again after a crash: parts by name and hash, rows by
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import orjson
 from sqlalchemy import insert, select, update
 
-from connectors.contracts import ConnectorError, Delivery, StagedPart
+from connectors.contracts import ConnectorError, StagedPart
 from dlq import reasons
 from dlq.letter import Letter, Origin, compose
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
-from mappings.encoding import delivery_id
 from pipelines import accounts, tables
 from pipelines.accounts import Account
-from pipelines.waits import next_try
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
+from pipelines.registers import reference
 from pipelines.segments import RECORD, read_rows
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
@@ -32,6 +30,7 @@ from pipelines.storeform import deliver
 from pipelines.version import BUILD
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hash
+from pipelines.waits import next_try
 
 
 class Closer:
@@ -115,9 +114,8 @@ class Closer:
         """One delivery on its way, encoded for its destination."""
         name = self._sinks.name(destination)
         if name == OWN:
-            key = "|".join(str(record.get(k) or "") for k in ("vin", "valid_from", "companycode"))
-            digest = blake2b(body, digest_size=8).hexdigest()
-            made = Delivery(delivery_id(key, 1, digest, destination), destination, key, 1, digest, body, batch)
+            place = pack_intake(int(batch.rpartition("-")[2]), number, ordinal)
+            made = reference(record, body, destination, place, batch)
         else:
             made = deliver(
                 record,

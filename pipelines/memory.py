@@ -71,7 +71,7 @@ class StateHistory(History):
         """Company code -> the name that it is registered under."""
         t = tables.operators
         statement = select(t.c.companycode, t.c.companyname).where(
-            t.c.companycode.in_(bindparam("values", expanding=True))
+            t.c.current.is_(True), t.c.companycode.in_(bindparam("values", expanding=True))
         )
         return {
             r.companycode: r.companyname

@@ -88,9 +88,10 @@ class Outbox:
             return
         name, sink = self._sink_for(destination)
         answers = sink.write([sent.delivery for sent in queue])
+        unsure = self._tried and not getattr(sink, "exact", False)
         for sent, outcome in zip(queue, answers, strict=True):
             answered = outcome
-            if self._tried and outcome.status == DUPLICATE:
+            if unsure and outcome.status == DUPLICATE:
                 # An attempt without an answer went before: what is there now is that attempt's.
                 answered = Outcome(ACCEPTED)
             self.outcomes.take(sent, answered, name)

@@ -17,12 +17,12 @@ _VINS_AT_ONCE = 1_000
 
 
 def snapshot(state: State, path: Path) -> str:
-    """Write all registrations to a file that workers read; empty text when there are none."""
+    """Write the registrations that stand to a file that workers read; empty text when there are none."""
     t = tables.registrations
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with state.reading() as connection, path.open("wb") as file:
-        for row in connection.execute(select(t).order_by(t.c.vin, t.c.valid_from)):
+        for row in connection.execute(select(t).where(t.c.current.is_(True)).order_by(t.c.vin, t.c.valid_from)):
             file.write(
                 orjson.dumps(
                     {

@@ -6,23 +6,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import delete, func, insert, select
 
 from connectors import registry
-from connectors.contracts import (
-    ACCEPTED,
-    DUPLICATE,
-    UNAVAILABLE,
-    ConnectorError,
-    Delivery,
-    Misconfigured,
-    Outcome,
-    PartSink,
-    Sink,
-    Tally,
-)
+from connectors.contracts import UNAVAILABLE, ConnectorError, Misconfigured, Outcome, PartSink, Sink, Tally
 from mappings.encoding import SCHEMA
-from pipelines import tables
+from pipelines.registers import RegisterSink
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.steps import OPERATORS, REGISTRATIONS
@@ -34,10 +22,13 @@ OWN = "state"
 
 
 class Sinks:
-    """Sinks by destination. `{destination}` in a sink's options stands for the destination's name."""
+    """Sinks by destination. `{destination}` in a sink's options stands for the destination's name.
 
-    def __init__(self, exchange: Exchange, state: State) -> None:
-        self._exchange, self._state = exchange, state
+    `make=False` is for those who only look: a store that is not there is not made.
+    """
+
+    def __init__(self, exchange: Exchange, state: State, *, make: bool = True) -> None:
+        self._exchange, self._state, self._create = exchange, state, make
         self._made: dict[str, Any] = {}
 
     def name(self, destination: str) -> str:
@@ -58,7 +49,7 @@ class Sinks:
         """The name and the sink of a destination that takes rows."""
         name = self.name(destination)
         if name == OWN:
-            return OWN, RegisterSink(self._state)
+            return OWN, RegisterSink(self._state, destination)
         if not name:
             return "", _Nowhere(destination)
         try:
@@ -93,7 +84,7 @@ class Sinks:
             if sink.connector == "sql":
                 options.setdefault("table", REPAIRS)
             made = registry.sink(sink.connector, options)
-            if hasattr(made, "create"):
+            if self._create and hasattr(made, "create"):
                 made.create()
             self._made[place] = made
         return made
@@ -125,57 +116,3 @@ class _Nowhere:
 
     def close(self) -> None:
         return
-
-
-class RegisterSink:
-    """Vehicle registrations and operators, written to the state's own registers (idempotent by delivery id)."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def write(self, deliveries: Any) -> list[Outcome]:
-        """Write reference records: a later record for the same key replaces the earlier one."""
-        with self._state.unit_of_work() as connection:
-            return [self._one(connection, delivery) for delivery in deliveries]
-
-    def _one(self, connection: Any, delivery: Delivery) -> Outcome:
-        members = orjson.loads(delivery.body)
-        if delivery.destination == OPERATORS:
-            t, where = tables.operators, tables.operators.c.companycode == members["companycode"]
-            values = {
-                "companycode": members["companycode"],
-                "companyname": members["companyname"],
-                "record": delivery.body.decode(),
-            }
-        else:
-            t = tables.registrations
-            where = (t.c.vin == members["vin"]) & (t.c.valid_from == members["valid_from"])
-            latest = connection.execute(select(func.max(t.c.sequence))).scalar_one() or 0
-            values = {name: members.get(name) for name in ("vin", "plate", "home", "valid_from", "valid_to")}
-            values["sequence"] = latest + 1
-        known = connection.execute(select(t.c.delivery_id, t.c.batch).where(where)).first()
-        if known is not None and known.delivery_id == delivery.id:
-            return Outcome(ACCEPTED if known.batch == delivery.batch else DUPLICATE)
-        connection.execute(delete(t).where(where))
-        connection.execute(insert(t), {**values, "delivery_id": delivery.id, "batch": delivery.batch})
-        return Outcome(ACCEPTED)
-
-    def verify(self, batch: str) -> Tally:
-        """Registers hold the newest record of a key, so a batch's older ones may rightly be gone: nothing is promised."""
-        del batch
-        return Tally(0, 0)
-
-    def check(self) -> list[str]:
-        """How much the registers hold."""
-        with self._state.reading() as connection:
-            counts = [
-                connection.execute(select(func.count()).select_from(t)).scalar_one()
-                for t in (tables.registrations, tables.operators)
-            ]
-        return [f"登记 {counts[0]} 条，业户 {counts[1]} 家 / {counts[0]} registrations, {counts[1]} operators"]
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-

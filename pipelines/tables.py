@@ -34,6 +34,8 @@ runs = Table(
     Column("started_at", Text, nullable=False),
     Column("ended_at", Text),
     Column("first_batch", Integer),
+    Column("receipts", Text, nullable=False, default=""),  # destination that gets receipts and no records
+    Column("settings", LargeBinary),  # sealed: the exchange's settings, by which its sinks are asked again
 )
 
 batches = Table(
@@ -234,6 +236,8 @@ operators = Table(
     "operators",
     metadata,
     Column("companycode", Text, primary_key=True),
+    Column("intake", BigInteger, primary_key=True),  # place of its envelope: what came later replaces
+    Column("current", Boolean, nullable=False),
     Column("companyname", Text, nullable=False),
     Column("record", Text, nullable=False),
     Column("delivery_id", Text, nullable=False),
@@ -245,9 +249,12 @@ registrations = Table(
     metadata,
     Column("vin", Text, primary_key=True),
     Column("valid_from", Text, primary_key=True),
+    Column("intake", BigInteger, primary_key=True),  # place of its envelope: what came later replaces
+    Column("current", Boolean, nullable=False),
     Column("valid_to", Text),
     Column("plate", Text),
     Column("home", Text, nullable=False),
+    Column("record", Text, nullable=False),
     Column("delivery_id", Text, nullable=False),
     Column("batch", Text, nullable=False, index=True),
     Column("sequence", Integer, nullable=False, index=True),
