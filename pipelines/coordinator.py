@@ -20,6 +20,7 @@ from connectors.contracts import Source, WorkItem
 from pipelines import tables
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
+from pipelines.keptsettings import keep
 from pipelines.progress import Event, Observer, silent
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
@@ -75,15 +76,17 @@ class Coordinator:
     def _begin(self) -> int:
         """A new run, or the one that was killed: it goes on under its number."""
         t = tables.runs
+        kept = keep(self.exchange, self.sealer)
         with self.state.unit_of_work() as connection:
             open_run = connection.execute(
                 select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())
             ).scalar()
             self._resumed = open_run is not None
             if open_run is not None:
+                connection.execute(update(t).where(t.c.id == open_run).values(**kept))
                 return int(open_run)
             made = connection.execute(
-                insert(t), {"exchange": self.exchange.name, "started_at": now().isoformat()}
+                insert(t), {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
             ).inserted_primary_key
             return int(made[0]) if made else 0
 

@@ -1,0 +1,55 @@
+"""The settings that each run kept: by them the ledger asks the sinks again, and a trace finds the stores.
+
+They are sealed, because the address of a store may hold a password. Relative paths are kept as they were meant: from the
+folder where the run was called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from dlq.sealing import Sealer
+from pipelines import tables
+from pipelines.settings import Exchange
+
+_CONTEXT = b"settings"
+_LOCAL = "sqlite:///"
+
+
+def keep(exchange: Exchange, sealer: Sealer) -> dict[str, Any]:
+    """The values of a `runs` row that tell which settings it ran with."""
+    plain = exchange.model_dump(mode="json", by_alias=True)
+    for sink in plain["sinks"].values():
+        for name, value in sink.items():
+            if isinstance(value, str):
+                sink[name] = _absolute(name, value)
+    return {"receipts": exchange.rules.receipts, "settings": sealer.seal(orjson.dumps(plain), _CONTEXT)}
+
+
+def _absolute(name: str, value: str) -> str:
+    if name in ("path", "schema"):
+        return str(Path(value).absolute())
+    if name == "url" and value.startswith(_LOCAL) and value != _LOCAL and not value.startswith(f"{_LOCAL}:"):
+        return _LOCAL + str(Path(value.removeprefix(_LOCAL)).absolute())
+    return value
+
+
+def kept_exchange(connection: Connection, sealer: Sealer, run: int) -> Exchange | None:
+    """The settings that a run kept; None when it kept none.
+
+    Raises:
+        SealError: they were changed, or sealed with another key.
+    """
+    sealed = connection.execute(select(tables.runs.c.settings).where(tables.runs.c.id == run)).scalar()
+    return Exchange.model_validate(orjson.loads(sealer.unseal(sealed, _CONTEXT))) if sealed else None
+
+
+def newest_run(connection: Connection, exchange: str) -> int | None:
+    """The newest run of an exchange that kept its settings."""
+    t = tables.runs
+    statement = select(t.c.id).where(t.c.exchange == exchange, t.c.settings.is_not(None)).order_by(t.c.id.desc())
+    return connection.execute(statement.limit(1)).scalar()
