@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from connectors import registry
 from connectors.contracts import PartSink, Source
@@ -123,7 +123,7 @@ class Workbench:
     @cached_property
     def part_sinks(self) -> Mapping[str, PartSink]:
         """The sinks of this exchange whose deliveries are whole files, by their name in the settings."""
-        return {name: sink for name, sink in make_sinks(self.exchange).items() if isinstance(sink, PartSink)}
+        return make_part_sinks(self.exchange)
 
     @cached_property
     def in_parts(self) -> bool:
@@ -173,14 +173,20 @@ def make_source(exchange: Exchange) -> Source:
     return sources.make(exchange.source)
 
 
-def make_sinks(exchange: Exchange) -> dict[str, Any]:
-    """The sinks of an exchange by name. Raises Misconfigured."""
-    made = {}
+def is_part_sink(exchange: Exchange, name: str) -> bool:
+    """Whether deliveries of the sink of this name are whole files. Raises Misconfigured."""
+    return hasattr(registry.connector("sink", exchange.sinks[name].connector), "promote")
+
+
+def make_part_sinks(exchange: Exchange) -> dict[str, PartSink]:
+    """The sinks of an exchange whose deliveries are whole files, by name. Raises Misconfigured."""
+    made: dict[str, PartSink] = {}
     for name, sink in exchange.sinks.items():
-        options = sink.options
-        if sink.connector == "avro" and "schema" not in options:
-            options["schema"] = SCHEMA
-        made[name] = registry.sink(sink.connector, options)
+        if is_part_sink(exchange, name):
+            options = sink.options
+            if sink.connector == "avro":
+                options.setdefault("schema", SCHEMA)
+            made[name] = cast("PartSink", registry.sink(sink.connector, options))
     return made
 
 
