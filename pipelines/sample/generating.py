@@ -81,6 +81,7 @@ def generate(
     days: int = 21,
     progress: Progress | None = None,
     first_day: date = FIRST_DAY,
+    judged_by: str = "lenient",
 ) -> Summary:
     """Write what partners would send for some weeks. The same arguments write the same bytes.
 
@@ -91,6 +92,7 @@ def generate(
         days: days of visits, from `first_day` on; at least 7.
         progress: told how far it is.
         first_day: the first day of visits.
+        judged_by: profile by which the run will judge: a shipped name, or a profile file. What is expected follows it.
 
     Raises:
         NotOurs: `out` holds something else.
@@ -100,7 +102,7 @@ def generate(
         message = "scale 须大于 0，days 至少为 7 / scale must be above 0 and days at least 7"
         raise ValueError(message)
     _make_room(out)
-    return _Nation(out, seed, scale, days, first_day, progress or _silent).write()
+    return _Nation(out, seed, scale, days, first_day, progress or _silent, Tally(judged_by)).write()
 
 
 def _silent(stage: str, done: int, of: int) -> None:
@@ -122,10 +124,12 @@ def _make_room(out: Path) -> None:
 class _Nation:
     """One writing of the sample."""
 
-    def __init__(self, out: Path, seed: int, scale: float, days: int, first_day: date, progress: Progress) -> None:
+    def __init__(
+        self, out: Path, seed: int, scale: float, days: int, first_day: date, progress: Progress, tally: Tally
+    ) -> None:
         self._out, self._seed, self._scale, self._days = out, seed, scale, days
         self._first_day, self._progress = first_day, progress
-        self._tally = Tally()
+        self._tally = tally
         self._files = self._bytes = 0
         self._unknown: dict[str, str] = {}
 

@@ -45,10 +45,10 @@ class Source:
 
 
 class Tally:
-    """Counts while files are written. Findings are weighed by the shipped profile `lenient`."""
+    """Counts while files are written. Findings are weighed by the profile that is named."""
 
-    def __init__(self) -> None:
-        severities = profile("lenient").severities
+    def __init__(self, judged_by: str = "lenient") -> None:
+        severities = profile(judged_by).severities
         self._rejects = frozenset(code for code, severity in severities.items() if severity == REJECT)
         self._flags = frozenset(code for code, severity in severities.items() if severity == FLAG)
         self.sources: dict[str, dict[str, Source]] = {COLLECT: {}, HEADQUARTERS: {}}
@@ -67,11 +67,11 @@ class Tally:
         self.repeated_files: dict[str, int] = {}
 
     def rejects(self, codes: Iterable[str]) -> bool:
-        """Whether any of the codes rejects a payload under `lenient`."""
+        """Whether any of the codes rejects a payload."""
         return not self._rejects.isdisjoint(codes)
 
     def flags(self, codes: Iterable[str]) -> bool:
-        """Whether any of the codes flags a payload under `lenient`."""
+        """Whether any of the codes flags a payload."""
         return not self._flags.isdisjoint(codes)
 
     def envelope(
