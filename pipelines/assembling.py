@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from connectors.contracts import WorkItem
 from dlq.sealing import Sealer
@@ -19,11 +19,15 @@ from pipelines.state import State
 from pipelines.steps import TOO_OLD
 
 _ORDERS_AT_ONCE = 5_000
+_ASKED = 500
 _GIVEN_UP = -1
 
 
 def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple[list[WorkItem], list[str]]]:
-    """Batches of orders that became whole, or whose whole was corrected: (items, ids of the pieces they took)."""
+    """Batches of orders that became whole, or whose whole was corrected: (items, ids of the pieces they took).
+
+    The steps never name the shop, so an order waits until its shop stands in the register of operators.
+    """
     t = tables.fragments
     while True:
         with state.reading() as connection:
@@ -33,6 +37,7 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                 .group_by(t.c.system, t.c.company, t.c.order)
                 .order_by(func.min(t.c.intake))
             ).all()
+            names = _names(connection, {company for _, company, _ in orders})
             whole: dict[tuple[str, str], list[bytes]] = defaultdict(list)
             taken: list[str] = []
             for system, company, order in orders:
@@ -47,7 +52,9 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                     )
                     .order_by(t.c.intake)
                 ).all()
-                document = assemble_order([(r.step, sealer.unseal(r.body, r.id.encode())) for r in rows])
+                name = names.get(company, "")
+                pieces = [(r.step, sealer.unseal(r.body, r.id.encode())) for r in rows]
+                document = assemble_order(pieces, company, name) if name else None
                 if document is not None:
                     whole[system, company].append(document)
                     taken += [r.id for r in rows if r.assembled == 0]
@@ -56,6 +63,20 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
         if not taken:
             return
         yield _items(state, sealer, whole, "orders", {"dialect": "shanghai-order"}), taken
+
+
+def _names(connection: Connection, companies: set[str]) -> dict[str, str]:
+    """Company code -> the name in the register of operators."""
+    t = tables.operators
+    statement = select(t.c.companycode, t.c.companyname).where(
+        t.c.current.is_(True), t.c.companycode.in_(bindparam("codes", expanding=True))
+    )
+    ordered = sorted(companies)
+    return {
+        row.companycode: row.companyname
+        for at in range(0, len(ordered), _ASKED)
+        for row in connection.execute(statement, {"codes": ordered[at : at + _ASKED]})
+    }
 
 
 def expire(

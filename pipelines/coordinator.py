@@ -22,6 +22,7 @@ from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
 from pipelines.keptsettings import keep
 from pipelines.progress import Event, Observer, silent
+from pipelines.registering import begin as begin_registrations
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.sources import in_rows
@@ -60,6 +61,7 @@ class Coordinator:
         try:
             self._recover()
             source = make_source(self.exchange)
+            begin_registrations(self.state, self.exchange)
             self._take_in(source)
             self._follow_up()
         finally:

@@ -146,11 +146,11 @@ def _one(
         wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
         if fate == ADDRESSED and not wanted:
             fate = DUPLICATE
-        held = frozenset(wanted) | elsewhere
+        held = frozenset(wanted)
     else:
-        held = known.held | elsewhere
-        version, fate, wanted = _again(line, known, held, routes, content, intake, int(entry["version"]), rule.carried)
-        held |= frozenset(wanted)
+        own = tuple(r for r in routes if r not in elsewhere)
+        version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule.carried)
+        held = known.held | frozenset(wanted)
     changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes)
     if fate in (ADDRESSED, UNPLACED):
         newest = known is None or version >= known.version
@@ -163,16 +163,15 @@ def _one(
 
 
 def _again(
-    line: np.void,
     known: _Known,
-    held: frozenset[str],
     routes: tuple[str, ...],
     content: int,
     intake: int,
     carried_version: int,
     carried: bool,
 ) -> tuple[int, int, tuple[str, ...]]:
-    """Version, fate and destinations of a record whose key is known."""
+    """Version, fate and destinations of a record whose key is known. A new version goes to all that hold an older one."""
+    held = known.held
     new = tuple(r for r in routes if r not in held)
     if carried:
         if carried_version == known.version and content == known.content:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 
 from connectors.contracts import WorkItem
-from pipelines import tables
+from pipelines import sources, tables
 from pipelines.settings import Exchange
 from pipelines.state import State
 
@@ -39,15 +39,34 @@ def snapshot(state: State, path: Path) -> str:
     return str(path) if count else ""
 
 
+def begin(state: State, exchange: Exchange) -> None:
+    """Before an exchange's first batch: the registrations that are there route it, so none of them is news to it."""
+    if not exchange.routing.registrations:
+        return
+    t, meta, b = tables.registrations, tables.meta, tables.batches
+    name = _served(exchange)
+    with state.unit_of_work() as connection:
+        worked = connection.execute(select(b.c.id).where(b.c.exchange == exchange.name, b.c.state != "open").limit(1))
+        if worked.first() is None:
+            latest = connection.execute(select(func.max(t.c.sequence))).scalar() or 0
+            connection.execute(delete(meta).where(meta.c.name == name))
+            connection.execute(insert(meta), {"name": name, "value": str(latest)})
+
+
+def _served(exchange: Exchange) -> str:
+    return f"registrations-served:{exchange.name}"
+
+
 def reread(state: State, exchange: Exchange) -> Iterator[tuple[list[WorkItem], int]]:
     """Items that read held records again of vehicles whose registration came since this exchange last looked.
 
     Yields (items, mark); the mark is remembered with the batch that served it, so a crash between asks again.
     """
-    if not exchange.routing.registrations or exchange.source.connector != "sql":
+    stores = sources.stores(exchange.source)
+    if not exchange.routing.registrations or not stores:
         return
     t, meta = tables.registrations, tables.meta
-    name = f"registrations-served:{exchange.name}"
+    name = _served(exchange)
     with state.reading() as connection:
         served = int(connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar() or 0)
         latest = int(connection.execute(select(func.max(t.c.sequence))).scalar() or 0)
@@ -58,12 +77,11 @@ def reread(state: State, exchange: Exchange) -> Iterator[tuple[list[WorkItem], i
         )
     items = [
         WorkItem(
-            "registrations",
-            f"registrations:{served}:{latest}:{at}",
-            0,
-            -1,
-            extra={"column": "vin", "values": vins[at : at + _VINS_AT_ONCE]},
+            f"{store}/registrations" if store else "registrations",
+            f"registrations:{store}:{served}:{latest}:{at}",
+            extra={"column": "vin", "values": vins[at : at + _VINS_AT_ONCE], **({sources.PART: store} if store else {})},
         )
+        for store in stores
         for at in range(0, len(vins), _VINS_AT_ONCE)
     ]
     yield items, latest
