@@ -1,0 +1,107 @@
+"""`vingate check`: settings, connectors, and a dry run that shows what would go where. Nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connectors.registry import names
+from pipelines.cli.out import AsJson, console, emit
+from pipelines.dryrun import Preview, look
+from pipelines.settings import load
+from pipelines.state import State
+
+
+def check(
+    settings: Annotated[Path, typer.Argument(help="交换的设置文件 / the exchange's settings file (.toml)")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="覆盖设置 a.b=值，可多次 / override a setting; repeatable")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="试运行的报文数 / payloads of the dry run")] = 1_000,
+    state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入任何内容 / check settings and connectors, then a dry run.
+
+    重复、版本与历史规则需要状态，试运行不判断。
+    Duplicates, versions and history rules need a state: the dry run leaves them out.
+
+    [bold]示例 / example:[/bold]  vingate check deploy/exchanges/bulk-files.toml --set source.path=incoming
+    """
+    exchange = load(settings, overrides or ())
+    if state is not None:
+        exchange = exchange.placed(state)
+    with tempfile.TemporaryDirectory(prefix="vingate-") as scratch:
+        registrations = ""
+        if state is not None:
+            from pipelines.registering import snapshot
+
+            with State(state, own=False) as opened:
+                registrations = snapshot(opened, Path(scratch) / "registrations.ndjson")
+        preview = look(exchange, first, registrations)
+    if as_json:
+        emit(as_object(preview))
+    else:
+        _show(preview)
+    raise typer.Exit(1 if preview.problems else 0)
+
+
+def as_object(preview: Preview) -> dict[str, Any]:
+    """The stable form of `vingate check --json` (docs/json.md)."""
+    return {
+        "exchange": preview.exchange,
+        "source": preview.source,
+        "sinks": preview.sinks,
+        "problems": preview.problems,
+        "connectors": {"source": names("source"), "sink": names("sink")},
+        "dry_run": {
+            "received": preview.received,
+            "dead": preview.dead,
+            "filtered": preview.filtered,
+            "waiting": preview.waiting,
+            "fragments": preview.fragments,
+            "destinations": dict(sorted(preview.destinations.items())),
+            "findings": dict(preview.findings.most_common()),
+            "reasons": dict(preview.reasons.most_common()),
+        },
+    }
+
+
+def _show(preview: Preview) -> None:
+    from rich.table import Table
+
+    screen = console()
+    screen.print(f"[bold]{preview.exchange}[/bold]  设置有效 / the settings are valid")
+    installed = f"source: {', '.join(names('source'))}; sink: {', '.join(names('sink'))}"
+    screen.print(f"已安装的连接器 / installed connectors: {installed}", markup=False)
+    for line in (*preview.source, *preview.sinks):
+        screen.print(f"  ✓ {line}", markup=False)
+    for line in preview.problems:
+        screen.print(f"  ✗ {line}", markup=False, style="red")
+    if preview.problems and not preview.received:
+        return
+    screen.print(f"\n前 {preview.received} 条的去向 / where the first {preview.received} payloads would go:")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("去向 destination")
+    table.add_column("条数 payloads", justify="right")
+    for name, number in sorted(preview.destinations.items()):
+        table.add_row(name, f"{number:,}")
+    rows = (
+        ("死信 dead", preview.dead),
+        ("过滤 filtered", preview.filtered),
+        ("等待 waiting", preview.waiting),
+        ("步骤 fragments", preview.fragments),
+    )
+    for name, number in rows:
+        if number:
+            table.add_row(name, f"{number:,}", style="yellow")
+    screen.print(table)
+    if preview.findings or preview.reasons:
+        screen.print("\n发现的问题 / findings, by code:")
+        for code, number in preview.findings.most_common():
+            screen.print(f"  {number:>8,}  {code}")
+        for why, number in preview.reasons.most_common():
+            screen.print(f"  {number:>8,}  {why}", markup=False)

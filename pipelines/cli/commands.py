@@ -1,0 +1,68 @@
+"""The table of commands: names, one line about each, and where they are, so that only the called one is imported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from pipelines.errors import PipelineError
+
+_PACKAGE = "pipelines.cli"
+LOOK, WORK, TEACH = "查看 / look", "运行 / run", "了解 / learn and check"
+
+
+class CommandMissing(PipelineError):  # noqa: N818 - errors are named for the fact
+    """The module of a command is not installed."""
+
+
+class Command(NamedTuple):
+    """One command of `vingate`."""
+
+    name: str
+    module: str
+    attribute: str
+    help: str
+    panel: str
+    group: bool = False
+    """Whether it holds commands of its own."""
+
+    def load(self) -> Any:
+        """The command's function, or its typer group.
+
+        Raises:
+            CommandMissing: this installation has no such module.
+        """
+        name = f"{_PACKAGE}.{self.module}"
+        try:
+            return getattr(import_module(name), self.attribute)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            message = (
+                f"此安装不含命令 {self.name}（缺少模块 {name}）；请重新安装 vingate"
+                f" / this installation has no command {self.name} (module {name} is missing); install vingate again"
+            )
+            raise CommandMissing(message) from None
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("judge", "judge", "judge", "按标准校验文件，列出全部问题 / judge payload files, with every finding", TEACH),
+    Command("explain", "explain", "explain", "某车记录送往何处及原因 / where a vehicle's records go, and why", TEACH),
+    Command(
+        "mappings", "mappings", "app", "方言映射：列表、查看、示例 / mappings: list, show, test", TEACH, group=True
+    ),
+    Command(
+        "check", "check", "check", "检查设置与连接器并试运行，不写入 / check settings, dry run, write nothing", TEACH
+    ),
+    Command("version", "version", "version", "版本 / the version", TEACH),
+    Command("run", "run", "run", "运行一个交换 / run an exchange", WORK),
+    Command("sample", "sample", "sample", "生成样本数据 / write a sample nation", WORK),
+    Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
+    Command("bench", "bench", "bench", "基准测试 / the reference job, measured", WORK),
+    Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
+    Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),
+    Command(
+        "letters", "letters", "app", "死信：列表、查看、重放、作废 / dead letters: list, show, replay", LOOK, group=True
+    ),
+)
+"""All commands, in the order of the help."""

@@ -1,0 +1,79 @@
+"""Errors as one paragraph for people, with what to do about it; and the exit code that they mean.
+
+Errors are known by the names of their classes, so that nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from pathlib import Path
+
+WRONG_USE, NOT_DONE = 2, 3
+
+_CODES = {
+    "pipelines.errors.PipelineError": NOT_DONE,
+    "connectors.contracts.Misconfigured": WRONG_USE,
+    "connectors.contracts.ConnectorError": NOT_DONE,
+    "mappings.layout.MappingError": WRONG_USE,
+    "mappings.profiles.ProfileError": WRONG_USE,
+    "mappings.tables.TableDamagedError": NOT_DONE,
+    "routing.errors.RoutingError": WRONG_USE,
+    "dlq.errors.NoSuchLetter": WRONG_USE,
+    "dlq.errors.NoteMissing": WRONG_USE,
+    "dlq.errors.DlqError": NOT_DONE,
+}
+"""Base class -> exit code; an error of one of these says itself what is wrong and what to do."""
+
+_REMEDIES = {
+    errno.ENOSPC: "磁盘已满：请腾出空间后再运行，状态完好 / the disk is full: make room and run again, the state is safe",
+    errno.EDQUOT: "超出磁盘配额：请腾出空间后再运行 / over the disk quota: make room and run again",
+    errno.EACCES: "没有权限：请检查文件与目录的权限 / no permission: check the rights of file and folder",
+    errno.EPERM: "没有权限：请检查文件与目录的权限 / no permission: check the rights of file and folder",
+    errno.EROFS: "文件系统只读：请换一个目录 / the file system is read-only: name another folder",
+    errno.ENOENT: "请检查路径 / check the path",
+    errno.EMFILE: "打开的文件过多：请提高 ulimit -n / too many open files: raise ulimit -n",
+    errno.EIO: "磁盘读写出错：请检查磁盘 / the disk failed to read or write: check it",
+}
+_DATABASE = {
+    "SQLITE_BUSY": "数据库正忙：请稍后再试 / the database is busy: try again later",
+    "SQLITE_FULL": "磁盘已满：请腾出空间后再运行 / the disk is full: make room and run again",
+    "SQLITE_READONLY": "数据库只读：请检查权限 / the database cannot be written: check its rights",
+    "SQLITE_CANTOPEN": "数据库无法打开：请检查路径与权限 / the database cannot be opened: check path and rights",
+    "SQLITE_NOTADB": "文件不是 vingate 数据库：请检查 --state，或从备份恢复 / no vingate database: check --state, or restore a backup",
+    "SQLITE_CORRUPT": "数据库已损坏：请从备份恢复 / the database is damaged: restore a backup",
+}
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """One paragraph about an error, and its exit code."""
+    for kind in type(error).__mro__:
+        code = _CODES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if code is not None:
+            return str(error), int(getattr(error, "exit_code", code))
+    database = sys.modules.get("sqlalchemy.exc")
+    if database is not None and isinstance(error, database.DBAPIError):
+        return _of_database(error.orig), NOT_DONE
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = _REMEDIES.get(error.errno or 0, "请检查路径、权限与磁盘 / check path, rights and disk")
+        return f"{place}{error.strerror or error} - {remedy}", NOT_DONE
+    return _unforeseen(error), NOT_DONE
+
+
+def _of_database(error: object) -> str:
+    name = str(getattr(error, "sqlite_errorname", ""))
+    remedy = next((text for code, text in _DATABASE.items() if name.startswith(code)), "")
+    # Only the driver's sentence: the statement's parameters hold data.
+    return f"数据库 / database: {error} - {remedy or '加 --debug 查看详情 / --debug shows more'}"
+
+
+def _unforeseen(error: BaseException) -> str:
+    """A bug: its kind and place; not its text, which may hold what stood in a payload."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    return (
+        f"程序缺陷 {type(error).__name__}（{place}）；状态完好，请加 --debug 再次运行并报告输出"
+        f" / a bug: {type(error).__name__} at {place}; the state is safe, run again with --debug and report the output"
+    )
