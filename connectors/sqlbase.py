@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from pydantic import Field, SecretStr
 from sqlalchemy import MetaData, func, select
 
@@ -24,7 +26,7 @@ class StoreSettings(ConnectorSettings):
 
 
 class Store:
-    """The table, and an engine that is opened when first used and never pickled."""
+    """The table, and an engine that is opened when first used, never pickled, and closed with the last user."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
@@ -32,6 +34,7 @@ class Store:
         self.table = tables(settings.table, MetaData())
         self.rows = RowMap(settings.table)
         self.engine = open_engine(settings.url.get_secret_value(), settings.busy_seconds)
+        weakref.finalize(self, self.engine.dispose)  # a source has no close(), and sqlite3 warns of what is left open
 
     def check(self) -> list[str]:
         """How much the table holds.

@@ -210,7 +210,8 @@ class TestSqlSink(SinkContract):
         assert "s3cret" not in str(caught.value)
 
     def test_commits_are_durable(self, place):
-        with make_sink(place)._store.engine.connect() as connection:
+        sink = make_sink(place)
+        with sink._store.engine.connect() as connection:
             pragmas = [connection.exec_driver_sql(f"PRAGMA {one}").scalar() for one in ("journal_mode", "synchronous")]
         assert pragmas == ["wal", 2]
 
