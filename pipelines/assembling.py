@@ -105,7 +105,7 @@ def _items(
     """Items whose envelopes lie in sealed segments."""
     folder = state.path / "staging" / "assembled"
     folder.mkdir(parents=True, exist_ok=True)
-    items = []
+    items: list[WorkItem] = []
     for (system, company), chosen in sorted(bodies.items()):
         path = folder / f"{name}-{system}-{len(items)}.rows"
         path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ class Event(NamedTuple):
 class Observer(Protocol):
     """Whoever wants to know."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take note of an event; must not raise."""
 
 

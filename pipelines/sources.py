@@ -1,14 +1,7 @@
 """Sources of an exchange: one, several under names, or a SQL source for each store that a pattern names.
 
-    [source]
-    connector = "several"
-    [source.of.avro]
-    connector = "avro"
-    path = "feeds"
-
-    [source]
-    connector = "sql"
-    url = "sqlite:///stores/province-*.db"
+`[source] connector = "several"` holds sections `[source.of.NAME]`, each a source of its own; a SQLite address with `*`
+in it (`sqlite:///stores/province-*.db`) reads every store that fits, each under its file's name.
 """
 
 from __future__ import annotations
@@ -109,7 +102,7 @@ def in_rows(source: Connector, item: WorkItem) -> bool:
 
 
 def stores(source: Connector) -> list[str]:
-    """Names of the stores of a SQL source: one empty name for a single store, one each for a pattern; none elsewhere."""
+    """Names of the stores of a SQL source: an empty one for a single store, one each for a pattern; none elsewhere."""
     if source.connector != "sql":
         return []
     url = str(source.options.get("url", ""))

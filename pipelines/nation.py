@@ -1,0 +1,254 @@
+"""A nation in one process: the sample written, then every exchange run on it, and what came of it in numbers.
+
+Registrations and operators, collect, headquarters, report, push; then registrations that come later, and push again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from pipelines import tables
+from pipelines.accounts import ENDS
+from pipelines.coordinator import Coordinator
+from pipelines.errors import PipelineError
+from pipelines.journal import ADDRESSED, Journal
+from pipelines.progress import Observer, silent
+from pipelines.sample import generate
+from pipelines.settings import Exchange, load
+from pipelines.state import State
+
+DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
+"""Where the settings files of the shipped exchanges lie."""
+SEED, SCALE = 7, 1.0
+PARTNERS, STORES, RECEIPTS = "partners", "stores", "receipts"
+"""Folders below the state: what partners sent, the provinces' and the ministry's stores, the shops' receipts."""
+
+
+class Step(NamedTuple):
+    """One run of an exchange; `source` is its input below the partners' folder where that is not the settings' own."""
+
+    exchange: str
+    source: str = ""
+
+
+STEPS = (
+    Step("registrations"),
+    Step("operators"),
+    Step("collect"),
+    Step("headquarters"),
+    Step("report"),
+    Step("push"),
+    Step("registrations", "later/registrations-2.ndjson"),
+    Step("push"),
+)
+"""The runs of a nation, in order. The last two: registrations that arrive later, and what they set in motion."""
+
+COLUMNS = ("received", "delivered", "merged", "duplicate", "flagged", "dead", "filtered", "waiting", "fragments")
+"""What is counted. *received*: at a destination the records addressed to it, of an exchange the payloads taken in."""
+
+
+class OtherSample(PipelineError):  # noqa: N818 - errors are named for the fact
+    """The state holds a sample of another seed or size."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one exchange did: in all, and at each destination."""
+
+    exchange: str
+    totals: Counter[str]
+    destinations: dict[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a nation's run came to."""
+
+    state: Path
+    seconds: float
+    counted: list[Counted]
+    problems: list[str]
+    """What the ledger could not prove; empty when it balances."""
+    versions_before: int
+    versions: int
+    """Record versions in all stores, before and after."""
+    letters: int
+    example: str
+    """VIN of a vehicle that was repaired away from home; empty when there is none."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the ledger balances."""
+        return not self.problems
+
+    @property
+    def again(self) -> bool:
+        """Whether everything had been there already, so that nothing was delivered."""
+        return self.versions_before > 0 and self.versions == self.versions_before
+
+
+def run(
+    folder: Path,
+    seed: int | None = None,
+    scale: float | None = None,
+    observer: Observer = silent,
+    sampling: Callable[[str, int, int], None] | None = None,
+) -> Outcome:
+    """Run the nation whose state is in `folder`; the sample is written first where there is none.
+
+    Args:
+        folder: the state's folder; everything lies below it.
+        seed: of the sample; None: 7, or that of the sample that is there.
+        scale: of the sample; None: 1.0 (over 52,000 payloads), or that of the sample that is there.
+        observer: told what the exchanges do.
+        sampling: told how far the generator is.
+
+    Raises:
+        OtherSample: there is a sample with another seed or scale.
+        StateBusy: another gateway uses the folder.
+    """
+    began = time.monotonic()
+    with State(folder, own=True) as state:
+        received_at = _sample(folder, seed, scale, sampling)
+        before = versions(folder)
+        runs = [Coordinator(state, settings(step, folder, received_at), observer).run() for step in STEPS]
+        with state.reading() as connection:
+            counted = list(count(connection, runs))
+            found = problems(connection, runs)
+            letters = connection.execute(select(func.count()).select_from(tables.letters.letters)).scalar_one()
+    return Outcome(
+        folder, time.monotonic() - began, counted, found, before, versions(folder), letters, _repaired_away(folder)
+    )
+
+
+def settings(step: Step, folder: Path, received_at: str) -> Exchange:
+    """The settings of a step: the shipped file, with the sample's moment of receipt and the step's own input."""
+    overrides = [f"received_at={received_at}"]
+    if step.source:
+        overrides.append(f"source.path={folder / PARTNERS / step.source}")
+    return load(DEPLOY / "exchanges" / f"{step.exchange}.toml", overrides)
+
+
+def _sample(
+    folder: Path, seed: int | None, scale: float | None, progress: Callable[[str, int, int], None] | None
+) -> str:
+    """Write the sample where there is none; the moment at which it counts as received.
+
+    It is written beside its place and renamed, so that a sample that is there is whole.
+    """
+    place = folder / PARTNERS
+    expected = place / "expected.json"
+    if not expected.is_file():
+        unfinished = folder / f"{PARTNERS}.writing"
+        rmtree(unfinished, ignore_errors=True)
+        generate(
+            unfinished,
+            SEED if seed is None else seed,
+            SCALE if scale is None else scale,
+            progress=progress,
+            judged_by=str(DEPLOY / "profiles" / "nation.toml"),
+        )
+        unfinished.rename(place)
+    known: dict[str, Any] = orjson.loads(expected.read_bytes())
+    for name, wanted in (("seed", seed), ("scale", scale)):
+        if wanted is not None and wanted != known[name]:
+            message = (
+                f"{place} 中已有 {name}={known[name]} 的样本；请去掉 --{name}，或换一个 --state"
+                f" / {place} holds a sample with {name}={known[name]}: leave out --{name}, or name another --state"
+            )
+            raise OtherSample(message)
+    return str(known["received_at"])
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def count(connection: Connection, runs: Sequence[int]) -> Iterator[Counted]:
+    """What the batches of some runs came to, by exchange in the order in which they first ran."""
+    b, d = tables.batches, tables.batch_destinations
+    found: dict[str, Counted] = {}
+    for batch in connection.execute(select(b).where(b.c.run.in_(runs)).order_by(b.c.number)):
+        one = found.setdefault(batch.exchange, Counted(batch.exchange, Counter(), {}))
+        one.totals.update(
+            received=batch.received,
+            duplicate=batch.duplicate_intake + batch.duplicate_records,
+            flagged=batch.flagged,
+            dead=batch.dead_intake + batch.dead_records,
+            filtered=batch.filtered,
+            waiting=batch.unplaced,
+            fragments=batch.fragments,
+        )
+        flagged = _flagged(connection, batch.id)
+        for row in connection.execute(select(d).where(d.c.batch == batch.id)).mappings():
+            counts = one.destinations.setdefault(row["destination"], Counter())
+            counts.update({"received": row["addressed"], "flagged": flagged[row["destination"]]})
+            counts.update({end: row[end] for end in ENDS if end in COLUMNS})
+    for one in found.values():
+        for name, counts in one.destinations.items():
+            if name != RECEIPTS:
+                one.totals.update({c: counts[c] for c in ("delivered", "merged", "dead", "waiting")})
+        yield one
+
+
+def _flagged(connection: Connection, batch: str) -> Counter[str]:
+    """Destination -> records addressed to it that bear a flag."""
+    t = tables.journals
+    counts: Counter[str] = Counter()
+    for packed in connection.execute(select(t.c.lines).where(t.c.batch == batch)).scalars():
+        book = Journal.unpack(packed)
+        lines = book.lines[(book.lines["fate"] == ADDRESSED) & (book.lines["findings"] != 0)]
+        for routes, number in Counter(lines["routes"].tolist()).items():
+            for destination in book.routes[routes]:
+                counts[destination] += number
+    return counts
+
+
+def problems(connection: Connection, runs: Sequence[int]) -> list[str]:
+    """Batches and destinations of some runs whose equations do not hold."""
+    b, d = tables.batches, tables.batch_destinations
+    wrong = []
+    for row in connection.execute(select(b).where(b.c.run.in_(runs)).order_by(b.c.number)):
+        intake = row.decoded + row.dead_intake + row.duplicate_intake + row.fragments
+        records = row.addressed + row.dead_records + row.duplicate_records + row.filtered + row.unplaced
+        if row.received != intake or row.decoded != records or row.state != "closed":
+            wrong.append(f"{row.id}: {row.received} != {intake}, {row.decoded} != {records} ({row.state})")
+    for at in connection.execute(select(d).join(b, b.c.id == d.c.batch).where(b.c.run.in_(runs))).mappings():
+        if at["addressed"] != sum(at[end] for end in ENDS) or at["in_flight"]:
+            wrong.append(f"{at['batch']} -> {at['destination']}: {at['addressed']} != {[at[end] for end in ENDS]}")
+    return wrong
+
+
+# -- stores ------------------------------------------------------------------------------------------------------------
+
+
+def versions(folder: Path) -> int:
+    """Record versions in all stores of the nation."""
+    return sum(_ask(store, "SELECT count(*) FROM repairs")[0][0] for store in _stores(folder))
+
+
+def _repaired_away(folder: Path) -> str:
+    """VIN of a record that came down to its home province."""
+    wanted = "SELECT vin FROM repairs WHERE repaircomefrom = 2 AND merged_into = '' LIMIT 1"
+    return next((str(found[0][0]) for store in _stores(folder) if (found := _ask(store, wanted))), "")
+
+
+def _stores(folder: Path) -> list[Path]:
+    return sorted((folder / STORES).glob("*.db"))
+
+
+def _ask(store: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement).fetchall()
