@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from typing import Any
 
 from mappings.avroschema import compile_encoder, repair_schema
 from mappings.records import RepairRow
@@ -37,15 +38,52 @@ def provenance_bytes(
     return _provenance((system, version, repaircomefrom, dialect, millis, findings))
 
 
+def _key_base(scope: str, system: str) -> Any:
+    base = blake2b(digest_size=16)
+    base.update(f"{len(scope)}:{scope}{len(system)}:{system}".encode("utf-8", "surrogatepass"))
+    return base
+
+
+def _key_text(companycode: str, costlistcode: str) -> bytes:
+    """The members of a key, told apart by the first one's length."""
+    return f"{len(companycode)}:{companycode}{costlistcode}".encode("utf-8", "surrogatepass")
+
+
 def key_digest(scope: str, system: str, companycode: str, costlistcode: str) -> bytes:
     """16 bytes that stand for a record key within a scope (an exchange's version index)."""
-    text = f"{scope}\0{system}\0{companycode}\0{costlistcode}"
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    own = _key_base(scope, system)
+    own.update(_key_text(companycode, costlistcode))
+    return bytes(own.digest())
+
+
+_CONTENT = blake2b(digest_size=8)
+
+
+def content_digests(contents: Iterable[bytes]) -> list[bytes]:
+    """8 bytes for each record's content, which stand for it under one key."""
+    copy = _CONTENT.copy  # copying a hash costs half of making one
+    digests = []
+    for content in contents:
+        own = copy()
+        own.update(content)
+        digests.append(own.digest())
+    return digests
 
 
 def content_digest(content: bytes) -> bytes:
     """8 bytes that stand for a record's content under one key."""
-    return blake2b(content, digest_size=8).digest()
+    return content_digests((content,))[0]
+
+
+def key_digests(scope: str, system: str, rows: Iterable[RepairRow]) -> list[bytes]:
+    """16 bytes for each record's key within a scope: see `key_digest`."""
+    copy = _key_base(scope, system).copy
+    digests = []
+    for row in rows:
+        own = copy()
+        own.update(_key_text(row[0], row[8]))
+        digests.append(own.digest())
+    return digests
 
 
 def vin_digest(vin: str) -> bytes:

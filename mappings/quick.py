@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from string import ascii_uppercase
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -86,9 +86,11 @@ def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
     kind = _nested((), leaves, shape)
     decode = msgspec.json.Decoder(kind).decode
     places = {**shape.members, "parts": shape.parts, "projects": shape.projects}
-    reads = ", ".join(f"d.{'.'.join(_attribute(step) for step in places[name])}" for name in _MEMBERS)
-    nested = len({h[:i] for h in holders for i in range(1, len(h) + 1)})
-    fixed = nested + len(places) - 1
+    prefixes = sorted({h[:i] for h in holders for i in range(1, len(h) + 1)})
+    locals_ = {(): "d"} | {prefix: f"d{i}" for i, prefix in enumerate(prefixes)}
+    hoisted = "".join(f"    {locals_[x]} = {locals_[x[:-1]]}.{_attribute(x[-1])}\n" for x in prefixes)
+    reads = ", ".join(f"{locals_[places[n][:-1]]}.{_attribute(places[n][-1])}" for n in _MEMBERS)
+    fixed = len(prefixes) + len(places) - 1
     optional = "".join(f" + (d.{_attribute(name)} is not None)" for name in sorted(shape.ignored))
     source = (
         "def unwrap(body):\n"
@@ -96,6 +98,7 @@ def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
         "        d = decode(body)\n"
         "    except ERRORS:\n"
         "        return None\n"
+        f"{hoisted}"
         f"    raw = ({reads})\n"
         f"    members = {fixed} + (raw[0] is not None){optional}"
         f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
@@ -110,10 +113,26 @@ def _attribute(member: str) -> str:
     return f"m_{member}" if member.isidentifier() else f"m_{member.encode().hex()}"
 
 
+class _Row(msgspec.Struct):
+    """Base of a generated row type. Such types have no name in a module, so a row travels as its attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (msgspec.structs.asdict(self),)
+
+
+def _revived(members: dict[str, str]) -> SimpleNamespace:
+    return SimpleNamespace(**members)
+
+
 def _struct(name: str, members: Mapping[str, str]) -> type[msgspec.Struct]:
     """A type whose attributes are canonical names and whose members are wire names, all text."""
     return msgspec.defstruct(
-        name, [(field, str) for field in members], rename=dict(members), forbid_unknown_fields=True, gc=False
+        name,
+        [(field, str) for field in members],
+        bases=(_Row,),
+        rename=dict(members),
+        forbid_unknown_fields=True,
+        gc=False,
     )
 
 
@@ -240,6 +259,55 @@ def check_vins(vins: Sequence[str]) -> list[bool]:
 
 _WORDS = frozenset({"null", "undefined", "n/a"})
 _YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")} | {str(d): 2000 + d for d in range(1, 10)}
+_SERIAL = "[0-9A-HJ-NP-Z]"
+
+
+def _plate_check(remarks: bool) -> Callable[[str], Any]:
+    """A check for ordinary and new-energy plates (GA 36), with known issuing letters only or with any."""
+    if remarks:
+        heads: dict[str, str] = {}
+        for prefix in sorted(plates.known_prefixes()):
+            heads[prefix[0]] = heads.get(prefix[0], "") + prefix[1]
+        head = "(?:" + "|".join(f"{province}[{letters}]" for province, letters in heads.items()) + ")"
+    else:
+        head = f"[{''.join(BY_CHARACTER)}][A-Z]"
+    ordinary = f"(?!(?:[0-9]*[A-Z]){{3}}){_SERIAL}{{5}}"
+    return re.compile(f"{head}(?:{ordinary}|[A-HJK]{_SERIAL}[0-9]{{4}}|[0-9]{{5}}[A-HJK])").fullmatch
+
+
+_VIN_VALUES = np.full(128, 255, np.uint8)
+_VIN_DIGITS = np.full(128, 254, np.int64)
+for _character, _value in vin.VALUES.items():
+    _VIN_VALUES[ord(_character)] = _value
+for _value, _character in enumerate("0123456789X"):
+    _VIN_DIGITS[ord(_character)] = _value
+_VIN_WEIGHTS = np.array(vin.WEIGHTS, np.int64)
+_BLANK = "I" * vin.LENGTH
+
+
+def vin_matrix(vins: Sequence[str]) -> NDArray[np.uint8]:
+    """The characters of VINs, 17 a row; what is not 17 ASCII characters is a row of I, which no VIN may hold."""
+    try:
+        text = "".join(vins)
+    except TypeError:
+        text = ""
+    if len(text) != vin.LENGTH * len(vins) or not text.isascii() or any(len(v) != vin.LENGTH for v in vins):
+        fit = (isinstance(v, str) and len(v) == vin.LENGTH and v.isascii() for v in vins)
+        text = "".join([v if good else _BLANK for v, good in zip(vins, fit, strict=True)])
+    return np.frombuffer(text.encode(), np.uint8).reshape(len(vins), vin.LENGTH)
+
+
+def check_vins(vins: Sequence[str]) -> list[bool]:
+    """For each: 17 legal characters with the right check digit (GB 16735), all at once."""
+    characters = vin_matrix(vins)
+    values = _VIN_VALUES[characters]
+    right = (values.astype(np.int64) @ _VIN_WEIGHTS) % 11 == _VIN_DIGITS[characters[:, 8]]
+    checked: list[bool] = (right & (values != 255).all(axis=1)).tolist()
+    return checked
+
+
+_WORDS = frozenset({"null", "undefined", "n/a"})
+_YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")} | {str(d): 2000 + d for d in range(1, 10)}
 _PLATE_REST = re.compile(r"(?!(?:[0-9]*[A-Z]){3})[0-9A-HJ-NP-Z]{5}").fullmatch
 _NEV_SMALL = re.compile(r"[A-HJK][0-9A-HJ-NP-Z][0-9]{4}").fullmatch
 _NEV_LARGE = re.compile(r"[0-9]{5}[A-HJK]").fullmatch
@@ -264,8 +332,7 @@ def judge(raws, company, latest):
             if (
                 not first <= last <= latest
                 or YEARS[v[9]] > first.year + 1
-                or plate[:2] not in PREFIXES
-                or not (REST(plate[2:]) if len(plate) == 7 else SMALL(plate[2:]) or LARGE(plate[2:]))
+                or not PLATE(plate)
                 or not (km.isdecimal() and km.isascii() and km[0] != "0" and len(km) < 7)
             ):
                 add(None)
@@ -304,12 +371,7 @@ def compile_judge(
         "CHECKED": check_vins,
         "YEARS": _YEARS,
         "DAYS": _Clean(_day),
-        "PREFIXES": plates.known_prefixes()
-        if remarks
-        else frozenset(p + c for p in BY_CHARACTER for c in ascii_uppercase),
-        "REST": _PLATE_REST,
-        "SMALL": _NEV_SMALL,
-        "LARGE": _NEV_LARGE,
+        "PLATE": _plate_check(remarks),
         "LIST_CODE": re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,%d}" % max(lengths["costlistcode"] - 1, 0)).fullmatch,
         "SHORT": min(lengths["parts.code"], lengths["costlistcode"]),
         "CODE": re.compile(r"[0-9A-Za-z][0-9A-Za-z|_./#-]{0,%d}" % code_rest).fullmatch,

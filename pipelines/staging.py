@@ -11,10 +11,12 @@ import numpy as np
 import orjson
 
 from connectors.contracts import PartWriter
+from dlq import reasons
 from dlq.letter import INLINE_BYTES, BodyRef, Letter, compose
 from dlq.segments import Segment, write_segment
 from mappings.judging import Judgement
-from mappings.encoding import content_digest, key_digest, record_key
+from mappings.encoding import content_digests, key_digest, key_digests, record_key
+from mappings.findings import REJECT
 
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
@@ -56,11 +58,11 @@ class JournalWriter:
             ]
             vins = [row[3] if row is not None else "" for row in rows]
         else:
-            keys = [key_digest(scope, system, row[0], row[8]) for row in rows]
+            keys = key_digests(scope, system, rows)
             vins = [row[3] for row in rows]
         halves = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)
         lines["key_hi"], lines["key_lo"] = halves[:, 0], halves[:, 1]
-        lines["content"] = np.frombuffer(b"".join(map(content_digest, load.contents)), ">u8")
+        lines["content"] = np.frombuffer(b"".join(content_digests(load.contents)), ">u8")
         lines["vin"] = vin_hashes(vins)
         self._exceptions(load, lines)
         self._pieces.append(lines)
@@ -203,36 +205,35 @@ class LetterStager:
         self._journals.setdefault(task.number, JournalWriter()).add_dead(dead)
         letters = self._letters.setdefault(task.number, [])
         remarks: list[StagedRow] = []
-        for ordinal, offset, body, why, judgement in zip(
-            dead.ordinals, dead.offsets, dead.bodies, dead.reasons, dead.judgements, strict=True
+        for ordinal, offset, body, whys, about in zip(
+            dead.ordinals, dead.offsets, dead.bodies, dead.whys, dead.about, strict=True
         ):
-            members = judgement.members if judgement else {}
-            company = str(members.get("companycode") or item.company)
-            code = str(members.get("costlistcode") or "")
-            withheld = any(r.code == "CREDENTIALS_IN_FILE" for r in why)
+            company, code = about.companycode or item.company, about.costlistcode
+            found = tuple([reasons.reason(c, field=f, value=v, expected=e) for c, f, v, e in whys])
+            withheld = any(r.code == "CREDENTIALS_IN_FILE" for r in found)
             large = len(body) > INLINE_BYTES or withheld
             letters.append(
                 compose(
                     origin,
                     bench.sealer,
                     stage=dead.stage,
-                    reasons=why,
+                    reasons=found,
                     body=body,
                     source_key=envelope_key(task, offset, bench.exchange.versions.system),
                     offset=offset,
-                    dialect=judgement.dialect if judgement else bench.exchange.mapping.dialect,
+                    dialect=about.dialect or bench.exchange.mapping.dialect,
                     mapping=bench.exchange.mapping.dialect,
                     record_key=record_key(system, company, code) if code else "",
-                    vin=str(members.get("vin") or ""),
+                    vin=about.vin,
                     intake=pack_intake(bench.job.number, task.number, ordinal),
                     ref=BodyRef(item.source, offset, len(body)) if large else None,
                 )
             )
             if bench.exchange.rules.receipts:
-                found = [list(f) for f in judgement.findings] if judgement else [
-                    [r.code, "reject", r.field, r.value, r.expected, ""] for r in why
-                ]
-                remarks.append(StagedRow(ordinal, REMARKS, remark(company, code, found)))
+                findings = [list(f) for f in about.findings]
+                if not any(f[1] == REJECT for f in findings):
+                    findings += [[r.code, REJECT, r.field, r.value, r.expected, ""] for r in found]
+                remarks.append(StagedRow(ordinal, REMARKS, remark(company, code, findings)))
         if remarks:
             self._row_writer(task).add(remarks)
         if len(letters) >= _LETTERS_AT_ONCE:

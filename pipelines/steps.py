@@ -11,17 +11,16 @@ from typing import Any
 
 from connectors.contracts import Block, WorkItem
 from dlq import reasons
-from dlq.reasons import Reason
 from mappings.encoding import company_bytes, content_bytes, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
-from mappings.findings import FLAG
+from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, STEP, TOKEN, Draft, Judgement
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import journal
 from pipelines.segments import read_rows
-from pipelines.work import Dead, Load, Task
+from pipelines.work import About, Dead, Load, Task, Why
 from pipelines.workbench import Workbench
 
 SEALED, TOO_OLD = "sealed", "too-old"
@@ -29,7 +28,8 @@ SEALED, TOO_OLD = "sealed", "too-old"
 REGISTRATIONS, OPERATORS = "registrations", "operators"
 """Destinations of reference records: the registers of the state itself."""
 
-_Died = dict[int, tuple[tuple[Reason, ...], Judgement | None]]
+_Died = dict[int, tuple[tuple[Why, ...], Judgement | None]]
+_UNKNOWN = About()
 
 
 def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
@@ -46,8 +46,8 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
             numbers = list(range(count, count + len(block.problems)))
             count += len(block.problems)
             offsets, bodies, whys = zip(*block.problems, strict=True)
-            died = [(reasons.from_text(why),) for why in whys]
-            dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [None] * len(numbers))
+            died = [(_said(why),) for why in whys]
+            dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [_UNKNOWN] * len(numbers))
         yield Load(task, ordinals, block.offsets, block.bodies), dead
     yield Load(task, [], [], [], total=count), None
 
@@ -68,8 +68,8 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     """Payload bytes -> raw members (quick path) or a draft (careful path)."""
     item = load.task.item
     if item.extra.get(TOO_OLD):
-        gone: _Died = {i: ((reasons.reason("FRAGMENT_TOO_OLD"),), None) for i in range(len(load.bodies))}
-        return _split(load, "assemble", [], {}, gone)
+        gone: _Died = {i: ((_why("FRAGMENT_TOO_OLD"),), None) for i in range(len(load.bodies))}
+        return _split(bench, load, "assemble", [], {}, gone)
     quick, dialect, limits = bench.quick_read, dialect_of(bench, item), bench.limits
     values: list[Any] = [quick(body) for body in load.bodies] if quick else [None] * len(load.bodies)
     died: _Died = {}
@@ -80,7 +80,7 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
                 why = _undecoded(bench, draft, item)
                 if why:
                     died[i] = why, None
-    return _split(load, "decode", values, {}, died)
+    return _split(bench, load, "decode", values, {}, died)
 
 
 def dialect_of(bench: Workbench, item: WorkItem) -> str:
@@ -88,12 +88,26 @@ def dialect_of(bench: Workbench, item: WorkItem) -> str:
     return str(item.extra.get("dialect") or bench.exchange.mapping.dialect)
 
 
-def _undecoded(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Reason, ...]:
+def _why(code: str, field: str = "", value: str = "", expected: str = "") -> Why:
+    return code, field, value, expected
+
+
+def _said(words: str) -> Why:
+    """The reason that a connector gave in words."""
+    found = reasons.from_text(words)
+    return found.code, found.field, found.value, found.expected
+
+
+def _rejecting(findings: Sequence[Finding]) -> tuple[Why, ...]:
+    return tuple([(f.code, f.field, f.value, f.expected) for f in findings if f.severity == REJECT])
+
+
+def _undecoded(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Why, ...]:
     """Why a payload cannot be passed on to judge; nothing when it can."""
     if not draft.kind:
-        return reasons.from_findings(judge_draft(draft, bench.context_for(item.company)).findings)
+        return _rejecting(judge_draft(draft, bench.context_for(item.company)).findings)
     if draft.kind == TOKEN or (draft.kind == REGISTRATION and draft.kind not in bench.exchange.mapping.kinds):
-        return (reasons.reason("CREDENTIALS_IN_FILE"),)
+        return (_why("CREDENTIALS_IN_FILE"),)
     return ()
 
 
@@ -123,9 +137,9 @@ def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     if company:
         for i, row in enumerate(rows):
             if row is not None and row[0] != company and i not in died:
-                foreign = reasons.reason("COMPANY_CODE_MISMATCH", field="companycode", value=row[0], expected=company)
+                foreign = _why("COMPANY_CODE_MISMATCH", "companycode", row[0], company)
                 died[i] = (foreign,), judgements.get(load.ordinals[i])
-    return _split(load, "judge", rows, judgements, died)
+    return _split(bench, load, "judge", rows, judgements, died)
 
 
 def _quickly(bench: Workbench, raws: Sequence[Any], company: str) -> list[RepairRow | None]:
@@ -137,18 +151,20 @@ def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
     return judge_draft(draft, bench.context_for(company))
 
 
-def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Reason, ...]:
-    wrong = reasons.from_findings(judgement.findings)
+def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:
+    wrong = _rejecting(judgement.findings)
     kinds = bench.exchange.mapping.kinds
     if not wrong and judgement.kind != STEP and judgement.kind not in kinds:
-        return (reasons.reason("KIND_NOT_TAKEN", value=judgement.kind, expected=", ".join(kinds)),)
+        return (_why("KIND_NOT_TAKEN", "", judgement.kind, ", ".join(kinds)),)
     return wrong
 
 
 def _split(
-    load: Load, stage: str, values: list[Any], judgements: dict[int, Judgement], died: _Died
+    bench: Workbench, load: Load, stage: str, values: list[Any], judgements: dict[int, Judgement], died: _Died
 ) -> tuple[Load, Dead | None]:
     """The load without those that died, and the dead; `died` goes by position."""
+    gone_ordinals = {load.ordinals[i] for i in died}
+    judgements = {o: j for o, j in judgements.items() if o not in gone_ordinals}
     flags: dict[int, tuple[str, ...]] = {}
     for ordinal, judgement in judgements.items():
         found = tuple(dict.fromkeys([f.code for f in judgement.findings if f.severity == FLAG]))
@@ -173,9 +189,20 @@ def _split(
         [load.offsets[i] for i in gone],
         [load.bodies[i] for i in gone],
         [died[i][0] for i in gone],
-        [died[i][1] for i in gone],
+        [_about(bench, died[i][1]) for i in gone],
     )
     return kept, dead
+
+
+def _about(bench: Workbench, judgement: Judgement | None) -> About:
+    if judgement is None:
+        return _UNKNOWN
+    members = judgement.members
+    return About(
+        judgement.dialect,
+        *(str(members.get(name) or "") for name in ("companycode", "costlistcode", "vin")),
+        tuple(map(tuple, judgement.findings)) if bench.exchange.rules.receipts else (),
+    )
 
 
 def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
@@ -206,7 +233,8 @@ def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
             continue
         destinations.append(())
         if found.hole is not None:
-            died[i] = (reasons.from_error(found.hole),), judgement
+            hole = reasons.from_error(found.hole)
+            died[i] = (_why(hole.code, hole.field, hole.value, hole.expected),), judgement
         else:
             fates[ordinal] = journal.FILTERED if found.filtered else journal.UNPLACED
             notes[ordinal] = found.filtered or found.waiting
@@ -215,7 +243,7 @@ def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
         load = _directed(bench, load)
     if not died:
         return load, None
-    kept, dead = _split(load, "address", load.values, dict(judgements), died)
+    kept, dead = _split(bench, load, "address", load.values, dict(judgements), died)
     return kept._replace(destinations=[d for i, d in enumerate(destinations) if i not in died]), dead
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from connectors.contracts import StagedPart, WorkItem
-from dlq.reasons import Reason
 from dlq.segments import Segment
 from mappings.judging import Judgement
 
@@ -35,8 +34,7 @@ class Job:
     """Path of the directives of a second run over items; empty in the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A work item with its number in the batch."""
 
     number: int
@@ -70,16 +68,31 @@ class Load(NamedTuple):
     """In the last load of an item: how many envelopes the item has; else -1."""
 
 
+Why = tuple[str, str, str, str]
+"""One reason, before it has its texts: code, field, value, expected."""
+
+
+class About(NamedTuple):
+    """What is known of a dead payload beside its bytes."""
+
+    dialect: str = ""
+    companycode: str = ""
+    costlistcode: str = ""
+    vin: str = ""
+    findings: tuple[tuple[str, ...], ...] = ()
+    """All findings, where receipts want them."""
+
+
 class Dead(NamedTuple):
-    """Envelopes that a step could not pass on, by columns."""
+    """Envelopes that a step could not pass on, by columns. Kept small: they travel encoded to the letters step."""
 
     task: Task
     stage: str
     ordinals: list[int]
     offsets: list[int]
     bodies: list[bytes]
-    reasons: list[tuple[Reason, ...]]
-    judgements: list[Judgement | None]
+    whys: list[tuple[Why, ...]]
+    about: list[About]
 
 
 class Receipt(NamedTuple):

@@ -236,5 +236,5 @@ def workbench(job: Job) -> Workbench:
         # What is loaded by now lives as long as the process: the collector need not walk it for every record.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(100_000, 50, 50)
+        gc.set_threshold(1_000_000, 50, 50)
     return bench
