@@ -312,10 +312,12 @@ class Coordinator:
             from pipelines.retrying import retry
 
             retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
-        with self.state.unit_of_work() as connection:
-            connection.execute(
-                update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
-            )
+        shutil.rmtree(self.state.path / "staging" / "replayed", ignore_errors=True)
+        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by a replay
+            with self.state.unit_of_work() as connection:
+                connection.execute(
+                    update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
+                )
         self.sinks.close()
         return batch
 

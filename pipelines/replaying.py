@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 from connectors.contracts import WorkItem
 from dlq import replay
 from dlq.errors import WrongState
-from dlq.letter import Letter
+from dlq.letter import CLAIMED, Letter, letter_id
 from dlq.letters import LetterStore
 from dlq.reasons import Reason
 from dlq.sealing import Sealer
@@ -80,7 +80,7 @@ def settle(
 
 
 def resolve_rest(store: LetterStore, job: Job, extra: Mapping[str, Any]) -> tuple[int, int]:
-    """Settle every replayed letter: resolved, or open again with one generation more; tally of those that died again."""
+    """Settle every replayed letter: resolved, or open with one generation more; tally of those that died again."""
     moment = datetime.now(UTC)
     from dlq.rows import failed_replay
 
@@ -92,15 +92,16 @@ def resolve_rest(store: LetterStore, job: Job, extra: Mapping[str, Any]) -> tupl
             before = store.get(name)
             after = replay.after(before, job.batch, tuple(died.get(offset, ())), moment)
             store.settle(before, after, job.batch)
-            if died.get(offset):
-                count, digest = count + 1, digest + failed_replay(before, job.batch)
+            if after.generation > before.generation:
+                count, digest = count + 1, digest + failed_replay(after, job.batch)
     return count, digest
 
 
-def _due(
-    connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore, letter: Letter, body: bytes
-) -> None:
-    """A refused delivery is due again: it waits for its one destination in the batch where it died."""
+def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore, letter: Letter, body: bytes) -> None:
+    """A refused delivery is due again: it waits for its one destination in the batch where it died.
+
+    Its letter is claimed until the delivery ends (`settle_delivery`).
+    """
     batch, number, ordinal = letter.source_key.rsplit("|", 2)
     name = f"{batch}/{number}/{ordinal}/{letter.destination}"
     record = orjson.loads(body)
@@ -122,7 +123,7 @@ def _due(
             "reason": f"letter:{letter.id}",
             "vin": _signed(vin_hash(str(record.get("vin", "")))),
             "version": int(book.lines["version"][int(ordinal)]),
-            "merged_into": "",
+            "merged_into": _merged_into(connection, letter),
             "record": sealer.seal(body, name.encode()),
             "attempts": 0,
             "next_attempt": moment.isoformat(),
@@ -133,8 +134,38 @@ def _due(
     account = Account()
     account.counts.update(dead=-1, waiting=1)
     accounts.change(connection, batch, letter.destination, account)
-    store.claim(letter.id, batch, moment)
-    store.resolve(letter.id, batch, moment, "重新投递 / delivered again")
+    store.claim(letter.id, _attempt_of(letter), moment)
+
+
+def _merged_into(connection: Any, letter: Letter) -> str:
+    """The record that this one was merged into at its destination, where it was; the pair is fixed."""
+    t = tables.visits
+    where = (t.c.destination == letter.destination) & (t.c.key == letter.record_key) & t.c.stands.is_(False)
+    return str(connection.execute(select(t.c.partner).where(where)).scalar() or "")
+
+
+def _attempt_of(letter: Letter) -> str:
+    """Name of one replay of a refused delivery: it goes again in the batch where it died, so the generation tells."""
+    return f"{letter.batch}/{letter.generation}"
+
+
+def claimed_letters(connection: Any, sealer: Sealer, rows: Sequence[Any]) -> dict[str, Letter]:
+    """Waiting row's id -> the letter whose replay it is; rows that wait for another reason have none."""
+    names = {
+        letter_id(row.exchange, f"{row.batch}|{row.item}|{row.ordinal}", "deliver", row.destination): row.id
+        for row in rows
+    }
+    t = tables.letters.letters
+    found = connection.execute(select(t.c.id).where(t.c.id.in_(names), t.c.state == CLAIMED)).scalars().all()
+    store = LetterStore(connection, sealer)
+    return {names[name]: store.get(name) for name in found}
+
+
+def settle_delivery(connection: Any, sealer: Sealer, letter: Letter, again: tuple[Reason, ...]) -> None:
+    """The replayed delivery of a letter ended: resolved, or refused again and open with one generation more."""
+    attempt = _attempt_of(letter)
+    after = replay.after(letter, attempt, again, datetime.now(UTC))
+    LetterStore(connection, sealer).settle(letter, after, attempt)
 
 
 def _signed(value: int) -> int:

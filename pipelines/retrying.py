@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from sqlalchemy import delete, select, update
 
+from dlq import reasons
 from dlq.sealing import Sealer
 from mappings.encoding import key_digest
 from pipelines import accounts, tables
@@ -21,6 +22,7 @@ from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, FILTERED, Journal
 from pipelines.outbox import Outbox, Outcomes, status_of
+from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
@@ -173,6 +175,7 @@ def _settle(
     }
     totals: dict[tuple[str, str], Account] = {}
     with state.unit_of_work() as connection:
+        replayed = claimed_letters(connection, sealer, [*by_sent.values(), *superseded])
         for place, row in by_sent.items():
             account = totals.setdefault((row.batch, row.destination), Account())
             account.counts["in_flight"] -= 1
@@ -193,7 +196,10 @@ def _settle(
                 continue
             connection.execute(delete(t).where(t.c.id == row.id))
             amend(connection, row.batch, row.item, _outcome(row, status))
-            if status == "dead" and found:
+            if row.id in replayed:
+                again = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
+                settle_delivery(connection, sealer, replayed[row.id], again)
+            elif status == "dead" and found:
                 number = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
                 letter = closer.letter(found, row.batch, number.number, number.received_at)
                 add_letters(connection, sealer, row.batch, [letter])
@@ -202,6 +208,8 @@ def _settle(
             account.counts.update(in_flight=-1, filtered=1)
             connection.execute(delete(t).where(t.c.id == row.id))
             amend(connection, row.batch, row.item, _outcome(row, "filtered"))
+            if row.id in replayed:
+                settle_delivery(connection, sealer, replayed[row.id], ())
         for (batch, destination), account in totals.items():
             _add_standing(outcomes, batch, destination, account)
             accounts.change(connection, batch, destination, account)
