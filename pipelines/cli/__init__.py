@@ -12,9 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.cli.commands import COMMANDS, Command
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["main"]
 
@@ -23,7 +26,10 @@ _EPILOGUE = (
     "退出码 / exit codes: 0 完成 done · 1 结果为否 the answer is no · 2 用法有误 wrong use · "
     "3 未能完成 could not be done · 130 中断 interrupted"
 )
-_SAFE = "已中断；状态完好，再次运行即从断点继续 / interrupted; the state is safe: run the same command again, it goes on from there"
+_SAFE = (
+    "已中断；状态完好，再次运行即从断点继续"
+    " / interrupted; the state is safe: run the same command again, it goes on from there"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - here every error becomes a paragraph that says what to do
+    except Exception as error:
+        # Every error becomes a paragraph that says what to do.
         if debug:
             raise
         from pipelines.cli.failures import explained
@@ -97,7 +104,7 @@ def _not_called() -> None:
     """Stands for a command in the list of commands."""
 
 
-def _add(app: Any, command: Command) -> None:
+def _add(app: typer.Typer, command: Command) -> None:
     """Import a command's module and register what it holds: a function, or a group of commands."""
     found = command.load()
     if command.group:

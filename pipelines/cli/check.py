@@ -24,7 +24,7 @@ def check(
     state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入任何内容 / check settings and connectors, then a dry run.
+    """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入 / check settings and connectors, then a dry run.
 
     重复、版本与历史规则需要状态，试运行不判断。
     Duplicates, versions and history rules need a state: the dry run leaves them out.

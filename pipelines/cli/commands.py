@@ -26,7 +26,7 @@ class Command(NamedTuple):
     group: bool = False
     """Whether it holds commands of its own."""
 
-    def load(self) -> Any:
+    def load(self) -> Any:  # noqa: ANN401 - a function or a typer group
         """The command's function, or its typer group.
 
         Raises:

@@ -31,7 +31,7 @@ def explain(
     state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """某车的记录送往何处：列出每条规则、是否命中及原因 / where a vehicle's records go: every rule, matched or not, and why.
+    """某车的记录送往何处：列出每条规则、是否命中及原因 / where a vehicle's records go, by every rule, and why.
 
     [bold]示例 / examples:[/bold]
 

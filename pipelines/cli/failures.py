@@ -27,7 +27,7 @@ _CODES = {
 """Base class -> exit code; an error of one of these says itself what is wrong and what to do."""
 
 _REMEDIES = {
-    errno.ENOSPC: "磁盘已满：请腾出空间后再运行，状态完好 / the disk is full: make room and run again, the state is safe",
+    errno.ENOSPC: "磁盘已满：请腾出空间后再运行，状态完好 / the disk is full: make room and run again",
     errno.EDQUOT: "超出磁盘配额：请腾出空间后再运行 / over the disk quota: make room and run again",
     errno.EACCES: "没有权限：请检查文件与目录的权限 / no permission: check the rights of file and folder",
     errno.EPERM: "没有权限：请检查文件与目录的权限 / no permission: check the rights of file and folder",
@@ -41,7 +41,7 @@ _DATABASE = {
     "SQLITE_FULL": "磁盘已满：请腾出空间后再运行 / the disk is full: make room and run again",
     "SQLITE_READONLY": "数据库只读：请检查权限 / the database cannot be written: check its rights",
     "SQLITE_CANTOPEN": "数据库无法打开：请检查路径与权限 / the database cannot be opened: check path and rights",
-    "SQLITE_NOTADB": "文件不是 vingate 数据库：请检查 --state，或从备份恢复 / no vingate database: check --state, or restore a backup",
+    "SQLITE_NOTADB": "不是 vingate 数据库：请检查 --state 或恢复备份 / no vingate database: check --state",
     "SQLITE_CORRUPT": "数据库已损坏：请从备份恢复 / the database is damaged: restore a backup",
 }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mappings.examples import ExampleResult, list_mappings, run_examples
-from mappings.layout import Layout, dialect_names, load_layout
+from mappings.layout import Layout, Shape, dialect_names, load_layout
 from pipelines.cli.out import AsJson, console, emit
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -59,8 +59,8 @@ def show(
         typer.echo(_text(name), nl=False)
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_them(
     names: Annotated[
         list[str] | None, typer.Argument(help="方言名或映射文件，默认全部 / dialects or mapping files; default: all")
     ] = None,
@@ -119,7 +119,7 @@ def _as_object(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _members(shape: Any) -> Iterator[tuple[str, list[str]]]:
+def _members(shape: Shape) -> Iterator[tuple[str, list[str]]]:
     for name, rule in shape.members.items():
         yield name, list(rule.from_)
     for rows in ("parts", "projects"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import orjson
 import typer
@@ -37,7 +37,7 @@ def wrong_use(message: str) -> NoReturn:
     raise WrongUse(message)
 
 
-def emit(value: Any) -> None:
+def emit(value: object) -> None:
     """Write one JSON value and a line break to stdout, in UTF-8 whatever the terminal's encoding.
 
     Decimals become numbers, digit for digit; so do integers of any size.
@@ -50,7 +50,7 @@ def emit(value: Any) -> None:
         buffer.write(data)
 
 
-def to_json(value: Any) -> bytes:
+def to_json(value: object) -> bytes:
     """A value as JSON; text that is no Unicode (lone surrogates) shows U+FFFD."""
     try:
         return orjson.dumps(value, default=_number)
@@ -71,7 +71,7 @@ def _number(value: object) -> orjson.Fragment:
     raise TypeError
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

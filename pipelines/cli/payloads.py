@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from connectors.contracts import Source, WorkItem
 from mappings.layout import Layout, dialect_names, load_layout
@@ -56,17 +56,16 @@ def payloads(path: Path, dialect: str) -> Iterator[Payload]:
         yield Payload(b"", 0, "文件中没有报文 / the file holds no payload")
 
 
-def _source(path: Path, **settings: Any) -> Source:
-    # Imported here: a file of lines does not need fastavro.
+def _source(path: Path, group_by: str = "", delimiter: str = "auto") -> Source:
     with path.open("rb") as file:
         avro = file.read(len(AVRO_MAGIC)) == AVRO_MAGIC
     if avro:
-        from connectors.avrofiles import AvroSource
+        from connectors.avrofiles import AvroSource  # imported late: a file of lines does not need fastavro
 
         return AvroSource(AvroSource.Settings(path=path, include=("*",)))
     from connectors.files import FilesSource
 
-    return FilesSource(FilesSource.Settings(path=path, **settings))
+    return FilesSource(FilesSource.Settings(path=path, group_by=group_by, delimiter=delimiter))
 
 
 def _read(source: Source, item: WorkItem, path: Path, dialect: str) -> Iterator[Payload]:

@@ -1,0 +1,130 @@
+"""Replays as people order them: letters of any exchanges, those that may not go left out, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dlq import replay
+from dlq.letter import CLAIMED, RESOLVED, Letter
+from dlq.letters import LetterStore
+from pipelines.coordinator import Coordinator
+from pipelines.errors import SettingsError
+from pipelines.keptsettings import kept_exchange, newest_run
+from pipelines.progress import Observer, silent
+from pipelines.settings import Exchange, load
+from pipelines.state import State
+
+
+class Outcome(NamedTuple):
+    """What came of one letter."""
+
+    id: str
+    outcome: str
+    """`resolved`, `open` (it died again), `parked` (for the third time), `waiting` (its destination was away), or
+    `skipped` (it may not be replayed now)."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What came of a replay."""
+
+    letters: tuple[Outcome, ...]
+    batches: tuple[str, ...]
+
+    @property
+    def went_through(self) -> bool:
+        """Whether nothing died again and nothing had to be left out."""
+        return all(one.outcome in (RESOLVED, "waiting") for one in self.letters)
+
+    def as_object(self) -> dict[str, object]:
+        """The stable form of `vingate letters replay --json` (docs/json.md)."""
+        outcomes = [one.outcome for one in self.letters]
+        return {
+            "batches": list(self.batches),
+            "resolved": outcomes.count(RESOLVED),
+            "open": outcomes.count("open"),
+            "parked": outcomes.count("parked"),
+            "waiting": outcomes.count("waiting"),
+            "skipped": outcomes.count("skipped"),
+            "letters": [one._asdict() for one in self.letters],
+        }
+
+
+def replay_letters(
+    state: State,
+    ids: Sequence[str],
+    settings: Path | None = None,
+    overrides: Sequence[str] = (),
+    observer: Observer = silent,
+) -> Replayed:
+    """Replay letters, exchange by exchange, by the settings that each exchange last ran with, or by those given.
+
+    A letter that is resolved already counts as such, so that an order given twice does nothing twice.
+
+    Raises:
+        SettingsError: the settings given are of another exchange, or an exchange kept none and none are given.
+        NoSuchLetter: an id that is not there.
+    """
+    told: dict[str, Outcome] = {}
+    going: dict[str, list[str]] = {}
+    given = load(settings, overrides) if settings is not None else None
+    if overrides and given is None:
+        message = "--set 需要 --settings 设置文件 / --set needs a settings file: name it with --settings"
+        raise SettingsError(message)
+    for letter in _letters(state, ids):
+        why = replay.refusal(letter)
+        if why is None:
+            going.setdefault(letter.exchange, []).append(letter.id)
+        elif letter.state == RESOLVED:
+            told[letter.id] = Outcome(letter.id, RESOLVED, "此前已解决 / was resolved before")
+        else:
+            told[letter.id] = Outcome(letter.id, "skipped", f"{why.zh} / {why.en}")
+    batches = []
+    for exchange, names in going.items():
+        coordinator = Coordinator(state, _settings(state, exchange, given), observer)
+        batches.append(coordinator.replay(names))
+        for letter in _letters(state, names):
+            told[letter.id] = _outcome(letter)
+    return Replayed(tuple(told[name] for name in dict.fromkeys(ids)), tuple(batch for batch in batches if batch))
+
+
+def _letters(state: State, ids: Sequence[str]) -> list[Letter]:
+    with state.reading() as connection:
+        store = LetterStore(connection, state.sealer())
+        return [store.get(name) for name in dict.fromkeys(ids)]
+
+
+def _settings(state: State, exchange: str, given: Exchange | None) -> Exchange:
+    if given is not None:
+        if given.name != exchange:
+            message = (
+                f"死信属于交换 {exchange}，设置文件是 {given.name}；请给出该交换的设置"
+                f" / the letters are of exchange {exchange}, the settings of {given.name}: name those of {exchange}"
+            )
+            raise SettingsError(message)
+        return given
+    with state.reading() as connection:
+        run = newest_run(connection, exchange)
+        kept = kept_exchange(connection, state.sealer(), run) if run is not None else None
+    if kept is None:
+        message = (
+            f"状态中没有交换 {exchange} 的设置；请用 --settings 给出设置文件"
+            f" / the state keeps no settings of exchange {exchange}: name its file with --settings"
+        )
+        raise SettingsError(message)
+    return kept
+
+
+def _outcome(letter: Letter) -> Outcome:
+    if letter.state == RESOLVED:
+        return Outcome(letter.id, RESOLVED, letter.note)
+    codes = " ".join(dict.fromkeys(reason.code for reason in letter.current))
+    if letter.state == CLAIMED:
+        return Outcome(
+            letter.id, "waiting", "目的地暂不可用，自动重试 / its destination is away: tried again by itself"
+        )
+    return Outcome(letter.id, "parked" if letter.parked else letter.state, codes)
