@@ -1,0 +1,134 @@
+"""`vingate run`: everything that there is to do for one exchange."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.watching import watching
+from pipelines.runcounts import COUNTED, RunCounts, counts_of, open_letters
+from pipelines.settings import Exchange, load
+from pipelines.state import State
+
+
+def run(
+    settings: Annotated[Path, typer.Argument(help="交换的设置文件 / the exchange's settings file (.toml)")],
+    state: Annotated[Path, typer.Option("--state", help="状态目录，没有则新建 / the state's folder, made if missing")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="覆盖设置 a.b=值，可多次 / override a setting; repeatable")
+    ] = None,
+    runner: Annotated[
+        str, typer.Option(help="embedded、prism 或 portable，默认按设置 / default: as the settings say")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """运行一个交换：读取、校验、路由、投递并入账 / run an exchange: take in all that waits, account for it.
+
+    可随时中断；再次运行从断点继续，不会重复投递。
+    It may be killed at any moment: run it again, it goes on from there, and nothing is delivered twice.
+
+    [bold]示例 / examples:[/bold]
+
+    vingate run deploy/exchanges/bulk-files.toml --set source.path=in --set sinks.provinces.path=out --state var/bulk
+
+    vingate run collect.toml --set batch.workers=2 --state var/collect --json
+    """
+    wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
+    exchange = load(settings, wanted)
+    began = time.monotonic()
+    with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
+        from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, settings errors need none
+
+        counts = counts_of(opened, Coordinator(opened, exchange, observer).run())
+        letters = open_letters(opened, exchange.name)
+    told = as_object(exchange, state, counts, letters, time.monotonic() - began)
+    if as_json:
+        emit(told)
+    else:
+        _show(told, counts)
+    raise typer.Exit(0 if counts.balanced else 1)
+
+
+def as_object(exchange: Exchange, state: Path, counts: RunCounts, letters: int, seconds: float) -> dict[str, Any]:
+    """The stable form of `vingate run --json` (docs/json.md)."""
+    return {
+        "exchange": exchange.name,
+        "run": counts.run,
+        "state": str(state),
+        "totals": {name: counts.totals[name] for name in COUNTED},
+        "balanced": counts.balanced,
+        "problems": counts.problems,
+        "destinations": {name: dict(found) for name, found in sorted(counts.destinations.items())},
+        "already_done": counts.already_done,
+        "letters": letters,
+        "seconds": round(seconds, 3),
+    }
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """What libraries print goes to stderr: stdout is the result's."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+_HEADS = {
+    "received": "收到\nreceived",
+    "delivered": "送达\ndelivered",
+    "duplicate": "重复\nduplicate",
+    "merged": "合并\nmerged",
+    "dead": "死信\ndead",
+    "filtered": "过滤\nfiltered",
+    "waiting": "等待\nwaiting",
+}
+
+
+def _show(told: dict[str, Any], counts: RunCounts) -> None:
+    from rich.table import Table
+
+    screen = console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("去向\ndestination")
+    for head in _HEADS.values():
+        table.add_column(head, justify="right")
+    for name, found in told["destinations"].items():
+        table.add_row(name, *(_number(found[column]) for column in _HEADS))
+    table.add_section()
+    table.add_row("合计 total", *(_number(counts.totals[column]) for column in _HEADS), style="bold")
+    screen.print(table)
+    verdict = "[green]✓ 平衡 balanced[/green]" if counts.balanced else "[red]✗ 不平衡 not balanced[/red]"
+    flagged = f"，标记 {counts.totals['flagged']:,}" if counts.totals["flagged"] else ""
+    screen.print(f"\n{verdict}  第 {counts.run} 次运行，{told['seconds']:.1f} 秒{flagged} / run {counts.run}")
+    for problem in counts.problems:
+        screen.print(f"  {problem}", style="red", markup=False)
+    if counts.already_done:
+        screen.print(
+            "没有新内容：全部已处理过，未重复投递 / nothing new: all had been done before, nothing was doubled"
+        )
+    _next(told)
+
+
+def _next(told: dict[str, Any]) -> None:
+    state = told["state"]
+    lines = [f"vingate ledger --state {state}"]
+    if told["letters"]:
+        lines.append(f"vingate letters list --in open --state {state}")
+        lines.append(f"vingate letters stats --state {state}")
+    else:
+        lines.append(f"vingate trace --vin VIN --state {state}")
+        lines.append(f"vingate letters stats --state {state}")
+    screen = console()
+    screen.print(f"待处理死信 {told['letters']:,} / open letters\n接下来 / what next:")
+    for line in lines:
+        screen.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _number(value: int) -> str:
+    return f"{value:,}" if value else "-"
