@@ -50,6 +50,9 @@ class _Known(NamedTuple):
 class SqlSink:
     """Deliveries as versioned rows; see the module."""
 
+    exact = True
+    """It tells by id and batch what it has taken: its *duplicate* is one, also after an attempt without an answer."""
+
     class Settings(StoreSettings):
         """Settings of a SQL sink."""
 

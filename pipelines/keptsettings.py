@@ -1,7 +1,7 @@
 """The settings that each run kept: by them the ledger asks the sinks again, and a trace finds the stores.
 
-They are sealed, because the address of a store may hold a password. Relative paths are kept as they were meant: from the
-folder where the run was called.
+They are sealed, because the address of a store may hold a password. Relative paths are kept as they were meant: from
+the folder where the run was called.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -84,6 +85,8 @@ class Sinks:
             if sink.connector == "sql":
                 options.setdefault("table", REPAIRS)
             made = registry.sink(sink.connector, options)
+            if not self._create:
+                _must_be_there(str(options.get("url", "")))
             if self._create and hasattr(made, "create"):
                 made.create()
             self._made[place] = made
@@ -95,6 +98,14 @@ class Sinks:
             if hasattr(made, "close"):
                 made.close()
         self._made.clear()
+
+
+def _must_be_there(url: str) -> None:
+    """Refuse a SQLite store that is gone: opening it would make an empty one."""
+    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    if url.startswith("sqlite:///") and not path.is_file():
+        message = f"数据库文件不存在 / the database file is gone: {path}"
+        raise Misconfigured(message, "请从备份恢复 / restore it from its backup")
 
 
 class _Nowhere:
