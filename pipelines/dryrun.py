@@ -151,5 +151,5 @@ def _bury(preview: Preview, dead: Dead | None) -> None:
     if dead is None:
         return
     preview.dead += len(dead.ordinals)
-    for found in dead.reasons:
-        preview.findings.update(dict.fromkeys((reason.code for reason in found), 1))
+    for found in dead.whys:
+        preview.findings.update({why[0] for why in found})
