@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from connectors.contracts import Tally
@@ -249,7 +248,10 @@ class LetterStore:
 
 def _insert(conn: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows, whose values stand in the order of the columns, and leave rows alone whose id is there."""
-    make = postgresql_insert if conn.dialect.name == "postgresql" else sqlite_insert
+    make: Any = sqlite_insert
+    if conn.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as make  # imported where it is used: it costs every start else
+
     names = table.c.keys()
     statement = make(table).on_conflict_do_nothing(index_elements=["id"])
     compiled = statement.compile(dialect=conn.dialect, column_keys=names)

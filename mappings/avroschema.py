@@ -90,12 +90,16 @@ class _Days(dict[date, bytes]):
         return encoded
 
 
-_SCALE = 10**DECIMAL_SCALE
+_SCALE = Decimal(10**DECIMAL_SCALE)
 _LENGTHS = tuple(zigzag(length) for length in range(64))
+_FIVE, _IN_FIVE = _LENGTHS[5], 1 << 39
 
 
 def _decimal_bytes(number: Decimal) -> bytes:
+    """Avro's decimal: the unscaled integer in two's complement. The usual sizes take five bytes without asking how many."""
     unscaled = int(number * _SCALE)
+    if 0 <= unscaled < _IN_FIVE:
+        return _FIVE + unscaled.to_bytes(5, "big")
     size = (unscaled.bit_length() + 8) >> 3
     return _LENGTHS[size] + unscaled.to_bytes(size, "big", signed=True)
 

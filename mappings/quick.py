@@ -75,8 +75,8 @@ NATIONAL = Shape(
 def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
     """A function that takes one JSON payload of this shape apart, or answers None.
 
-    The shape becomes nested `msgspec` types: a member beyond it, one that is missing or one that is not text is refused as it
-    is parsed. A member that occurs twice is seen by counting: every member has a colon.
+    The shape becomes nested `msgspec` types: a member beyond it or one that is not text is refused as it is parsed; one that is
+    missing is None. A member that occurs twice is seen by counting: every member has a colon.
     """
     part = _struct("Part", shape.part)
     project = _struct("Project", shape.project)
@@ -102,8 +102,10 @@ def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
         f"    raw = ({reads})\n"
         f"    members = {fixed} + (raw[0] is not None){optional}"
         f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
-        "    if body.count(b':') != members and body.count(MARK) != members:\n"
-        "        return None\n"
+        "    if body.count(b':') != members:\n"
+        "        members -= raw[1:].count(None)\n"
+        "        if body.count(b':') != members and body.count(MARK) != members:\n"
+        "            return None\n"
         "    return raw\n"
     )
     return _compiled(source, "unwrap", {"decode": decode, "MARK": b'":', "ERRORS": (msgspec.MsgspecError, ValueError)})
@@ -143,7 +145,7 @@ def _nested(prefix: tuple[str, ...], leaves: Mapping[tuple[str, ...], Any], shap
     for step in steps:
         path = (*prefix, step)
         inner = leaves[path] if path in leaves else _nested(path, leaves, shape)
-        optional = path == shape.members["companycode"]
+        optional = path in shape.members.values()
         fields.append((_attribute(step), inner | None, None) if optional else (_attribute(step), inner))
     if not prefix:
         fields += [(_attribute(name), str | None, None) for name in shape.ignored]
