@@ -1,0 +1,260 @@
+"""The nation at a small scale: its numbers are those that the generator knows, it doubles nothing, its laws hold."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+
+from mappings import divisions, plates
+from mappings.history import HISTORY_CODES
+from pipelines import nation, tables
+from pipelines.journal import ADDRESSED, FATES, Journal
+from pipelines.state import State
+
+SCALE = 0.05
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nation") / "state"
+    return nation.run(folder, scale=SCALE)
+
+
+@pytest.fixture(scope="module")
+def expected(ran):
+    return json.loads((ran.state / "partners/expected.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def counted(ran):
+    return {one.exchange: one for one in ran.counted}
+
+
+@pytest.fixture(scope="module")
+def fates(ran):
+    """Exchange -> fate -> number, of envelopes that came from partners (assembled orders are counted apart)."""
+    found = {}
+    for batch, book in books(ran.state):
+        if batch.kind == "source":
+            found.setdefault(batch.exchange, Counter()).update(book.counts())
+    return found
+
+
+def books(folder):
+    b, j = tables.batches, tables.journals
+    with State(folder, own=False) as state, state.reading() as connection:
+        rows = connection.execute(select(b.c.exchange, b.c.kind, j.c.lines).join(j, j.c.batch == b.c.id)).all()
+    return [(row, Journal.unpack(row.lines)) for row in rows]
+
+
+def rows(folder, pattern="*", columns="*", where="1"):
+    found = []
+    for store in sorted((folder / "stores").glob(f"{pattern}.db")):
+        with closing(sqlite3.connect(store)) as connection:
+            found += [(store.stem, *row) for row in connection.execute(f"SELECT {columns} FROM repairs WHERE {where}")]  # noqa: S608
+    return found
+
+
+# -- numbers that the generator knows ----------------------------------------------------------------------------------
+
+
+def test_the_ledger_balances_and_says_how_many_there_were(ran, expected, counted):
+    assert ran.problems == []
+    empty = expected["special_files"]["empty"]
+    whole = expected["shanghai"]["whole"]
+    assert counted["collect"].totals["received"] == expected["collect"] + empty + whole
+    assert counted["headquarters"].totals["received"] == expected["headquarters"]
+
+
+@pytest.mark.parametrize("exchange", ["collect", "headquarters"])
+def test_each_payload_met_the_fate_that_it_was_written_for(fates, expected, exchange):
+    wanted = expected["exchanges"][exchange]
+    empty = expected["special_files"]["empty"] if exchange == "collect" else 0
+    assert fates[exchange] == +Counter(
+        addressed=wanted["records"] + wanted["corrections"],
+        duplicate=wanted["repeats"],
+        dead=wanted["rejected"] + wanted["calls"] + empty,
+        fragment=wanted["fragments"],
+    )
+
+
+def test_each_province_collected_what_its_shops_sent(expected, counted):
+    delivered = {
+        name.removeprefix("province-"): counts["delivered"]
+        for name, counts in counted["collect"].destinations.items()
+        if name.startswith("province-")
+    }
+    systems = expected["exchanges"]["collect"]["by_system"]
+    orders = {"31": expected["shanghai"]["whole"]}
+    assert len(delivered) == 32
+    assert delivered == {key: one["records"] + one["corrections"] + orders.get(key, 0) for key, one in systems.items()}
+
+
+def test_versions_are_the_corrections(ran, expected):
+    wanted = expected["exchanges"]
+    own = rows(ran.state, "province-*", "version", "repaircomefrom = 1")
+    assert sum(version > 1 for _, version in own) == wanted["collect"]["corrections"]
+    oem = rows(ran.state, "ministry", "version", "system LIKE 'oem-%'")
+    assert sum(version > 1 for _, version in oem) == wanted["headquarters"]["corrections"]
+
+
+def test_flags_are_those_that_content_explains(ran, expected):
+    flagged = Counter()
+    for batch, book in books(ran.state):
+        if batch.kind == "source":
+            bears = [bool(set(codes) - HISTORY_CODES) for codes in book.findings]
+            lines = book.lines[book.lines["fate"] == ADDRESSED]
+            flagged[batch.exchange] += sum(bears[index] for index in lines["findings"].tolist())
+    for exchange in ("collect", "headquarters"):
+        assert flagged[exchange] == expected["exchanges"][exchange]["flagged"]
+
+
+def test_rejects_bear_the_codes_that_were_written_in(ran, expected):
+    """Each letter bears every reason: over all letters a code that rejects occurs as often as it was written in."""
+    t = tables.letters.letters
+    with State(ran.state, own=False) as state, state.reading() as connection:
+        letters = connection.execute(select(t)).mappings().all()
+    found = Counter()
+    for letter in letters:
+        found.update({reason[0] for reason in json.loads(letter["reasons"])})
+    for code in ("VIN_MISSING", "VIN_LENGTH", "VIN_ALPHABET", "DATE_FORMAT", "DATE_ORDER", "MILEAGE_NOT_NUMERIC",
+                 "MILEAGE_NEGATIVE", "EMPTY_CONTENT", "NOT_JSON", "STRUCTURE_WRONG", "DIALECT_UNKNOWN",
+                 "SETTLEDATE_IN_FUTURE", "MANDATORY_MISSING"):  # fmt: skip
+        assert found[code] == expected["findings"].get(code, 0), code
+    assert len(letters) == ran.letters
+
+
+def test_every_whole_order_became_a_record_and_the_others_wait(ran, expected):
+    with State(ran.state, own=False) as state, state.reading() as connection:
+        t = tables.fragments
+        pieces = connection.execute(select(t.c.company, t.c.order, t.c.assembled)).all()
+    whole = {(p.company, p.order) for p in pieces if p.assembled}
+    assert len(whole) == expected["shanghai"]["whole"]
+    assert len({(p.company, p.order) for p in pieces} - whole) <= expected["shanghai"]["incomplete"]
+    stored = rows(ran.state, "province-31", "companycode, costlistcode, dialect", "dialect = 'shanghai-order'")
+    assert {row[1:3] for row in stored} == whole
+
+
+def test_visits_by_both_ways_are_merged_in_pairs(ran, expected):
+    columns, where = "system, record_key, merged_into", "merged_into != ''"
+    merged = rows(ran.state, "province-*", columns, where)
+    pairs = Counter(store.removeprefix("province-") for store in {(s, k): s for s, _, k, _ in merged}.values())
+    assert pairs == expected["merged"]["by_system"]
+    assert all(system.startswith("oem-") for _, system, _, _ in merged)
+    ministry = {key for _, _, key, _ in rows(ran.state, "ministry", columns, where)}
+    assert len(ministry) == expected["merged"]["pairs"]
+
+
+def test_receipts_answer_every_payload(ran, counted):
+    receipts = counted["collect"].destinations["receipts"]
+    assert receipts["delivered"] == counted["collect"].totals["received"]
+    lines = sum(path.read_bytes().count(b"\n") for path in (ran.state / "receipts").rglob("*.ndjson"))
+    assert lines == receipts["delivered"]
+
+
+# -- laws --------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_came_down_went_up(ran):
+    assert {row[1] for row in rows(ran.state, "ministry", "repaircomefrom")} == {1}
+    own = {row[1:] for row in rows(ran.state, "province-*", "record_key, version", "repaircomefrom = 1")}
+    up = {row[1:] for row in rows(ran.state, "ministry", "record_key, version", "system NOT LIKE 'oem-%'")}
+    assert up == own
+
+
+def test_no_store_holds_a_version_twice_or_two_current_ones(ran):
+    every = rows(ran.state, "*", "record_key, version, current")
+    assert len({row[:3] for row in every}) == len(every)
+    current = Counter(row[:2] for row in every if row[3])
+    assert set(current.values()) == {1}
+
+
+def homes_by_plate(plate, system):
+    key = plates.province_key(plates.normalise(plate)) if not plates.special(plates.normalise(plate)) else None
+    return divisions.BINGTUAN if key == "65" and system == divisions.BINGTUAN else key
+
+
+def test_each_vehicle_repaired_elsewhere_stands_at_home(ran):
+    """By an own, slower reading of the rules: registration in force, else plate; then every later home.
+
+    A home that became known later gets what is current, not what was before.
+    """
+    registered = {}
+    for name in ("reference/registrations.ndjson", "later/registrations-2.ndjson"):
+        for line in (ran.state / "partners" / name).read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            registered.setdefault(entry["vin"], {})[entry["valid_from"]] = entry
+    held = {(store, key, version) for store, key, version in rows(ran.state, "province-*", "record_key, version")}
+    missing, pushed = [], 0
+    columns = "record_key, version, vin, plate, settledate, system, companycode"
+    for _, key, version, vin, plate, day, system, company in rows(
+        ran.state, "ministry", columns, "merged_into = '' AND current"
+    ):
+        entries = sorted(registered.get(vin, {}).values(), key=lambda e: e["valid_from"])
+        now = [e for e in entries if e["valid_from"] <= day and (e["valid_to"] is None or day <= e["valid_to"])]
+        homes = {now[-1]["home"] if now else homes_by_plate(plate, system)}
+        homes |= {e["home"] for e in entries if e["valid_from"] > day}
+        away = homes - {None, system if not system.startswith("oem-") else divisions.of_company(company)}
+        pushed += len(away)
+        missing += [(home, key, version) for home in away if (f"province-{home}", key, version) not in held]
+    assert missing == []
+    assert pushed > 100
+
+
+def test_nothing_was_pushed_but_to_homes(ran, counted):
+    down = rows(ran.state, "province-*", "record_key", "repaircomefrom = 2 AND system NOT LIKE 'oem-%'")
+    oem = rows(ran.state, "province-*", "record_key", "repaircomefrom = 2 AND system LIKE 'oem-%'")
+    delivered = sum(counts["delivered"] for counts in counted["push"].destinations.values())
+    distributed = sum(
+        counts["delivered"] + counts["merged"]
+        for name, counts in counted["headquarters"].destinations.items()
+        if name.startswith("province-")
+    )
+    assert len(down) + len(oem) == delivered + distributed
+
+
+def test_unknown_homes_waited_and_were_placed(ran, expected, fates):
+    """A record of unknown home that is merged into headquarters' record goes by that one."""
+    unknown = {row[1] for row in rows(ran.state, "ministry", "record_key", "findings LIKE '%PLATE_PROVINCE_UNKNOWN%'")}
+    assert len(unknown) == expected["homes"]["unknown"]
+    alone = rows(ran.state, "ministry", "record_key", "findings LIKE '%PLATE_PROVINCE_UNKNOWN%' AND merged_into = ''")
+    notes = Counter()
+    for batch, book in books(ran.state):
+        if batch.exchange == "push":
+            notes.update(book.notes.values())
+    waiting = sum(1 for note in notes.elements() if "unknown" in note)
+    with State(ran.state, own=False) as state, state.reading() as connection:
+        left = connection.execute(select(tables.waiting.c.vin)).all()
+    assert waiting == len(left)
+    assert len(alone) > len(left)
+    assert fates["push"]["unplaced"] == len(left)
+    assert set(FATES.values()) >= set(fates["push"])
+
+
+# -- again -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_doubles_nothing_and_says_so(ran, capsys):
+    before = sorted(rows(ran.state, "*", "delivery_id, seq"))
+    again = nation.run(ran.state)
+    assert again.again
+    assert again.problems == []
+    assert sorted(rows(ran.state, "*", "delivery_id, seq")) == before
+    assert sum(c["delivered"] for one in again.counted for c in one.destinations.values()) == 0
+    assert again.letters == ran.letters
+    from pipelines.cli.nation import nation as command
+
+    command(ran.state, as_json=False)
+    out = capsys.readouterr().out
+    assert "没有任何重复写入" in out
+    assert out.count("vingate ") == 3
+
+
+def test_another_size_is_refused_with_a_remedy(ran):
+    with pytest.raises(nation.OtherSample, match="--state"):
+        nation.run(ran.state, scale=0.5)
