@@ -1,0 +1,236 @@
+"""The reference job beside the hand-written loop: CPU seconds, slope, growth of the state, workers, memory, store sink.
+
+    python bench/run.py [--quick] [--only NAME ...]
+
+Writes bench/RESULTS.md. Every figure is user+sys CPU of whole processes (children included) as the operating system counts them,
+runs alternate with the loop's, and ratios of medians are what is quoted: seconds differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+REFERENCE = HERE / "reference"
+SETTINGS = ROOT / "deploy" / "exchanges" / "bulk-files.toml"
+PYTHON = sys.executable
+
+
+class Run(NamedTuple):
+    """One whole-process run."""
+
+    cpu: float
+    wall: float
+    peak_mb: float
+
+
+def measured(command: list[str], log: Path) -> Run:
+    """Run a command; CPU of it and its children, wall time, and the highest sum of resident memory over its processes."""
+    started = time.perf_counter()
+    with log.open("wb") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
+        peak = [0.0]
+        stop = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(child.pid, peak, stop), daemon=True)
+        watcher.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        stop.set()
+        watcher.join()
+    if os.waitstatus_to_exitcode(status) != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{log.read_text('utf-8', 'replace')[-3000:]}")
+    return Run(
+        usage.ru_utime + usage.ru_stime, time.perf_counter() - started, max(peak[0], usage.ru_maxrss / 1024)
+    )
+
+
+def _watch(pid: int, peak: list[float], stop: threading.Event) -> None:
+    while not stop.wait(0.25):
+        peak[0] = max(peak[0], _resident(pid))
+
+
+def _resident(pid: int) -> float:
+    """Resident memory of a process and its descendants, in MB."""
+    total, todo = 0.0, [pid]
+    while todo:
+        one = todo.pop()
+        try:
+            status = Path(f"/proc/{one}/status").read_text()
+            todo += [int(c) for c in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+        except OSError:
+            continue
+        total += next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
+    return total
+
+
+class Bench:
+    """The benchmark's folder and inputs."""
+
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder, self.runs = folder, runs
+        self.sections: list[str] = []
+
+    def generate(self, count: int, seed: int = 7) -> Path:
+        path = self.folder / f"rj-{count}-{seed}.ndjson"
+        if not path.exists():
+            subprocess.run([PYTHON, REFERENCE / "gen.py", str(count), str(path), str(seed)], check=True)
+        return path
+
+    def ours(self, source: Path, *, state: Path | None = None, options: tuple[str, ...] = ()) -> Run:
+        """One run of the product on fresh folders, or on a given state."""
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        own = state or self.folder / "state"
+        if state is None:
+            shutil.rmtree(own, ignore_errors=True)
+        command = [PYTHON, "-m", "pipelines", "run", str(SETTINGS), "--set", f"source.path={source}"]
+        command += ["--set", f"sinks.provinces.path={out}", "--state", str(own), "--json"]
+        for option in options:
+            command += ["--set", option]
+        log = self.folder / "ours.log"
+        run = measured(command, log)
+        result = json.loads([line for line in log.read_text("utf-8").splitlines() if line.startswith("{")][-1])
+        if not result["balanced"]:
+            sys.exit(f"not balanced: {result}")
+        return run
+
+    def loop(self, source: Path) -> Run:
+        """One run of the hand-written loop."""
+        out = self.folder / "loop"
+        shutil.rmtree(out, ignore_errors=True)
+        return measured([PYTHON, str(REFERENCE / "peer_orjson.py"), str(source), str(out)], self.folder / "loop.log")
+
+    def alternate(self, one: Callable[[], Run], other: Callable[[], Run]) -> tuple[list[Run], list[Run]]:
+        """Both in turn, so that a drifting machine treats them alike; the first pair warms the caches and is dropped."""
+        one(), other()
+        pairs = [(one(), other()) for _ in range(self.runs)]
+        return [a for a, _ in pairs], [b for _, b in pairs]
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+        self.sections.append(text)
+
+
+def cpu(runs: list[Run]) -> float:
+    return statistics.median(run.cpu for run in runs)
+
+
+def spread(runs: list[Run]) -> str:
+    values = [run.cpu for run in runs]
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def reference_job(bench: Bench) -> None:
+    small, large = bench.generate(200_000), bench.generate(1_000_000)
+    ours, loop = bench.alternate(lambda: bench.ours(small), lambda: bench.loop(small))
+    ratio = cpu(ours) / cpu(loop)
+    big, big_loop = bench.alternate(lambda: bench.ours(large), lambda: bench.loop(large))
+    slope = (cpu(big) - cpu(ours)) / 800_000 * 1e6
+    loop_slope = (cpu(big_loop) - cpu(loop)) / 800_000 * 1e6
+    peak = max(run.peak_mb for run in ours), max(run.peak_mb for run in big)
+    bench.say(
+        "## Reference job, whole path (duplicates, ledger, all reasons, letters encrypted, durable), one worker\n\n"
+        "| records | vingate CPU s, median (min-max) | loop CPU s | ratio | target |\n|---|---|---|---|---|\n"
+        f"| 200,000 | {spread(ours)} | {spread(loop)} | **{ratio:.2f}** | 0.85 |\n"
+        f"| 1,000,000 | {spread(big)} | {spread(big_loop)} | **{cpu(big) / cpu(big_loop):.2f}** | |\n"
+        f"| per further record | {slope:.1f} us | {loop_slope:.1f} us | **{slope / loop_slope:.2f}** | 0.70 |\n\n"
+        f"Peak memory, sum over processes: {peak[0]:.0f} MB at 200,000 records, {peak[1]:.0f} MB at 1,000,000 "
+        "(target: under 300 MB, flat).\n"
+    )
+
+
+def growth(bench: Bench) -> None:
+    """CPU per record while the state grows from 1 to 5 million keys."""
+    state = bench.folder / "grown"
+    shutil.rmtree(state, ignore_errors=True)
+    rows = []
+    for million in range(1, 7):
+        run = bench.ours(bench.generate(1_000_000, 100 + million), state=state)
+        rows.append((million, run))
+    first, last = rows[1][1], rows[5][1]
+    bench.say(
+        "## State growing\n\nEach run adds 1,000,000 records to the same state.\n\n"
+        "| keys before | CPU s | us a record | peak MB |\n|---|---|---|---|\n"
+        + "\n".join(
+            f"| {million - 1} M | {run.cpu:.2f} | {run.cpu:.1f} | {run.peak_mb:.0f} |" for million, run in rows
+        )
+        + f"\n\nFrom 1 M to 5 M keys the cost of a record rises by {(last.cpu / first.cpu - 1) * 100:.0f} % (target: a tenth).\n"
+    )
+
+
+def workers(bench: Bench) -> None:
+    """Two worker processes against one, wall time."""
+    source = bench.generate(2_000_000)
+    one, two = bench.alternate(
+        lambda: bench.ours(source), lambda: bench.ours(source, options=("batch.workers=2",))
+    )
+    wall = statistics.median(r.wall for r in one), statistics.median(r.wall for r in two)
+    bench.say(
+        "## Two workers\n\n"
+        f"2,000,000 records: {wall[0]:.1f} s wall with one worker, {wall[1]:.1f} s with two: "
+        f"**{wall[0] / wall[1]:.2f}** times the speed (target 1.5).\n"
+    )
+
+
+def store(bench: Bench) -> None:
+    """The SQL store sink alone: deliveries of the reference job's records into SQLite, versions kept."""
+    log = bench.folder / "store.log"
+    runs = []
+    for _ in range(bench.runs):
+        path = bench.folder / "store.db"
+        for left in bench.folder.glob("store.db*"):
+            left.unlink()
+        measured([PYTHON, str(HERE / "store.py"), str(bench.generate(200_000)), str(path)], log)
+        runs.append(float(log.read_text().split()[0]))
+    bench.say(
+        "## SQL store sink\n\n"
+        f"SQLite, versions kept, lists as JSON columns, one durable commit every 2,000 rows: "
+        f"**{statistics.median(runs):,.0f} records/s** wall (target 25,000).\n"
+    )
+
+
+PARTS = {"reference": reference_job, "growth": growth, "workers": workers, "store": store}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each command (default 5)")
+    parser.add_argument("--only", nargs="*", choices=sorted(PARTS), default=sorted(PARTS), help="parts to measure")
+    parser.add_argument("--keep", type=Path, help="folder for inputs and outputs; kept")
+    given = parser.parse_args()
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="vingate-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(folder, given.runs)
+    try:
+        for name, part in PARTS.items():
+            if name in given.only:
+                part(bench)
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False)
+    head = (
+        "# Results\n\nMade by `make bench`"
+        f" on {datetime.now(UTC):%Y-%m-%d} at commit {commit.stdout.strip() or '-'}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n"
+        "The unit is `bench/reference/peer_orjson.py`, the loop that a user would write instead, on the same machine.\n"
+    )
+    if set(given.only) == set(PARTS):
+        (HERE / "RESULTS.md").write_text("\n".join([head, *bench.sections]), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Writes the reference job's records into a SQLite store through the SQL sink; prints records per second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import orjson
+
+from connectors.sqlstore import SqlSink
+from mappings.encoding import content_bytes, content_digest
+from mappings.encoding_interchange import encode_interchange
+from mappings.findings import profile
+from mappings.quick import NATIONAL, compile_judge, compile_reader
+from pipelines.storeform import REPAIRS, deliver
+
+
+def main(source: str, target: str) -> None:
+    read, judge = compile_reader(NATIONAL), compile_judge(profile("strict"))
+    raws = [raw for line in Path(source).open("rb") if (raw := read(line.rstrip(b"\n"))) is not None]
+    rows = [row for row in judge(raws, "", date(2026, 12, 31)) if row is not None]
+    about = {"system": "44", "version": 1, "repaircomefrom": 1, "dialect": "national", "received_at": datetime.now(UTC)}
+    deliveries = [
+        deliver(
+            orjson.loads(encode_interchange(row, {**about, "findings": ()}, "report")),
+            "province-44",
+            version=1,
+            content=int.from_bytes(content_digest(content_bytes(row[1:])), "big"),
+            findings=(),
+            repaircomefrom=0,
+            batch="bench-000001",
+            merged_into="",
+            as_row=True,
+        )
+        for row in rows
+    ]
+    sink = SqlSink(SqlSink.Settings(url=f"sqlite:///{target}", table=REPAIRS))
+    sink.create()
+    started = time.perf_counter()
+    for at in range(0, len(deliveries), 2_000):
+        outcomes = sink.write(deliveries[at : at + 2_000])
+        assert all(outcome.status == "accepted" for outcome in outcomes)
+    print(len(deliveries) / (time.perf_counter() - started))
+    sink.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
