@@ -16,7 +16,7 @@ from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.steps import OPERATORS, REGISTRATIONS
 from pipelines.storeform import REPAIRS
-from pipelines.workbench import sink_name
+from pipelines.workbench import is_part_sink, sink_name
 
 OWN = "state"
 """Name of the sink that writes reference records to the state's registers."""
@@ -68,8 +68,7 @@ class Sinks:
 
     def is_part_sink(self, name: str) -> bool:
         """Whether the sink's deliveries are whole files."""
-        connector = registry.connector("sink", self._exchange.sinks[name].connector)
-        return hasattr(connector, "promote")
+        return is_part_sink(self._exchange, name)
 
     def _make(self, name: str, destination: str) -> Any:
         sink = self._exchange.sinks[name]
@@ -84,9 +83,8 @@ class Sinks:
                 options.setdefault("schema", SCHEMA)
             if sink.connector == "sql":
                 options.setdefault("table", REPAIRS)
+                (_make_room if self._create else _must_be_there)(str(options.get("url", "")))
             made = registry.sink(sink.connector, options)
-            if not self._create:
-                _must_be_there(str(options.get("url", "")))
             if self._create and hasattr(made, "create"):
                 made.create()
             self._made[place] = made
@@ -98,6 +96,12 @@ class Sinks:
             if hasattr(made, "close"):
                 made.close()
         self._made.clear()
+
+
+def _make_room(url: str) -> None:
+    """The folder of a SQLite store, made when it is missing; other databases have none of ours."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def _must_be_there(url: str) -> None:
