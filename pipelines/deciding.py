@@ -69,9 +69,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
     suspects = _suspects(entries, known_at, rule)
     sets = [np.zeros(0, np.uint32)]
     for item, (where, _) in zip(items, columns, strict=True):
-        numbers = np.array(
-            [state.destination_set(connection, names) for names in item.journal.routes], np.uint32
-        )
+        numbers = np.array([state.destination_set(connection, names) for names in item.journal.routes], np.uint32)
         addressed = item.journal.lines["fate"][where] == ADDRESSED
         sets.append(np.where(addressed, numbers[item.journal.lines["routes"][where]], 0).astype(np.uint32))
     entries["held"] = np.concatenate(sets)
@@ -79,7 +77,10 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         return Decided(entries, {})
     found = {
         (int(e["hi"]), int(e["lo"])): _Known(
-            int(e["content"]), int(e["version"]), int(e["intake"]), frozenset(state.destination_sets(connection)[int(e["held"])])
+            int(e["content"]),
+            int(e["version"]),
+            int(e["intake"]),
+            frozenset(state.destination_sets(connection)[int(e["held"])]),
         )
         for e in known
     }
@@ -99,7 +100,9 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
 def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
     """Positions of the lines that have a key to be numbered, and their index entries as if all were new."""
     lines = item.journal.lines
-    where = np.flatnonzero(np.isin(lines["fate"], (ADDRESSED, UNPLACED)) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0)))
+    where = np.flatnonzero(
+        np.isin(lines["fate"], (ADDRESSED, UNPLACED)) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0))
+    )
     chosen = lines[where]
     entries = np.zeros(len(where), ENTRY)
     entries["hi"], entries["lo"] = chosen["key_hi"], chosen["key_lo"]
@@ -117,7 +120,9 @@ def _suspects(entries: Entries, known_at: NDArray[np.intp], rule: Rule) -> NDArr
     suspect = np.zeros(len(entries), bool)
     suspect[known_at] = True
     order = np.lexsort((entries["lo"], entries["hi"]))
-    same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (entries["lo"][order][1:] == entries["lo"][order][:-1])
+    same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (
+        entries["lo"][order][1:] == entries["lo"][order][:-1]
+    )
     suspect[order[1:][same]] = True
     suspect[order[:-1][same]] = True
     if rule.also_held:
@@ -194,4 +199,4 @@ def apply(item: Item, directives: Mapping[int, Directive]) -> None:
         line = lines[ordinal]
         line["fate"], line["version"] = directive.fate, directive.version
         line["routes"] = routes[directive.destinations] if directive.fate == ADDRESSED else 0
-    item.journal.routes = routes.values
+    item.journal.routes = routes.table

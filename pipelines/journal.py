@@ -122,19 +122,20 @@ class Journal:
         return totals
 
 
-class Interned:
+class Interned(dict[tuple[str, ...], int]):
     """Distinct tuples with their index, in order of first appearance."""
 
     def __init__(self, known: Sequence[tuple[str, ...]] = ((),)) -> None:
-        self.values: list[tuple[str, ...]] = list(known)
-        self._index = {value: i for i, value in enumerate(self.values)}
+        super().__init__({value: i for i, value in enumerate(known)})
 
-    def __getitem__(self, value: tuple[str, ...]) -> int:
-        index = self._index.get(value)
-        if index is None:
-            index = self._index[value] = len(self.values)
-            self.values.append(value)
+    def __missing__(self, value: tuple[str, ...]) -> int:
+        index = self[value] = len(self)
         return index
+
+    @property
+    def table(self) -> list[tuple[str, ...]]:
+        """The tuples by index."""
+        return list(self)
 
 
 def join(pieces: Sequence[Journal]) -> Journal:
@@ -154,7 +155,7 @@ def join(pieces: Sequence[Journal]) -> Journal:
         notes.update(piece.notes)
     lines = np.concatenate(parts)
     lines = lines[np.argsort(lines["ordinal"], kind="stable")]
-    return Journal(lines, routes.values, findings.values, outcomes, notes)
+    return Journal(lines, routes.table, findings.table, outcomes, notes)
 
 
 def described(journal: Journal, chosen: Lines) -> Iterator[Mapping[str, Any]]:

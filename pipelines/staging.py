@@ -1,9 +1,10 @@
-"""What workers leave behind for one item: parts or a segment of rows, letters, a journal; all synced, none counted yet."""
+"""What workers leave behind for one item: parts or a segment of rows, letters, a journal; synced, not counted yet."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,15 +15,14 @@ from connectors.contracts import PartWriter
 from dlq import reasons
 from dlq.letter import INLINE_BYTES, BodyRef, Letter, compose
 from dlq.segments import Segment, write_segment
-from mappings.judging import Judgement
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
-
+from mappings.judging import Judgement
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
+from pipelines.steps import Encoder
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
-from pipelines.steps import Encoder
 from pipelines.work import Dead, Load, Receipt, Task
 from pipelines.workbench import Workbench
 
@@ -97,7 +97,7 @@ class JournalWriter:
     def write(self, path: Path) -> str:
         """Write the lines, synced; returns the path."""
         lines = np.concatenate(self._pieces) if self._pieces else np.zeros(0, LINE)
-        packed = Journal(lines, self._routes.values, self._findings.values, {}, self._notes).pack()
+        packed = Journal(lines, self._routes.table, self._findings.table, {}, self._notes).pack()
         with path.open("xb") as file:
             file.write(packed)
             file.flush()
@@ -131,16 +131,19 @@ class Stager:
         self._stage_rows(load)
 
     def _stage_parts(self, load: Load) -> None:
-        by_destination: dict[str, list[bytes]] = {}
-        fates = load.fates
-        for ordinal, destinations, staged in zip(load.ordinals, load.destinations, load.staged, strict=True):
-            if fates and fates.get(ordinal, ADDRESSED) != ADDRESSED:
-                continue
+        groups: dict[tuple[str, ...], list[bytes]] = defaultdict(list)
+        if load.fates:
+            fates = load.fates
+            for ordinal, destinations, staged in zip(load.ordinals, load.destinations, load.staged, strict=True):
+                if fates.get(ordinal, ADDRESSED) == ADDRESSED:
+                    groups[destinations].append(staged)
+        else:
+            for destinations, staged in zip(load.destinations, load.staged, strict=True):
+                groups[destinations].append(staged)
+        by_destination: dict[str, list[bytes]] = defaultdict(list)
+        for destinations, records in groups.items():
             for destination in destinations:
-                if destination in by_destination:
-                    by_destination[destination].append(staged)
-                else:
-                    by_destination[destination] = [staged]
+                by_destination[destination] += records
         for destination, records in by_destination.items():
             writer = self._parts.get(destination)
             if writer is None:
@@ -166,8 +169,8 @@ class Stager:
             if remarks:
                 found = [list(f) for f in judgement.findings] if judgement else []
                 order = judgement.order if judgement else ""
-                named = (row[0], row[8]) if row is not None else (self._task.item.company, order)
-                rows.append(StagedRow(ordinal, REMARKS, remark(*named, found)))
+                company, code = (row[0], row[8]) if row is not None else (self._task.item.company, order)
+                rows.append(StagedRow(ordinal, REMARKS, remark(company, code, found)))
         if rows:
             if self._rows is None:
                 self._rows = RowWriter(self._folder / f"{self._name}.rows", self._bench.sealer)
@@ -287,5 +290,3 @@ def envelope_key(task: Task, offset: int, system: str) -> str:
 def remark(company: str, code: str, findings: list[list[str]]) -> bytes:
     """What a receipt says of one envelope, before the coordinator adds what it knows."""
     return orjson.dumps([company, code, findings], default=str)
-
-
