@@ -18,11 +18,10 @@ from pipelines.errors import PipelineError
 AsJson = Annotated[bool, typer.Option("--json", help="标准输出为 JSON，供程序使用 / stdout is JSON, for machines")]
 """The option that every command has."""
 
-_EXACT = 1 << 53
 _LONE = re.compile("[\ud800-\udfff]")
 
 
-class WrongUse(PipelineError):  # noqa: N818 - errors are named for the fact
+class WrongUse(PipelineError):
     """A command was called with what cannot be: the text says what to do instead."""
 
     exit_code = 2
@@ -40,7 +39,7 @@ def wrong_use(message: str) -> NoReturn:
 def emit(value: object) -> None:
     """Write one JSON value and a line break to stdout, in UTF-8 whatever the terminal's encoding.
 
-    Decimals become numbers, digit for digit; so do integers of any size.
+    Decimals become numbers, digit for digit.
     """
     data = to_json(value) + b"\n"
     buffer = getattr(sys.stdout, "buffer", None)
@@ -51,7 +50,7 @@ def emit(value: object) -> None:
 
 
 def to_json(value: object) -> bytes:
-    """A value as JSON; text that is no Unicode (lone surrogates) shows U+FFFD."""
+    """A value as JSON; text that is no Unicode (a file's name in GBK) shows U+FFFD."""
     try:
         return orjson.dumps(value, default=_number)
     except TypeError:
@@ -78,6 +77,4 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, str):
         return _LONE.sub("\ufffd", value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _EXACT:
-        return orjson.Fragment(str(value))
     return value
