@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - errors are named for the fact, the suffix is the bases'
 """What this package raises, by what to do next.
 
 * `SealError`: kept bytes cannot be opened or closed

@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -250,7 +250,8 @@ def _insert(conn: Connection, table: Table, rows: Sequence[tuple[object, ...]]) 
     """Insert rows, whose values stand in the order of the columns, and leave rows alone whose id is there."""
     make: Any = sqlite_insert
     if conn.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as make  # imported where it is used: it costs every start else
+        # Imported where it is used: it costs every start else.
+        from sqlalchemy.dialects.postgresql import insert as make
 
     names = table.c.keys()
     statement = make(table).on_conflict_do_nothing(index_elements=["id"])

@@ -96,7 +96,7 @@ _FIVE, _IN_FIVE = _LENGTHS[5], 1 << 39
 
 
 def _decimal_bytes(number: Decimal) -> bytes:
-    """Avro's decimal: the unscaled integer in two's complement. The usual sizes take five bytes without asking how many."""
+    """Avro's decimal: the unscaled integer in two's complement. Usual sizes take five bytes without asking how many."""
     unscaled = int(number * _SCALE)
     if 0 <= unscaled < _IN_FIVE:
         return _FIVE + unscaled.to_bytes(5, "big")
@@ -118,7 +118,7 @@ class _Counts(dict[int, bytes]):
         return encoded
 
 
-def _expression(kind: Any, value: str, unique: bool) -> str:
+def _expression(kind: Any, value: str, unique: bool) -> str:  # noqa: ANN401 - any node of a schema
     """Source of the expression that encodes `value` of Avro type `kind`."""
     if kind == "string":
         return f"L[len(e := {value}.encode())] + e" if unique else f"T[{value}]"
@@ -138,7 +138,7 @@ def _expression(kind: Any, value: str, unique: bool) -> str:
     raise ValueError(message)
 
 
-def _array(items: Any, value: str) -> str:
+def _array(items: Any, value: str) -> str:  # noqa: ANN401 - any node of a schema
     if isinstance(items, str):
         body = _expression(items, "x", unique=False)
         inner = f"b''.join([{body} for x in {value}])"

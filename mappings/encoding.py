@@ -38,7 +38,7 @@ def provenance_bytes(
     return _provenance((system, version, repaircomefrom, dialect, millis, findings))
 
 
-def _key_base(scope: str, system: str) -> Any:
+def _key_base(scope: str, system: str) -> Any:  # noqa: ANN401 - any JSON value
     base = blake2b(digest_size=16)
     base.update(f"{len(scope)}:{scope}{len(system)}:{system}".encode("utf-8", "surrogatepass"))
     return base

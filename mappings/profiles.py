@@ -42,11 +42,11 @@ class ProfileError(Exception):
         return type(self), (self.message, self.remedy)
 
 
-class UnknownProfile(ProfileError):  # noqa: N818 - errors are named for the fact
+class UnknownProfile(ProfileError):
     """There is no profile of this name, and no such file."""
 
 
-class InvalidProfile(ProfileError):  # noqa: N818 - errors are named for the fact
+class InvalidProfile(ProfileError):
     """The profile's file can be found but does not hold a whole, valid profile."""
 
 

@@ -1,4 +1,4 @@
-"""The ledger's rows: counts of batches and of their destinations, changed only in the transaction that changes what they count."""
+"""The ledger's rows: counts of batches and destinations, changed only with what they count, in one transaction."""
 
 from __future__ import annotations
 

@@ -215,7 +215,9 @@ class BatchWork:
             receipts.item(task, book, remarks, found)
         return pairs
 
-    def _history(self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]) -> dict[int, list[Any]]:
+    def _history(
+        self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
+    ) -> dict[int, list[Any]]:
         scope = self._exchange.scope
         rows = [row for _, row, _ in chosen]
         codes = set(self._exchange.rules.history)
@@ -355,9 +357,7 @@ class BatchWork:
         taken = self._extra.get("fragments", ())
         t = tables.fragments
         for at in range(0, len(taken), 500):
-            connection.execute(
-                update(t).where(t.c.id.in_(taken[at : at + 500])).values(assembled=self._job.number)
-            )
+            connection.execute(update(t).where(t.c.id.in_(taken[at : at + 500])).values(assembled=self._job.number))
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))
@@ -395,5 +395,3 @@ def _add_flags(book: Journal, ordinal: int, flags: tuple[str, ...]) -> None:
 def signed(value: int) -> int:
     """64 unsigned bits as the database's signed integer."""
     return value - (1 << 64) if value >= 1 << 63 else value
-
-

@@ -181,9 +181,9 @@ class Closer:
         p, b = tables.parts, tables.batches
         with self._state.reading() as connection:
             rows = connection.execute(
-                select(p).join(b, b.c.id == p.c.batch).where(
-                    b.c.exchange == self._exchange.name, b.c.state == "closed", p.c.promoted.is_(False)
-                )
+                select(p)
+                .join(b, b.c.id == p.c.batch)
+                .where(b.c.exchange == self._exchange.name, b.c.state == "closed", p.c.promoted.is_(False))
             ).all()
         if not rows:
             return
@@ -328,5 +328,3 @@ def amend(connection: Any, batch: str, number: int, change: Any) -> None:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
-
-

@@ -50,6 +50,7 @@ class Coordinator:
         self.exchange = exchange = exchange.placed(state.path)
         self.sealer = state.sealer()
         self.sinks = Sinks(exchange, state)
+        self.sinks.agree()
         self.run_id = 0
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
@@ -98,9 +99,15 @@ class Coordinator:
         with self.state.unit_of_work() as connection:
             mine = (t.c.exchange == self.exchange.name) & (t.c.state == "open")
             connection.execute(delete(t).where(mine))
-            decided = connection.execute(
-                select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.state == "decided").order_by(t.c.number)
-            ).scalars().all()
+            decided = (
+                connection.execute(
+                    select(t.c.id)
+                    .where(t.c.exchange == self.exchange.name, t.c.state == "decided")
+                    .order_by(t.c.number)
+                )
+                .scalars()
+                .all()
+            )
             if self.state.versions is not None:
                 self.state.versions.sweep(connection)
         for batch in decided:
@@ -109,7 +116,10 @@ class Coordinator:
         self.closer.promote_waiting()
         with self.state.reading() as connection:
             keep = [
-                row.temporary for row in connection.execute(select(tables.parts.c.temporary).where(tables.parts.c.promoted.is_(False)))
+                row.temporary
+                for row in connection.execute(
+                    select(tables.parts.c.temporary).where(tables.parts.c.promoted.is_(False))
+                )
             ]
         for sink in self.sinks.parts().values():
             sink.sweep(keep)

@@ -1,7 +1,7 @@
 """Versions, duplicates and destinations of the records of a batch: what only the coordinator can know.
 
-Bulk work is almost all new keys, so everything is done on whole columns, and only keys that are known already, or that occur
-twice in the batch, are looked at one by one.
+Bulk work is almost all new keys, so everything is done on whole columns, and only keys that are known already, or
+that occur twice in the batch, are looked at one by one.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _again(
     carried_version: int,
     carried: bool,
 ) -> tuple[int, int, tuple[str, ...]]:
-    """Version, fate and destinations of a record whose key is known. A new version goes to all that hold an older one."""
+    """Version, fate, destinations of a record whose key is known. A new version goes to all that hold an older one."""
     held = known.held
     new = tuple(r for r in routes if r not in held)
     if carried:

@@ -2,8 +2,9 @@
 
     receive -> decode -> judge -> address -> encode -> deliver -> account
 
-Step labels are the names that letters bear. Each step's dead go to one handler; a step whose dead were not consumed would make
-Beam refuse the job. Account ends the worker's part: the receipts travel to one manifest, and the coordinator takes over.
+Step labels are the names that letters bear. Each step's dead go to one handler; a step whose dead were not consumed
+would make Beam refuse the job. Account ends the worker's part: the receipts travel to one manifest, and the coordinator
+takes over.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import orjson
 from apache_beam.coders import coder_impl
+from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindow
@@ -35,7 +38,7 @@ DEAD, ALIVE = "dead", "alive"
 MANIFEST = "manifest.json"
 
 
-class _LoadCoderImpl(coder_impl.CallbackCoderImpl):  # type: ignore[misc] # Beam has no types
+class _LoadCoderImpl(coder_impl.CallbackCoderImpl):
     """Beam asks for the size of elements now and then; pickling a whole load to answer would cost more than a step."""
 
     def estimate_size(self, value: Load, nested: bool = False) -> int:
@@ -46,21 +49,22 @@ class _LoadCoderImpl(coder_impl.CallbackCoderImpl):  # type: ignore[misc] # Beam
         return self.estimate_size(value, nested), []
 
 
-class LoadCoder(beam.coders.Coder):  # type: ignore[misc]
+class LoadCoder(beam.coders.Coder):
     """Loads as pickles, where a runner does not fuse the steps."""
 
     def _create_impl(self) -> Any:
-        return _LoadCoderImpl(lambda load: pickle.dumps(load, pickle.HIGHEST_PROTOCOL), pickle.loads)
+        encode = partial(pickle.dumps, protocol=pickle.HIGHEST_PROTOCOL)
+        return _LoadCoderImpl(encode, pickle.loads)  # type: ignore[no-untyped-call] # of Beam
 
     def is_deterministic(self) -> bool:
         """Equal loads need not be equal bytes; nothing groups by them."""
         return False
 
 
-beam.coders.registry.register_coder(Load, LoadCoder)
+registry.register_coder(Load, LoadCoder)
 
 
-class _OnBench(beam.DoFn):  # type: ignore[misc] # Beam has no types
+class _OnBench(beam.DoFn):
     """A DoFn that has the job's workbench."""
 
     def __init__(self, job: Job) -> None:
@@ -121,7 +125,7 @@ class _Deliver(_OnBench):
 
     def finish_bundle(self) -> Iterator[Any]:
         for number in list(self._open):
-            yield WindowedValue(self._open.pop(number).finish(), GlobalWindow().max_timestamp(), [GlobalWindow()])
+            yield WindowedValue(self._open.pop(number).finish(), GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
     def teardown(self) -> None:
         for stager in getattr(self, "_open", {}).values():
@@ -137,7 +141,7 @@ class _Letters(_OnBench):
 
     def finish_bundle(self) -> Iterator[Any]:
         for receipt in self._stager.finish():
-            yield WindowedValue(receipt, GlobalWindow().max_timestamp(), [GlobalWindow()])
+            yield WindowedValue(receipt, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
 
 def _write_manifest(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
@@ -157,9 +161,7 @@ def read_manifest(staging: Path) -> list[Receipt]:
     receipts = []
     for raw in orjson.loads((staging / MANIFEST).read_bytes()):
         raw["parts"] = tuple(StagedPart(**part) for part in raw["parts"])
-        raw["letters"] = tuple(
-            Segment(s["path"], s["sha256"], Tally(**s["tally"])) for s in raw["letters"]
-        )
+        raw["letters"] = tuple(Segment(s["path"], s["sha256"], Tally(**s["tally"])) for s in raw["letters"])
         receipts.append(Receipt(**raw))
     return sorted(receipts, key=lambda receipt: (receipt.number, receipt.journal))
 

@@ -42,7 +42,7 @@ def locator(exchange: Exchange | None) -> Callable[[str], Path]:
     return locate
 
 
-def check_letters(state: State, sealer: Sealer, row: Any, exchange: Exchange | None) -> Iterator[Problem]:  # noqa: ANN401
+def check_letters(state: State, sealer: Sealer, row: Any, exchange: Exchange | None) -> Iterator[Problem]:
     """Compare a batch's letters (`row`: its row of `batches`) with what was put there; name those that differ."""
     expected = Tally(row.letters, int(row.letters_digest))
     with state.reading() as connection:

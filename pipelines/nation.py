@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, func, select
 
-from pipelines import tables
+from pipelines import ledger, tables
 from pipelines.accounts import ENDS
 from pipelines.coordinator import Coordinator
 from pipelines.errors import PipelineError
@@ -55,10 +55,11 @@ STEPS = (
 """The runs of a nation, in order. The last two: registrations that arrive later, and what they set in motion."""
 
 COLUMNS = ("received", "delivered", "merged", "duplicate", "flagged", "dead", "filtered", "waiting", "fragments")
-"""What is counted. *received*: at a destination the records addressed to it, of an exchange the payloads taken in."""
+"""What is counted (`pipelines.ledger`). *received*: at a destination the records addressed to it, of an exchange the
+payloads taken in; *fragments*: steps that went into an order."""
 
 
-class OtherSample(PipelineError):  # noqa: N818 - errors are named for the fact
+class OtherSample(PipelineError):
     """The state holds a sample of another seed or size."""
 
     exit_code = 2
@@ -81,7 +82,7 @@ class Outcome:
     seconds: float
     counted: list[Counted]
     problems: list[str]
-    """What the ledger could not prove; empty when it balances."""
+    """What the ledger could not prove, with every store asked; empty when it balances."""
     versions_before: int
     versions: int
     """Record versions in all stores, before and after."""
@@ -127,10 +128,17 @@ def run(
         runs = [Coordinator(state, settings(step, folder, received_at), observer).run() for step in STEPS]
         with state.reading() as connection:
             counted = list(count(connection, runs))
-            found = problems(connection, runs)
             letters = connection.execute(select(func.count()).select_from(tables.letters.letters)).scalar_one()
+        proof = ledger.prove(state)
     return Outcome(
-        folder, time.monotonic() - began, counted, found, before, versions(folder), letters, _repaired_away(folder)
+        folder,
+        time.monotonic() - began,
+        counted,
+        [str(one) for one in proof.problems],
+        before,
+        versions(folder),
+        letters,
+        _repaired_away(folder),
     )
 
 
@@ -180,27 +188,24 @@ def count(connection: Connection, runs: Sequence[int]) -> Iterator[Counted]:
     """What the batches of some runs came to, by exchange in the order in which they first ran."""
     b, d = tables.batches, tables.batch_destinations
     found: dict[str, Counted] = {}
-    for batch in connection.execute(select(b).where(b.c.run.in_(runs)).order_by(b.c.number)):
-        one = found.setdefault(batch.exchange, Counted(batch.exchange, Counter(), {}))
-        one.totals.update(
-            received=batch.received,
-            duplicate=batch.duplicate_intake + batch.duplicate_records,
-            flagged=batch.flagged,
-            dead=batch.dead_intake + batch.dead_records,
-            filtered=batch.filtered,
-            waiting=batch.unplaced,
-            fragments=batch.fragments,
-        )
+    for run_id in runs:
+        for exchange in _exchanges(connection, run_id):
+            one = found.setdefault(exchange, Counted(exchange, Counter(), {}))
+            one.totals.update(ledger.totals(connection, run=run_id, exchange=exchange))
+    for batch in connection.execute(select(b.c.id, b.c.exchange, b.c.flagged).where(b.c.run.in_(runs))):
+        one = found[batch.exchange]
+        one.totals["flagged"] += batch.flagged
         flagged = _flagged(connection, batch.id)
         for row in connection.execute(select(d).where(d.c.batch == batch.id)).mappings():
             counts = one.destinations.setdefault(row["destination"], Counter())
             counts.update({"received": row["addressed"], "flagged": flagged[row["destination"]]})
             counts.update({end: row[end] for end in ENDS if end in COLUMNS})
-    for one in found.values():
-        for name, counts in one.destinations.items():
-            if name != RECEIPTS:
-                one.totals.update({c: counts[c] for c in ("delivered", "merged", "dead", "waiting")})
-        yield one
+    yield from found.values()
+
+
+def _exchanges(connection: Connection, run_id: int) -> Sequence[str]:
+    b = tables.batches
+    return connection.execute(select(b.c.exchange).where(b.c.run == run_id).distinct()).scalars().all()
 
 
 def _flagged(connection: Connection, batch: str) -> Counter[str]:
@@ -214,21 +219,6 @@ def _flagged(connection: Connection, batch: str) -> Counter[str]:
             for destination in book.routes[routes]:
                 counts[destination] += number
     return counts
-
-
-def problems(connection: Connection, runs: Sequence[int]) -> list[str]:
-    """Batches and destinations of some runs whose equations do not hold."""
-    b, d = tables.batches, tables.batch_destinations
-    wrong = []
-    for row in connection.execute(select(b).where(b.c.run.in_(runs)).order_by(b.c.number)):
-        intake = row.decoded + row.dead_intake + row.duplicate_intake + row.fragments
-        records = row.addressed + row.dead_records + row.duplicate_records + row.filtered + row.unplaced
-        if row.received != intake or row.decoded != records or row.state != "closed":
-            wrong.append(f"{row.id}: {row.received} != {intake}, {row.decoded} != {records} ({row.state})")
-    for at in connection.execute(select(d).join(b, b.c.id == d.c.batch).where(b.c.run.in_(runs))).mappings():
-        if at["addressed"] != sum(at[end] for end in ENDS) or at["in_flight"]:
-            wrong.append(f"{at['batch']} -> {at['destination']}: {at['addressed']} != {[at[end] for end in ENDS]}")
-    return wrong
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------

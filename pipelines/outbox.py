@@ -1,4 +1,4 @@
-"""The effects of a decided batch on row sinks: deliveries grouped by destination, written, and their outcomes gathered."""
+"""The effects of a decided batch on row sinks: deliveries by destination, written, and their outcomes gathered."""
 
 from __future__ import annotations
 
@@ -100,5 +100,3 @@ class Outbox:
 def status_of(exception: Unusual) -> str:
     """The ledger's word for an exceptional outcome."""
     return _end(exception.sent.delivery, exception.outcome)
-
-

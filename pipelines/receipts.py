@@ -1,4 +1,4 @@
-"""Receipts for shops: what became of each payload, with every finding, as NDJSON files that their receipts folder gets."""
+"""Receipts for shops: what became of each payload, with every finding, as NDJSON files in the receipts folder."""
 
 from __future__ import annotations
 

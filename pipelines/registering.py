@@ -1,4 +1,4 @@
-"""Vehicle registrations at work: the snapshot that batches are routed by, and held records read again for vehicles that moved."""
+"""Vehicle registrations at work: the snapshot that routes batches, and held records read again for moved vehicles."""
 
 from __future__ import annotations
 
@@ -79,7 +79,11 @@ def reread(state: State, exchange: Exchange) -> Iterator[tuple[list[WorkItem], i
         WorkItem(
             f"{store}/registrations" if store else "registrations",
             f"registrations:{store}:{served}:{latest}:{at}",
-            extra={"column": "vin", "values": vins[at : at + _VINS_AT_ONCE], **({sources.PART: store} if store else {})},
+            extra={
+                "column": "vin",
+                "values": vins[at : at + _VINS_AT_ONCE],
+                **({sources.PART: store} if store else {}),
+            },
         )
         for store in stores
         for at in range(0, len(vins), _VINS_AT_ONCE)

@@ -1,11 +1,12 @@
 """Deliveries that wait: tried again when their time comes, and records without a home when a registration names one.
 
-An attempt is two commits with the effect between: the rows are marked as being tried (in flight), written, and settled. A crash
-between leaves marked rows, which the next start tries first.
+An attempt is two commits with the effect between: the rows are marked as being tried (in flight), written, and
+settled. A crash between leaves marked rows, which the next start tries first.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ from routing.router import Router
 from routing.table import load_table
 
 _AT_ONCE = 2_000
+_ASKED = 500
 
 
 def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer, registrations: str) -> None:
@@ -75,11 +77,13 @@ def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
 def _mark(connection: Any, rows: Sequence[Any]) -> None:
     """The rows are being tried: their batches have deliveries in flight again."""
     t, b = tables.waiting, tables.batches
-    for row in rows:
-        connection.execute(update(t).where(t.c.id == row.id).values(trying=True))
+    ids = [row.id for row in rows]
+    for at in range(0, len(ids), _ASKED):
+        connection.execute(update(t).where(t.c.id.in_(ids[at : at + _ASKED])).values(trying=True))
+    for (batch, destination), number in sorted(Counter((row.batch, row.destination) for row in rows).items()):
         account = Account()
-        account.counts.update(waiting=-1, in_flight=1)
-        accounts.change(connection, row.batch, row.destination, account)
+        account.counts.update(waiting=-number, in_flight=number)
+        accounts.change(connection, batch, destination, account)
     for batch in sorted({row.batch for row in rows}):
         connection.execute(update(b).where(b.c.id == batch).values(state="settling"))
 
@@ -130,9 +134,7 @@ def _attempt(
     _settle(state, exchange, sealer, closer, by_sent, outbox.flush(), superseded)
 
 
-def _versions(
-    state: State, exchange: Exchange, connection: Any, rows: Sequence[Any], sealer: Sealer
-) -> dict[str, int]:
+def _versions(state: State, exchange: Exchange, connection: Any, rows: Sequence[Any], sealer: Sealer) -> dict[str, int]:
     """The newest version of each waiting record, where the index has one: an old one must not follow a newer one."""
     del sealer
     if state.versions is None or not rows:
@@ -206,8 +208,12 @@ def _settle(
         for row in superseded:
             account = totals.setdefault((row.batch, row.destination), Account())
             account.counts.update(in_flight=-1, filtered=1)
-            connection.execute(delete(t).where(t.c.id == row.id))
-            amend(connection, row.batch, row.item, _outcome(row, "filtered"))
+            ended.setdefault((row.batch, row.item), []).append((row, "filtered"))
+        for (batch, item), rows in ended.items():
+            ids = [row.id for row, _ in rows]
+            for at in range(0, len(ids), _ASKED):
+                connection.execute(delete(t).where(t.c.id.in_(ids[at : at + _ASKED])))
+            amend(connection, batch, item, _outcomes(rows))
             if row.id in replayed:
                 settle_delivery(connection, sealer, replayed[row.id], ())
         for (batch, destination), account in totals.items():
@@ -224,15 +230,18 @@ def _add_standing(outcomes: Outcomes, batch: str, destination: str, account: Acc
     account.stands, account.digest = count, digest
 
 
-def _outcome(row: Any, status: str) -> Any:
+def _outcomes(rows: Sequence[tuple[Any, str]]) -> Any:
+    """A change of a journal: these deliveries have ended, each with its status."""
+
     def change(book: Journal) -> None:
-        told = book.outcomes.setdefault(str(row.ordinal), {})
-        if status == "delivered":
-            told.pop(row.destination, None)
-            if not told:
-                del book.outcomes[str(row.ordinal)]
-        else:
-            told[row.destination] = status
+        for row, status in rows:
+            told = book.outcomes.setdefault(str(row.ordinal), {})
+            if status == "delivered":
+                told.pop(row.destination, None)
+                if not told:
+                    del book.outcomes[str(row.ordinal)]
+            else:
+                told[row.destination] = status
 
     return change
 
@@ -308,7 +317,10 @@ def _place_one(
         connection.execute(
             t.insert(),
             {
-                **{c: getattr(row, c) for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")},
+                **{
+                    c: getattr(row, c)
+                    for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")
+                },
                 "id": name,
                 "destination": destination,
                 "reason": "placed",

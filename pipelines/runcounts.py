@@ -1,30 +1,29 @@
-"""What one run came to: its batches added up, and whether both equations of the ledger hold for each of them."""
+"""What one run came to: its batches added up as the ledger does, and whether both equations hold for each of them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from pipelines import tables
+from pipelines import ledger, tables
 from pipelines.accounts import ENDS
 from pipelines.state import State
 
-COUNTED = ("received", "delivered", "dead", "duplicate", "merged", "filtered", "waiting", "fragments", "flagged")
-"""Names of the totals. Where each record has one destination, received = delivered + dead + duplicate + merged +
-filtered + waiting + fragments."""
-_AT_DESTINATIONS = ("delivered", "dead", "duplicate", "merged", "filtered", "waiting")
 
-
-@dataclass
+@dataclass(frozen=True)
 class RunCounts:
     """The numbers of one run."""
 
     run: int
-    totals: Counter[str] = field(default_factory=Counter)
-    destinations: dict[str, Counter[str]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    totals: Mapping[str, int]
+    """By the names of `pipelines.ledger.TOTALS`. Where each record has one destination, received = delivered + dead +
+    duplicate + merged + filtered + waiting + fragments."""
+    destinations: Mapping[str, Mapping[str, int]]
+    flagged: int
+    """Payloads that are accepted with a remark."""
+    problems: tuple[str, ...]
     """Batches and destinations whose equations do not hold; empty when the run balances."""
 
     @property
@@ -39,12 +38,17 @@ class RunCounts:
 
 
 def counts_of(state: State, run: int) -> RunCounts:
-    """Add up the batches of a run. Receipts that go back to senders are no records: they stay out of the totals."""
-    found = RunCounts(run)
+    """Add up the batches of a run, without asking its sinks (`vingate ledger` does)."""
+    b = tables.batches
     with state.reading() as connection:
-        _intake(connection, found)
-        _destinations(connection, found)
-    return found
+        flagged = connection.execute(select(func.coalesce(func.sum(b.c.flagged), 0)).where(b.c.run == run))
+        return RunCounts(
+            run,
+            ledger.totals(connection, run=run),
+            ledger.destinations(connection, run=run),
+            int(flagged.scalar_one()),
+            (*_batches(connection, run), *_destinations(connection, run)),
+        )
 
 
 def open_letters(state: State, exchange: str) -> int:
@@ -55,38 +59,23 @@ def open_letters(state: State, exchange: str) -> int:
         return int(connection.execute(select(func.count()).select_from(t).where(where)).scalar_one())
 
 
-def _intake(connection: Connection, found: RunCounts) -> None:
+def _batches(connection: Connection, run: int) -> Iterator[str]:
     b = tables.batches
-    for row in connection.execute(select(b).where(b.c.run == found.run).order_by(b.c.number)):
-        found.totals.update(
-            received=row.received,
-            dead=row.dead_intake + row.dead_records,
-            duplicate=row.duplicate_intake + row.duplicate_records,
-            filtered=row.filtered,
-            waiting=row.unplaced,
-            fragments=row.fragments,
-            flagged=row.flagged,
-        )
+    for row in connection.execute(select(b).where(b.c.run == run).order_by(b.c.number)):
         intake = row.decoded + row.dead_intake + row.duplicate_intake + row.fragments
         records = row.addressed + row.dead_records + row.duplicate_records + row.filtered + row.unplaced
         if row.received != intake:
-            found.problems.append(f"{row.id}: received {row.received}, accounted {intake}")
+            yield f"{row.id}: received {row.received}, accounted {intake}"
         if row.decoded != records:
-            found.problems.append(f"{row.id}: decoded {row.decoded}, accounted {records}")
+            yield f"{row.id}: decoded {row.decoded}, accounted {records}"
         if row.state != "closed":
-            found.problems.append(f"{row.id}: {row.state}")
+            yield f"{row.id}: {row.state}"
 
 
-def _destinations(connection: Connection, found: RunCounts) -> None:
-    b, d, r = tables.batches, tables.batch_destinations, tables.runs
-    receipts = connection.execute(select(r.c.receipts).where(r.c.id == found.run)).scalar() or ""
-    query = select(d).join(b, b.c.id == d.c.batch).where(b.c.run == found.run).order_by(d.c.destination, b.c.number)
+def _destinations(connection: Connection, run: int) -> Iterator[str]:
+    b, d = tables.batches, tables.batch_destinations
+    query = select(d).join(b, b.c.id == d.c.batch).where(b.c.run == run).order_by(d.c.destination, b.c.number)
     for row in connection.execute(query).mappings():
-        counts = found.destinations.setdefault(row["destination"], Counter(dict.fromkeys(("received", *_AT_DESTINATIONS), 0)))
-        counts["received"] += row["addressed"]
-        counts.update({name: row[name] for name in _AT_DESTINATIONS})
-        if row["destination"] != receipts:
-            found.totals.update({name: row[name] for name in _AT_DESTINATIONS})
         if row["addressed"] != sum(row[end] for end in ENDS) or row["in_flight"]:
             ends = ", ".join(f"{end} {row[end]}" for end in ENDS)
-            found.problems.append(f"{row['batch']} -> {row['destination']}: addressed {row['addressed']}, {ends}")
+            yield f"{row['batch']} -> {row['destination']}: addressed {row['addressed']}, {ends}"

@@ -13,7 +13,7 @@ logging.getLogger().addFilter(lambda record: "apitools not found" not in record.
 
 import apache_beam as beam  # noqa: E402 - after the filter: importing it warns of Google's libraries, which are not used
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # noqa: E402
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: E402
 
 from pipelines.errors import SettingsError  # noqa: E402
 from pipelines.settings import Exchange  # noqa: E402
@@ -53,5 +53,3 @@ def _portable(exchange: Exchange, environment: str) -> Any:
     if exchange.job_endpoint:
         options["job_endpoint"] = exchange.job_endpoint
     return PipelineOptions.from_dictionary(options)
-
-

@@ -1,4 +1,4 @@
-"""Sealed segments of rows: what is staged between workers and coordinator, so that nothing personal lies in the clear."""
+"""Sealed segments of rows: what is staged between workers and coordinator; nothing personal lies in the clear."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ class Versions(_Section):
     mode: Literal["assign", "carried"] = "assign"
     """`assign`: this gateway collects and numbers them; `carried`: they were numbered where they were collected."""
     system: str = ""
-    """Collecting system written into records where the source's layout does not name one; with `{system}` in it, what is made
-    of the name in the layout: `oem-{system}`."""
+    """Collecting system written into records where the source's layout does not name one; with `{system}` in it, what
+    is made of the name in the layout: `oem-{system}`."""
     scope: str = ""
     """Name of the version index scope; the exchange's own name when empty."""
     also_held: tuple[str, ...] = ()
@@ -192,9 +192,7 @@ def _replaced(value: Any, mark: str, by: str) -> Any:
     return [_replaced(inner, mark, by) for inner in value] if isinstance(value, list) else value
 
 
-def load(
-    path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> Exchange:
+def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Exchange:
     """The exchange of a settings file, with overrides applied.
 
     Relative paths in the file are meant as they stand: relative to where the command is called. `{here}` is replaced by

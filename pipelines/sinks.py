@@ -11,6 +11,7 @@ import orjson
 from connectors import registry
 from connectors.contracts import UNAVAILABLE, ConnectorError, Misconfigured, Outcome, PartSink, Sink, Tally
 from mappings.encoding import SCHEMA
+from pipelines.errors import SettingsError
 from pipelines.registers import RegisterSink
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -31,6 +32,28 @@ class Sinks:
     def __init__(self, exchange: Exchange, state: State, *, make: bool = True) -> None:
         self._exchange, self._state, self._create = exchange, state, make
         self._made: dict[str, Any] = {}
+
+    def agree(self) -> None:
+        """See that the sinks can work together.
+
+        Raises:
+            SettingsError: records would go both into whole files and into rows, or receipts have no sink of files.
+        """
+        receipts = self.name(self._exchange.rules.receipts) if self._exchange.rules.receipts else ""
+        if self._exchange.rules.receipts and (not receipts or not self.is_part_sink(receipts)):
+            message = (
+                f'rules.receipts: 没有文件类 sink 接收 {self._exchange.rules.receipts}；请在 [sinks] 中添加，connector = "files"'
+                f' / no sink of files serves {self._exchange.rules.receipts}: add one to [sinks], connector = "files"'
+            )
+            raise SettingsError(message)
+        kinds = {name: self.is_part_sink(name) for name in self._exchange.sinks if name != receipts}
+        if len(set(kinds.values())) > 1:
+            files = ", ".join(name for name, parts in kinds.items() if parts)
+            message = (
+                f"sinks: 一个交换的记录只能全部写文件或全部写行，{files} 是文件；请拆成两个交换"
+                f" / records of one exchange go either into files or into rows, and {files} are files: make it two exchanges"
+            )
+            raise SettingsError(message)
 
     def name(self, destination: str) -> str:
         """Name of the sink that serves a destination; empty when none does."""

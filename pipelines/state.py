@@ -1,6 +1,7 @@
 """The State: one SQLite database and its folder, owned by one gateway at a time.
 
-It owns the engine, the unit of work and the migrations. Everything that must be true together is committed together here.
+It owns the engine, the unit of work and the migrations. Everything that must be true together is committed together
+here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ SCHEMA_VERSION = "0001"
 class State:
     """The durable memory of a gateway in the folder `path`.
 
-    `own=True` takes the gateway's lock: runs need it, commands that only look do not. Raises StateBusy where another gateway
-    holds it, StateMissing where a command looks at a folder that no run has made.
+    `own=True` takes the gateway's lock: runs need it, commands that only look do not. Raises StateBusy where another
+    gateway holds it, StateMissing where a command looks at a folder that no run has made.
     """
 
     def __init__(self, path: Path, *, own: bool) -> None:

@@ -24,7 +24,7 @@ from pipelines.work import About, Dead, Load, Task, Why
 from pipelines.workbench import Workbench
 
 SEALED, TOO_OLD = "sealed", "too-old"
-"""Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces given up."""
+"""Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces too old."""
 REGISTRATIONS, OPERATORS = "registrations", "operators"
 """Destinations of reference records: the registers of the state itself."""
 
@@ -35,7 +35,8 @@ _UNKNOWN = About()
 def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
     """The envelopes of an item, block by block; the last load says how many there were.
 
-    What could not even be read as one payload is dead. A source that changed under our hands stops the work: Unreadable.
+    What could not even be read as one payload is dead. A source that changed under our hands stops the work:
+    Unreadable.
     """
     count = 0
     for block in _blocks(bench, task.item):
@@ -46,7 +47,7 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
             numbers = list(range(count, count + len(block.problems)))
             count += len(block.problems)
             offsets, bodies, whys = zip(*block.problems, strict=True)
-            died = [(_said(why),) for why in whys]
+            died: list[tuple[Why, ...]] = [(_said(why),) for why in whys]
             dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [_UNKNOWN] * len(numbers))
         yield Load(task, ordinals, block.offsets, block.bodies), dead
     yield Load(task, [], [], [], total=count), None
@@ -143,7 +144,7 @@ def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
 
 
 def _quickly(bench: Workbench, raws: Sequence[Any], company: str) -> list[RepairRow | None]:
-    return bench.quick_judge(raws, company, bench.latest) if raws else []  # type: ignore[no-any-return]
+    return bench.quick_judge(raws, company, bench.latest) if raws else []
 
 
 def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
@@ -198,11 +199,9 @@ def _about(bench: Workbench, judgement: Judgement | None) -> About:
     if judgement is None:
         return _UNKNOWN
     members = judgement.members
-    return About(
-        judgement.dialect,
-        *(str(members.get(name) or "") for name in ("companycode", "costlistcode", "vin")),
-        tuple(map(tuple, judgement.findings)) if bench.exchange.rules.receipts else (),
-    )
+    company, code, vin = (str(members.get(name) or "") for name in ("companycode", "costlistcode", "vin"))
+    found = tuple(map(tuple, judgement.findings)) if bench.exchange.rules.receipts else ()
+    return About(judgement.dialect, company, code, vin, found)
 
 
 def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:

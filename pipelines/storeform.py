@@ -1,7 +1,7 @@
 """How records stand in a row store, and how a delivery's body is encoded from a canonical record.
 
-The store's columns are the members of the interchange message (`mappings.encoding_interchange`); version, content digest, batch
-and the record it was merged into are the store's own.
+The store's columns are the members of the interchange message (`mappings.encoding_interchange`); version, content
+digest, batch and the record it was merged into are the store's own.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def deliver(
     members = {**record, "findings": list(findings)}
     if repaircomefrom:
         members["repaircomefrom"] = repaircomefrom
-        members["kind"] = "push" if repaircomefrom == 2 else members.get("kind", "report")  # noqa: PLR2004 - 上级下发
+        members["kind"] = "push" if repaircomefrom == 2 else members.get("kind", "report")
     if as_row:
         members.pop("version", None)
         body = REPAIRS.body(members)

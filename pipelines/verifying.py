@@ -235,7 +235,7 @@ def _half_done(parts: Sequence[Any], expected: Tally, found: Tally) -> bool:
     )
 
 
-def _place(sink: Any) -> str:  # noqa: ANN401 - any connector
+def _place(sink: Any) -> str:
     """What tells two sinks apart that hold the same things."""
     settings = getattr(sink, "settings", None)
     if settings is None:

@@ -1,9 +1,10 @@
 """The version index: which content, version and destinations each record key has, for hundreds of millions of keys.
 
-Keys are digests, so inserts into one B-tree would touch a page each and cost more with every million keys. Here entries
-lie in immutable sorted *runs* (one file each, by columns, memory-mapped) that are merged when several of a size have gathered, as
-log-structured stores do; a table in front takes small additions. The catalogue of runs is a table, so an addition counts when
-its transaction commits and not before; run files that no catalogue row names are swept.
+Keys are digests, so inserts into one B-tree would touch a page each and cost more with every million keys. Here
+entries lie in immutable sorted *runs* (one file each, by columns, memory-mapped) that are merged when several of a
+size have gathered, as log-structured stores do; a table in front takes small additions. The catalogue of runs is a
+table, so an addition counts when its transaction commits and not before; run files that no catalogue row names are
+swept.
 """
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ class VersionIndex:
         t = tables.version_runs
         return [(r.name, r.rows) for r in connection.execute(select(t.c.name, t.c.rows).order_by(t.c.sequence))]
 
-    def find(self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Entries]:
+    def find(
+        self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.intp], Entries]:
         """Positions of the given keys that are known, and their entries, in the order of the positions."""
         order = np.argsort(hi, kind="stable")
         sorted_hi, sorted_lo = hi[order], lo[order]
@@ -140,7 +143,12 @@ class VersionIndex:
         return positions, entries[positions]
 
     def _find_front(
-        self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64], known: NDArray[np.bool_], entries: Entries
+        self,
+        connection: Connection,
+        hi: NDArray[np.uint64],
+        lo: NDArray[np.uint64],
+        known: NDArray[np.bool_],
+        entries: Entries,
     ) -> None:
         t = tables.version_front
         if connection.execute(select(t.c.key).limit(1)).first() is None:
@@ -164,7 +172,13 @@ class VersionIndex:
         front = connection.execute(select(func.count()).select_from(t)).scalar_one()
         if len(entries) <= SMALL and front + len(entries) <= FRONT_LIMIT:
             rows = [
-                {"key": key_bytes(hi, lo), "content": _signed(content), "intake": intake, "version": version, "held": held}
+                {
+                    "key": key_bytes(hi, lo),
+                    "content": _signed(content),
+                    "intake": intake,
+                    "version": version,
+                    "held": held,
+                }
                 for hi, lo, content, intake, version, held in entries.tolist()
             ]
             for start in range(0, len(rows), 500):
@@ -174,7 +188,10 @@ class VersionIndex:
             return
         if front:
             held = np.array(
-                [(*key_halves(r.key), _unsigned(r.content), r.intake, r.version, r.held) for r in connection.execute(select(t))],
+                [
+                    (*key_halves(r.key), _unsigned(r.content), r.intake, r.version, r.held)
+                    for r in connection.execute(select(t))
+                ],
                 ENTRY,
             )
             entries = newest(np.concatenate((held, entries)))
@@ -219,7 +236,9 @@ class VersionIndex:
                 file.close()
         self._assemble(name)
         t = tables.version_runs
-        sequence = connection.execute(select(func.min(t.c.sequence)).where(t.c.name.in_([n for n, _ in runs]))).scalar_one()
+        sequence = connection.execute(
+            select(func.min(t.c.sequence)).where(t.c.name.in_([n for n, _ in runs]))
+        ).scalar_one()
         connection.execute(delete(t).where(t.c.name.in_([n for n, _ in runs])))
         connection.execute(insert(t), {"sequence": sequence, "name": name, "rows": total})
         return [n for n, _ in runs]
@@ -242,7 +261,7 @@ class VersionIndex:
             (self._folder / name).unlink(missing_ok=True)
 
     def sweep(self, connection: Connection) -> int:
-        """Remove every file that the catalogue does not name; returns how many went. Only the gateway's owner may call it."""
+        """Remove files that the catalogue does not name; how many went. Only the gateway's owner may call it."""
         named = {name for name, _ in self._runs(connection)}
         stray = [p for p in self._folder.iterdir() if p.name not in named]
         for path in stray:

@@ -44,8 +44,8 @@ class Task(NamedTuple):
 class Load(NamedTuple):
     """Envelopes of one block by columns, and what the steps made of them so far.
 
-    Most records of a block are alike, so what differs is kept by ordinal beside the columns: `judgements` of those that the
-    careful path judged, `flags`, `fates` other than addressed, `versions` other than 1, `notes`.
+    Most records of a block are alike, so what differs is kept by ordinal beside the columns: `judgements` of those
+    that the careful path judged, `flags`, `fates` other than addressed, `versions` other than 1, `notes`.
     """
 
     task: Task

@@ -10,7 +10,7 @@ class RoutingError(Exception):
     """Base of what this package raises."""
 
 
-class NoRoute(RoutingError):  # noqa: N818 - named for the fact
+class NoRoute(RoutingError):
     """No rule of a table decides about a record: a hole in the configuration, and therefore a letter.
 
     The message names the table and the facts that its rules can ask for, but neither VIN nor plate: it is shown in

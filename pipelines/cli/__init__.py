@@ -8,6 +8,7 @@ database. Exit codes: 0 done, 1 the answer is no (some rejected, not balanced), 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _taken(given, "--debug")
     _tolerant()
+    if not debug:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it logs tracebacks of what is explained below
     code: int
     try:
         code = _run(given)

@@ -11,7 +11,7 @@ _PACKAGE = "pipelines.cli"
 LOOK, WORK, TEACH = "查看 / look", "运行 / run", "了解 / learn and check"
 
 
-class CommandMissing(PipelineError):  # noqa: N818 - errors are named for the fact
+class CommandMissing(PipelineError):
     """The module of a command is not installed."""
 
 
@@ -26,7 +26,7 @@ class Command(NamedTuple):
     group: bool = False
     """Whether it holds commands of its own."""
 
-    def load(self) -> Any:  # noqa: ANN401 - a function or a typer group
+    def load(self) -> Any:
         """The command's function, or its typer group.
 
         Raises:

@@ -47,7 +47,20 @@ _DATABASE = {
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """One paragraph about an error, and its exit code."""
+    """One paragraph about an error, and its exit code.
+
+    Runners wrap what happened on a worker in errors of their own: what lies within tells more.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        found = _known(inner)
+        if found is not None:
+            return found
+        inner = inner.__cause__ or inner.__context__
+    return _unforeseen(error), NOT_DONE
+
+
+def _known(error: BaseException) -> tuple[str, int] | None:
     for kind in type(error).__mro__:
         code = _CODES.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:
@@ -59,7 +72,7 @@ def explained(error: BaseException) -> tuple[str, int]:
         place = f"{error.filename}: " if error.filename else ""
         remedy = _REMEDIES.get(error.errno or 0, "请检查路径、权限与磁盘 / check path, rights and disk")
         return f"{place}{error.strerror or error} - {remedy}", NOT_DONE
-    return _unforeseen(error), NOT_DONE
+    return None
 
 
 def _of_database(error: object) -> str:

@@ -13,8 +13,9 @@ import typer
 
 from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.watching import watching
-from pipelines.runcounts import COUNTED, RunCounts, counts_of, open_letters
+from pipelines.runcounts import RunCounts, counts_of, open_letters
 from pipelines.settings import Exchange, load
+from pipelines.workbench import usable
 from pipelines.state import State
 
 
@@ -42,6 +43,7 @@ def run(
     """
     wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
     exchange = load(settings, wanted)
+    usable(exchange)
     began = time.monotonic()
     with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
         from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, settings errors need none
@@ -62,10 +64,10 @@ def as_object(exchange: Exchange, state: Path, counts: RunCounts, letters: int, 
         "exchange": exchange.name,
         "run": counts.run,
         "state": str(state),
-        "totals": {name: counts.totals[name] for name in COUNTED},
+        "totals": {**counts.totals, "flagged": counts.flagged},
         "balanced": counts.balanced,
         "problems": counts.problems,
-        "destinations": {name: dict(found) for name, found in sorted(counts.destinations.items())},
+        "destinations": {name: dict(found) for name, found in counts.destinations.items()},
         "already_done": counts.already_done,
         "letters": letters,
         "seconds": round(seconds, 3),
@@ -104,7 +106,7 @@ def _show(told: dict[str, Any], counts: RunCounts) -> None:
     table.add_row("合计 total", *(_number(counts.totals[column]) for column in _HEADS), style="bold")
     screen.print(table)
     verdict = "[green]✓ 平衡 balanced[/green]" if counts.balanced else "[red]✗ 不平衡 not balanced[/red]"
-    flagged = f"，标记 {counts.totals['flagged']:,}" if counts.totals["flagged"] else ""
+    flagged = f"，标记 {counts.flagged:,}" if counts.flagged else ""
     screen.print(f"\n{verdict}  第 {counts.run} 次运行，{told['seconds']:.1f} 秒{flagged} / run {counts.run}")
     for problem in counts.problems:
         screen.print(f"  {problem}", style="red", markup=False)

@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage (`visits`, `shops`, `headquarters`, `reference`), what is done of it, and all of it."""
 
 
-class NotOurs(Exception):  # noqa: N818 - named for the fact
+class NotOurs(Exception):
     """The folder holds something that the generator did not write; it is left alone."""
 
     def __init__(self, out: Path) -> None:

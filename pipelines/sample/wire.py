@@ -59,7 +59,7 @@ def double(text: str) -> float | str:
         return text
 
 
-def basic(content: Content, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON members of any kind
+def basic(content: Content, **more: Any) -> dict[str, Any]:
     """Member basicInfo of the national interface."""
     return {
         "vehicleplatenumber": content.plate,
@@ -84,7 +84,7 @@ def projects(content: Content, hours: Callable[[str], Any] = str) -> list[dict[s
     return [{"repairproject": name, "workinghours": hours(worked)} for name, worked in content.projects]
 
 
-def _national(shop: Shop, *members: Any) -> bytes:  # noqa: ANN401 - JSON members of any kind
+def _national(shop: Shop, *members: Any) -> bytes:
     names = ("access_token", "basicInfo", "vehiclepartslist", "repairprojectlist")
     return encode_json(dict(zip(names, (shop.token, *members), strict=True))).encode()
 

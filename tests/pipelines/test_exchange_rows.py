@@ -10,6 +10,7 @@ from row_gate import DEALER, SHOP, Gate, record, registration, vin, visit
 
 from connectors.memory import forget, hub
 from pipelines.coordinator import Coordinator
+from pipelines.errors import SettingsError
 
 HURRY = ("sinks.provinces.busy_seconds=0", "retry.first_seconds=0")
 
@@ -363,7 +364,7 @@ def steps(gate):
 def test_steps_make_one_record_in_any_order_over_batches(gate, steps, order):
     for step in order[:2]:
         steps(step)
-        assert gate.run("collect").totals["fragments"] == 1
+        assert gate.run("collect").totals["waiting"] == 1
         assert gate.rows("province-31") == []
     steps(order[2])
     gate.run("collect")
@@ -388,14 +389,14 @@ def test_pieces_that_nobody_completes_become_letters(gate, steps):
     assert gate.run("collect") is None
     gate.moment = "2026-11-21T21:30:00+08:00"
     expired = gate.run("collect")
-    assert (expired.totals["received"], expired.totals["dead"]) == (2, 2)
+    assert expired.totals["dead"] == 2
     assert {letter["company"] for letter in gate.letters()} == {WORKSHOP}
     assert gate.run("collect") is None
 
 
 def test_an_order_of_an_unregistered_shop_waits_for_its_register(gate):
     gate.shop(*({**one, **_SIGNED} for one in (_INSERT, _ITEMS, _SETTLE)), company=WORKSHOP, system="31")
-    assert gate.run("collect").totals["fragments"] == 3
+    assert gate.run("collect").totals["waiting"] == 3
     assert gate.rows("province-31") == []
     assert gate.letters() == []
 
@@ -417,3 +418,32 @@ def test_every_payload_has_a_receipt(gate):
         "MILEAGE_NOT_NUMERIC",
     }
     assert gate.account("collect", "receipts") == {"addressed": 4, "delivered": 4}
+
+
+# -- settings that cannot work -----------------------------------------------------------------------------------------
+
+
+def test_sinks_of_files_and_of_rows_do_not_mix(gate):
+    exchange = gate.exchange(
+        "collect", "sinks.more.connector=files", "sinks.more.path=out", "sinks.more.for=province-99"
+    )
+    with pytest.raises(SettingsError, match="two exchanges"):
+        Coordinator(gate.state, exchange)
+
+
+def test_receipts_need_a_sink_of_files(gate):
+    with pytest.raises(SettingsError, match="no sink of files"):
+        Coordinator(gate.state, gate.exchange("collect", "rules.receipts=elsewhere"))
+    with pytest.raises(SettingsError, match="no sink of files"):
+        Coordinator(gate.state, gate.exchange("collect", "rules.receipts=province-11"))
+
+
+def test_many_waiting_deliveries_of_one_item_are_settled_together(gate):
+    gate.shop(record("J0"))
+    gate.run("collect")
+    gate.shop(*(record(f"J{i}", serial=i) for i in range(1, 1301)))
+    with gate.locked("province-11"):
+        gate.run("collect", *HURRY)
+    assert gate.account("collect", "province-11") == {"addressed": 1301, "delivered": 1, "waiting": 1300}
+    gate.run("collect", *HURRY)
+    assert gate.account("collect", "province-11") == {"addressed": 1301, "delivered": 1301}
