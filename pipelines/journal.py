@@ -122,6 +122,15 @@ class Journal:
         return totals
 
 
+def vin_column(packed: bytes) -> NDArray[np.uint64]:
+    """The VIN hashes of a packed journal, in order, without unpacking the rest: what a search reads."""
+    head, small = int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:8], "big")
+    digests = len(packed) - 8 - head - small
+    width = LINE["vin"].itemsize
+    count = digests // (width * len(_DIGESTS))
+    return np.frombuffer(packed, LINE["vin"], count, len(packed) - width * count)
+
+
 class Interned(dict[tuple[str, ...], int]):
     """Distinct tuples with their index, in order of first appearance."""
 

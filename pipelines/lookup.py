@@ -1,0 +1,139 @@
+"""Reads records back by VIN from Avro parts, SQL stores and what waits: the journal finds, this proves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastavro
+import orjson
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.contracts import ConnectorError
+from connectors.sqlbase import Store
+from connectors.sqlstore import SqlSink
+from dlq.errors import SealError
+from dlq.sealing import Sealer
+from mappings.encoding import key_digest
+from pipelines import tables
+from pipelines.keptsettings import kept_exchange
+from pipelines.settings import Exchange
+from pipelines.sinks import OWN, Sinks
+from pipelines.state import State
+from pipelines.versions import key_halves
+
+Halves = tuple[int, int]
+
+
+class Name(NamedTuple):
+    """What names a record."""
+
+    system: str
+    companycode: str
+    costlistcode: str
+
+    @classmethod
+    def of(cls, record_key: str) -> Name:
+        """The name in a record key as text. Raises ValueError: it is none."""
+        system, company, code = (part.replace("%7C", "|").replace("%25", "%") for part in record_key.split("|"))
+        return cls(system, company, code)
+
+
+class Lookup:
+    """Finds the names of one vehicle's records. Parts and stores are read once each."""
+
+    def __init__(self, state: State, sealer: Sealer, vin: str) -> None:
+        self._state, self._sealer, self._vin = state, sealer, vin
+        self._runs: dict[int, tuple[Exchange, Sinks] | None] = {}
+        self._read: dict[str, list[Name]] = {}
+
+    def close(self) -> None:
+        """Close the stores that were opened."""
+        for made in self._runs.values():
+            if made is not None:
+                made[1].close()
+
+    def scope(self, connection: Connection, run: int) -> str:
+        """The version index scope that a run worked in; empty when it kept no settings."""
+        made = self._made(connection, run)
+        return made[0].scope if made is not None else ""
+
+    def name(
+        self, connection: Connection, run: int, batch: str, item: int, ordinal: int, key: Halves, routes: Sequence[str]
+    ) -> Name | None:
+        """The name of the record with this key digest; None when no part, store or waiting row can prove it."""
+        scope = self.scope(connection, run)
+        for names in self._places(connection, run, batch, item, ordinal, routes):
+            for name in names:
+                if key_halves(key_digest(scope, *name)) == key:
+                    return name
+        return None
+
+    def _made(self, connection: Connection, run: int) -> tuple[Exchange, Sinks] | None:
+        if run not in self._runs:
+            exchange = kept_exchange(connection, self._sealer, run)
+            self._runs[run] = None if exchange is None else (exchange, Sinks(exchange, self._state, make=False))
+        return self._runs[run]
+
+    def _places(
+        self, connection: Connection, run: int, batch: str, item: int, ordinal: int, routes: Sequence[str]
+    ) -> Iterator[Iterable[Name]]:
+        p, w = tables.parts, tables.waiting
+        rows = connection.execute(
+            select(w.c.id, w.c.record).where(w.c.batch == batch, w.c.item == item, w.c.ordinal == ordinal)
+        ).all()
+        yield [
+            name
+            for name, vin in (self._waiting(row.id, row.record) for row in rows)
+            if name is not None and vin == self._vin
+        ]
+        finals = connection.execute(
+            select(p.c.final, p.c.temporary, p.c.promoted).where(p.c.batch == batch, p.c.destination.in_(routes))
+        ).all()
+        for final, temporary, promoted in finals:
+            if Path(final).suffix == ".avro" and Path(final).name.split("--")[-1].startswith(f"{item:05d}-"):
+                yield self._part(final if promoted or not Path(temporary).exists() else temporary)
+        made = self._made(connection, run)
+        for destination in routes if made is not None and not finals else ():
+            yield self._store(made[1], destination) if made is not None else ()
+
+    def _waiting(self, place: str, sealed: bytes) -> tuple[Name | None, str]:
+        try:
+            record = orjson.loads(self._sealer.unseal(sealed, place.encode()))
+        except SealError:
+            return None, ""
+        return Name(record["system"], record["companycode"], record["costlistcode"]), record["vin"]
+
+    def _part(self, path: str) -> list[Name]:
+        if path not in self._read:
+            found = []
+            try:
+                with Path(path).open("rb") as file:
+                    record: Any
+                    for record in fastavro.reader(file):
+                        if record["vin"] == self._vin:
+                            found.append(Name(record["system"], record["companycode"], record["costlistcode"]))
+            except (OSError, ValueError, EOFError, LookupError, TypeError):
+                found = []  # gone or damaged: `vingate ledger` says so
+            self._read[path] = found
+        return self._read[path]
+
+    def _store(self, sinks: Sinks, destination: str) -> list[Name]:
+        name, sink = sinks.row_sink(destination)
+        if name == OWN or not isinstance(sink, SqlSink):
+            return []
+        place = sink.settings.url.get_secret_value()
+        if place not in self._read:
+            store = Store(sink.settings)
+            own = store.table.c
+            try:
+                with store.engine.connect() as connection:
+                    keys = connection.execute(select(own.record_key).where(own.vin == self._vin).distinct()).scalars()
+                    self._read[place] = [Name.of(key) for key in keys]
+            except (SQLAlchemyError, ConnectorError, ValueError):
+                self._read[place] = []
+            finally:
+                store.engine.dispose()
+        return self._read[place]

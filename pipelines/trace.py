@@ -1,0 +1,203 @@
+"""Where the records of a vehicle went: every version, duplicate and letter, over all exchanges of a state.
+
+The journals hold a hash of each VIN: it finds lines fast, and may find a wrong one; the record itself, read back from
+its destination or from what waits, proves. Of records that stand nowhere (filtered ones) only the hash is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from dlq.letter import Letter
+from dlq.letters import Filters, LetterStore
+from dlq.sealing import Sealer
+from pipelines import tables
+from pipelines.journal import ADDRESSED, FATES, Journal, vin_column
+from pipelines.lookup import Lookup, Name
+from pipelines.state import State
+from pipelines.vinhash import vin_hash
+
+Place = tuple[int, int, int]
+"""Batch number, item, ordinal."""
+
+
+class _Hit(NamedTuple):
+    """A journal line whose VIN hash is the one that is asked for."""
+
+    batch: Any
+    item: int
+    line: Any
+    book: Journal
+
+    @property
+    def place(self) -> Place:
+        return self.batch.number, self.item, int(self.line["ordinal"])
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return int(self.line["key_hi"]), int(self.line["key_lo"])
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        return self.book.routes[int(self.line["routes"])] if self.line["fate"] == ADDRESSED else ()
+
+
+def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
+    """The stable form of `vingate trace --json`: {"vin", "versions": [...]}, by batch, item and ordinal.
+
+    Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome}], and
+    beside these exchange, fate, received_at, note, whether it is proved, and for letters id and reasons. A
+    duplicate names the version that it equals, and that version's destinations.
+
+    Args:
+        state: the state; need not be owned.
+        sealer: the state's sealer.
+        vin: the VIN, in any case.
+    """
+    vin = vin.strip().upper()
+    found: list[tuple[Place, dict[str, Any]]] = []
+    lookup = Lookup(state, sealer, vin)
+    try:
+        with state.reading() as connection:
+            hits = list(_hits(connection, vin))
+            promoted = _promoted(connection, {hit.batch.id for hit in hits})
+            found = _versions(connection, lookup, hits, promoted)
+            _add_letters(connection, sealer, vin, found)
+    finally:
+        lookup.close()
+    return {"vin": vin, "versions": [entry for _, entry in sorted(found, key=lambda pair: pair[0])]}
+
+
+def _hits(connection: Connection, vin: str) -> Iterator[_Hit]:
+    """Journal lines with the VIN's hash, in order."""
+    wanted = np.uint64(vin_hash(vin))
+    if not wanted:
+        return
+    j, b = tables.journals, tables.batches
+    batches = {
+        row.id: row
+        for row in connection.execute(select(b.c.id, b.c.number, b.c.exchange, b.c.run, b.c.state, b.c.received_at))
+    }
+    statement = select(j.c.batch, j.c.item, j.c.lines).execution_options(yield_per=8)
+    for batch, item, packed in connection.execute(statement):
+        where = np.flatnonzero(vin_column(packed) == wanted)
+        if len(where):
+            book = Journal.unpack(packed)
+            for index in where.tolist():
+                yield _Hit(batches[batch], item, book.lines[index], book)
+
+
+def _promoted(connection: Connection, batches: set[str]) -> dict[tuple[str, str], bool]:
+    """(batch, destination) -> whether all its parts have their final names; nothing for row stores."""
+    p = tables.parts
+    found: dict[tuple[str, str], bool] = {}
+    for batch in sorted(batches):
+        for destination, promoted in connection.execute(
+            select(p.c.destination, p.c.promoted).where(p.c.batch == batch)
+        ):
+            found[batch, destination] = found.get((batch, destination), True) and bool(promoted)
+    return found
+
+
+def _versions(
+    connection: Connection, lookup: Lookup, hits: list[_Hit], promoted: dict[tuple[str, str], bool]
+) -> list[tuple[Place, dict[str, Any]]]:
+    names: dict[tuple[str, tuple[int, int]], Name] = {}
+    held: dict[tuple[str, tuple[int, int]], list[str]] = {}
+    for hit in hits:
+        scope = lookup.scope(connection, hit.batch.run)
+        ordinal = int(hit.line["ordinal"])
+        name = lookup.name(connection, hit.batch.run, hit.batch.id, hit.item, ordinal, hit.key, hit.routes)
+        if name is not None:
+            names.setdefault((scope, hit.key), name)
+        known = held.setdefault((scope, hit.key), [])
+        known += [destination for destination in hit.routes if destination not in known]
+    found = []
+    for hit in sorted(hits, key=lambda one: one.place):
+        at = lookup.scope(connection, hit.batch.run), hit.key
+        found.append((hit.place, _entry(hit, names.get(at), held.get(at, []), promoted)))
+    return found
+
+
+def _entry(hit: _Hit, name: Name | None, held: list[str], promoted: dict[tuple[str, str], bool]) -> dict[str, Any]:
+    fate = FATES[int(hit.line["fate"])]
+    ordinal = str(int(hit.line["ordinal"]))
+    if hit.routes:
+        told = hit.book.outcomes.get(ordinal, {})
+        destinations = [
+            {"name": one, "outcome": told.get(one) or _usual(hit.batch, promoted.get((hit.batch.id, one)))}
+            for one in hit.routes
+        ]
+    elif fate in ("duplicate", "superseded"):
+        destinations = [{"name": one, "outcome": fate} for one in held] or [{"name": "", "outcome": fate}]
+    else:
+        destinations = [{"name": "", "outcome": "waiting" if fate == "unplaced" else fate}]
+    return {
+        "companycode": name.companycode if name else "",
+        "costlistcode": name.costlistcode if name else "",
+        "version": int(hit.line["version"]),
+        "batch": hit.batch.id,
+        "findings": list(hit.book.findings[int(hit.line["findings"])]),
+        "destinations": destinations,
+        "exchange": hit.batch.exchange,
+        "fate": fate,
+        "received_at": hit.batch.received_at,
+        "note": hit.book.notes.get(ordinal, ""),
+        "proved": name is not None,
+    }
+
+
+def _usual(batch: Any, promoted: bool | None) -> str:  # noqa: ANN401 - a row of `batches`
+    """What became of a delivery that the journal has no outcome for."""
+    if promoted is None:
+        return "in_flight" if batch.state == "decided" else "delivered"
+    if promoted:
+        return "delivered"
+    return "in_flight" if batch.state == "decided" else "waiting"
+
+
+def _add_letters(connection: Connection, sealer: Sealer, vin: str, found: list[tuple[Place, dict[str, Any]]]) -> None:
+    """Letters: those of a delivery join the version that was refused, others are entries of their own."""
+    known = {place: entry for place, entry in found}
+    for letter in LetterStore(connection, sealer).search(Filters(vin=vin)):
+        place = letter.intake >> 36, (letter.intake >> 24) & 0xFFF, letter.intake & 0xFFFFFF
+        entry = known.get(place) if letter.destination else None
+        if entry is not None:
+            for destination in entry["destinations"]:
+                if destination["name"] == letter.destination:
+                    destination.update(letter=letter.id, reasons=_codes(letter))
+        else:
+            found.append((place, _dead(letter)))
+
+
+def _codes(letter: Letter) -> list[str]:
+    return list(dict.fromkeys(reason.code for reason in letter.current))
+
+
+def _dead(letter: Letter) -> dict[str, Any]:
+    try:
+        name = Name.of(letter.record_key)
+    except ValueError:
+        name = Name(letter.system, letter.company, "")
+    return {
+        "companycode": name.companycode,
+        "costlistcode": name.costlistcode,
+        "version": 0,
+        "batch": letter.batch,
+        "findings": _codes(letter),
+        "destinations": [{"name": letter.destination, "outcome": "dead"}],
+        "exchange": letter.exchange,
+        "fate": "dead",
+        "received_at": letter.received_at,
+        "note": "",
+        "proved": True,
+        "letter": letter.id,
+        "state": letter.state,
+        "reasons": [
+            {"code": r.code, "field": r.field, "value": r.value, "expected": r.expected} for r in letter.current
+        ],
+    }
