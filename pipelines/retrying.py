@@ -176,6 +176,7 @@ def _settle(
         for u in outcomes.exceptions
     }
     totals: dict[tuple[str, str], Account] = {}
+    ended: dict[tuple[str, int], list[tuple[Any, str]]] = {}
     with state.unit_of_work() as connection:
         replayed = claimed_letters(connection, sealer, [*by_sent.values(), *superseded])
         for place, row in by_sent.items():
@@ -196,8 +197,7 @@ def _settle(
                     )
                 )
                 continue
-            connection.execute(delete(t).where(t.c.id == row.id))
-            amend(connection, row.batch, row.item, _outcome(row, status))
+            ended.setdefault((row.batch, row.item), []).append((row, status))
             if row.id in replayed:
                 again = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
                 settle_delivery(connection, sealer, replayed[row.id], again)
@@ -209,13 +209,13 @@ def _settle(
             account = totals.setdefault((row.batch, row.destination), Account())
             account.counts.update(in_flight=-1, filtered=1)
             ended.setdefault((row.batch, row.item), []).append((row, "filtered"))
+            if row.id in replayed:
+                settle_delivery(connection, sealer, replayed[row.id], ())
         for (batch, item), rows in ended.items():
             ids = [row.id for row, _ in rows]
             for at in range(0, len(ids), _ASKED):
                 connection.execute(delete(t).where(t.c.id.in_(ids[at : at + _ASKED])))
             amend(connection, batch, item, _outcomes(rows))
-            if row.id in replayed:
-                settle_delivery(connection, sealer, replayed[row.id], ())
         for (batch, destination), account in totals.items():
             _add_standing(outcomes, batch, destination, account)
             accounts.change(connection, batch, destination, account)

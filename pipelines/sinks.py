@@ -42,8 +42,8 @@ class Sinks:
         receipts = self.name(self._exchange.rules.receipts) if self._exchange.rules.receipts else ""
         if self._exchange.rules.receipts and (not receipts or not self.is_part_sink(receipts)):
             message = (
-                f'rules.receipts: 没有文件类 sink 接收 {self._exchange.rules.receipts}；请在 [sinks] 中添加，connector = "files"'
-                f' / no sink of files serves {self._exchange.rules.receipts}: add one to [sinks], connector = "files"'
+                f'rules.receipts: 没有文件类 sink 接收 {self._exchange.rules.receipts}；请添加'
+                f' / no sink of files serves {self._exchange.rules.receipts}: add one, connector = "files"'
             )
             raise SettingsError(message)
         kinds = {name: self.is_part_sink(name) for name in self._exchange.sinks if name != receipts}
@@ -51,7 +51,7 @@ class Sinks:
             files = ", ".join(name for name, parts in kinds.items() if parts)
             message = (
                 f"sinks: 一个交换的记录只能全部写文件或全部写行，{files} 是文件；请拆成两个交换"
-                f" / records of one exchange go either into files or into rows, and {files} are files: make it two exchanges"
+                f" / one exchange writes either files or rows, and {files} are files: make it two exchanges"
             )
             raise SettingsError(message)
 

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from mappings.vin import check_digit
 from pipelines import tables
 from pipelines.coordinator import Coordinator
-from pipelines.nation import DEPLOY, count, problems
+from pipelines.ledger import prove
+from pipelines.nation import DEPLOY, count
 from pipelines.settings import load
 from pipelines.state import State
 
@@ -102,8 +103,8 @@ class Gate:
     def run(self, name, *overrides):
         """Run an exchange; what it did, and what the ledger says of every run so far."""
         run = Coordinator(self.state, self.exchange(name, *overrides)).run()
+        assert prove(self.state).problems == []
         with self.state.reading() as connection:
-            assert problems(connection, range(run + 1)) == []
             found = [one for one in count(connection, [run]) if one.exchange == name]
         return found[0] if found else None
 
