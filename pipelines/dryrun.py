@@ -8,12 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors import registry
 from connectors.contracts import ConnectorError
-from mappings.encoding import SCHEMA
 from pipelines import journal, steps
 from pipelines.settings import Exchange
-from pipelines.storeform import REPAIRS
+from pipelines.usable import built
 from pipelines.work import Dead, Job, Load, Task
 from pipelines.workbench import Workbench, sink_name
 
@@ -85,12 +83,8 @@ def _check_connectors(bench: Workbench, preview: Preview) -> None:
     for name, sink in bench.exchange.sinks.items():
         options = sink.options
         place = str(options.get("path") or options.get("url") or "")
-        if sink.connector == "avro":
-            options.setdefault("schema", SCHEMA)
-        if sink.connector == "sql":
-            options.setdefault("table", REPAIRS)
         try:
-            made = registry.sink(sink.connector, options)
+            made = built(sink)
             if _PLACE in place or not _there(place):
                 # Asking a sink that is not there yet would create it.
                 preview.sinks.append(f"{name}: {place} 将在首次运行时创建 / will be made by the first run")

@@ -16,6 +16,7 @@ from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.progress import Observer, silent
 from pipelines.settings import Exchange, load
 from pipelines.state import State
+from pipelines.usable import usable
 
 
 class Outcome(NamedTuple):
@@ -85,7 +86,9 @@ def replay_letters(
             told[letter.id] = Outcome(letter.id, "skipped", f"{why.zh} / {why.en}")
     batches = []
     for exchange, names in going.items():
-        coordinator = Coordinator(state, _settings(state, exchange, given), observer)
+        chosen = _settings(state, exchange, given)
+        usable(chosen.placed(state.path))
+        coordinator = Coordinator(state, chosen, observer)
         batches.append(coordinator.replay(names))
         for letter in _letters(state, names):
             told[letter.id] = _outcome(letter)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from pipelines import ledger, tables
-from pipelines.accounts import ENDS
+from pipelines.equations import check_batch
 from pipelines.state import State
 
 
@@ -24,7 +24,7 @@ class RunCounts:
     flagged: int
     """Payloads that are accepted with a remark."""
     problems: tuple[str, ...]
-    """Batches and destinations whose equations do not hold; empty when the run balances."""
+    """What does not add up, by the state alone; empty when the run balances."""
 
     @property
     def balanced(self) -> bool:
@@ -47,7 +47,7 @@ def counts_of(state: State, run: int) -> RunCounts:
             ledger.totals(connection, run=run),
             ledger.destinations(connection, run=run),
             int(flagged.scalar_one()),
-            (*_batches(connection, run), *_destinations(connection, run)),
+            tuple(_problems(connection, run)),
         )
 
 
@@ -59,23 +59,7 @@ def open_letters(state: State, exchange: str) -> int:
         return int(connection.execute(select(func.count()).select_from(t).where(where)).scalar_one())
 
 
-def _batches(connection: Connection, run: int) -> Iterator[str]:
+def _problems(connection: Connection, run: int) -> Iterator[str]:
     b = tables.batches
-    for row in connection.execute(select(b).where(b.c.run == run).order_by(b.c.number)):
-        intake = row.decoded + row.dead_intake + row.duplicate_intake + row.fragments
-        records = row.addressed + row.dead_records + row.duplicate_records + row.filtered + row.unplaced
-        if row.received != intake:
-            yield f"{row.id}: received {row.received}, accounted {intake}"
-        if row.decoded != records:
-            yield f"{row.id}: decoded {row.decoded}, accounted {records}"
-        if row.state != "closed":
-            yield f"{row.id}: {row.state}"
-
-
-def _destinations(connection: Connection, run: int) -> Iterator[str]:
-    b, d = tables.batches, tables.batch_destinations
-    query = select(d).join(b, b.c.id == d.c.batch).where(b.c.run == run).order_by(d.c.destination, b.c.number)
-    for row in connection.execute(query).mappings():
-        if row["addressed"] != sum(row[end] for end in ENDS) or row["in_flight"]:
-            ends = ", ".join(f"{end} {row[end]}" for end in ENDS)
-            yield f"{row['batch']} -> {row['destination']}: addressed {row['addressed']}, {ends}"
+    for name in connection.execute(select(b.c.id).where(b.c.run == run).order_by(b.c.number)).scalars().all():
+        yield from map(str, check_batch(connection, name))

@@ -15,8 +15,8 @@ from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.watching import watching
 from pipelines.runcounts import RunCounts, counts_of, open_letters
 from pipelines.settings import Exchange, load
-from pipelines.workbench import usable
 from pipelines.state import State
+from pipelines.usable import usable
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
     """
     wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
     exchange = load(settings, wanted)
-    usable(exchange)
+    usable(exchange.placed(state))
     began = time.monotonic()
     with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
         from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, settings errors need none

@@ -1,0 +1,45 @@
+"""Whether settings can work, asked before a run begins: all that they name is loaded, nothing is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connectors import registry
+from mappings.encoding import SCHEMA
+from mappings.findings import profile
+from mappings.layout import load_layout
+from mappings.reading import AUTO
+from pipelines.settings import Destinations, Exchange
+from pipelines.storeform import REPAIRS
+from pipelines.workbench import dealers, make_source
+from routing.table import load_table
+
+
+def usable(exchange: Exchange) -> None:
+    """Load mapping, profile, routing table and registers, and build the connectors that the settings name.
+
+    Raises:
+        MappingError: no such dialect or mapping file.
+        ProfileError: no such profile.
+        RoutingError: no such routing table or register, or a wrong one.
+        Misconfigured: no such connector, or options that it refuses.
+        SettingsError: a register cannot be read.
+    """
+    if exchange.mapping.dialect != AUTO:
+        load_layout(exchange.mapping.dialect)
+    profile(exchange.mapping.profile)
+    load_table(exchange.routing.table)
+    dealers(exchange)
+    make_source(exchange)
+    for sink in exchange.sinks.values():
+        built(sink)
+
+
+def built(sink: Destinations) -> Any:
+    """The sink as its settings say, `{destination}` left as it stands. Raises Misconfigured."""
+    options = sink.options
+    if sink.connector == "avro":
+        options.setdefault("schema", SCHEMA)
+    if sink.connector == "sql":
+        options.setdefault("table", REPAIRS)
+    return registry.sink(sink.connector, options)
