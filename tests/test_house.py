@@ -1,7 +1,9 @@
 """The house in order: locks fit the dependencies, and what is installed is all that the packages need."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -61,20 +63,31 @@ def test_no_file_of_the_project_is_another_ones_name():
     assert modules & {"pika", "fastavro", "sqlalchemy", "orjson", "typer", "rich"} == set()
 
 
-def test_the_set_up_refuses_an_interpreter_that_is_too_old(tmp_path):
-    old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    folder = tmp_path / "clone" / "scripts"
-    folder.mkdir(parents=True)
-    script = folder / "setup"
+def set_up(folder, python):
+    """Call the set-up in a bare checkout, with nothing on the path but the basic tools and this interpreter."""
+    tools, scripts = folder / "bin", folder / "clone" / "scripts"
+    tools.mkdir()
+    scripts.mkdir(parents=True)
+    for tool in ("bash", "dirname", "id", "rm", "sh"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    (tools / "python3").write_text(f"#!/bin/sh\n{python}\n")
+    (tools / "python3").chmod(0o755)
+    script = scripts / "setup"
     script.write_bytes((ROOT / "scripts/setup").read_bytes())
-    done = subprocess.run(
-        ["bash", script, "requirements.lock"],
-        env={"PYTHON": str(old), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
+    command = [tools / "bash", script, "requirements.lock"]
+    return subprocess.run(command, env={"PATH": str(tools)}, capture_output=True, text=True)
+
+
+def test_the_set_up_refuses_an_interpreter_that_is_too_old(tmp_path):
+    done = set_up(tmp_path, "exit 1")
     assert done.returncode == 1
     assert "Python 3.11" in done.stderr
     assert "apt-get install" in done.stderr
+
+
+def test_the_set_up_names_the_package_that_debian_lacks(tmp_path):
+    lacking = f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'
+    done = set_up(tmp_path, lacking)
+    assert done.returncode == 1
+    assert f"apt-get install python3.{sys.version_info[1]}-venv" in done.stderr
+    assert not (tmp_path / "clone" / ".venv").exists()
