@@ -53,3 +53,31 @@ class WorkFailed(PipelineError):
 
 class Incomplete(PipelineError):
     """Receipts do not add up to the items that were given out: a bug or a broken runner, never to be accounted."""
+
+
+class StateTooNew(PipelineError):
+    """A newer vingate made the database."""
+
+    def __init__(self, found: str, known: str) -> None:
+        self.found, self.known = found, known
+        super().__init__(
+            f"数据库由更新版本的 vingate 建立（结构 {found}，本版本为 {known}）；请升级 vingate"
+            f" / a newer vingate made the database (schema {found}, this one knows {known}); install the newer vingate"
+        )
+
+    def __reduce__(self) -> tuple[type[StateTooNew], tuple[str, str]]:
+        return StateTooNew, (self.found, self.known)
+
+
+class StateTooOld(PipelineError):
+    """An older vingate made the state, and nobody who owns it has upgraded it yet."""
+
+    def __init__(self, path: Path, found: str, known: str) -> None:
+        self.path, self.found, self.known = path, found, known
+        super().__init__(
+            f"状态 {path} 由旧版本建立（结构 {found}，现为 {known}）；先运行一次 `vingate run` 即自动升级"
+            f" / an older vingate made the state {path} (schema {found}, now {known}); `vingate run` upgrades it"
+        )
+
+    def __reduce__(self) -> tuple[type[StateTooOld], tuple[Path, str, str]]:
+        return StateTooOld, (self.path, self.found, self.known)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 
 from dlq.sealing import Sealer
 from pipelines import tables
-from pipelines.errors import StateBusy, StateMissing
+from pipelines.errors import StateBusy, StateMissing, StateTooNew, StateTooOld
 from pipelines.versions import VersionIndex
 
 DATABASE = "vingate.db"
@@ -43,9 +43,15 @@ class State:
         elif not (path / DATABASE).is_file():
             raise StateMissing(path)
         self.engine = _engine(path / DATABASE)
-        if own:
-            self._migrate()
-            (path / "staging").mkdir(exist_ok=True)
+        try:
+            if own:
+                self._migrate()
+                (path / "staging").mkdir(exist_ok=True)
+            else:
+                self._look()
+        except BaseException:
+            self.close()
+            raise
         self.versions = VersionIndex(path / "versions") if own else None
         self._sets: list[tuple[str, ...]] | None = None
 
@@ -57,7 +63,7 @@ class State:
     def sealer(self) -> Sealer:
         """The sealer of this state; its key is made on the first run. Raises KeyLost or WrongKey."""
         with self.reading() as connection:
-            sealed = connection.execute(select(tables.batches.c.id).limit(1)).first() is not None
+            sealed = connection.execute(select(tables.runs.c.id).limit(1)).first() is not None
         return Sealer.open(self.key_path, create=not sealed)
 
     @contextmanager
@@ -108,6 +114,19 @@ class State:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _look(self) -> None:
+        """A command that only looks changes no schema."""
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("meta"):
+                raise StateMissing(self.path)
+            found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == "schema")).scalar_one()
+        if found != SCHEMA_VERSION:
+            raise (
+                StateTooOld(self.path, found, SCHEMA_VERSION)
+                if found < SCHEMA_VERSION
+                else StateTooNew(found, SCHEMA_VERSION)
+            )
 
     def _migrate(self) -> None:
         with self.engine.begin() as connection:

@@ -1,0 +1,119 @@
+"""The one migration history, for two kinds of databases: the state, and SQL stores of records.
+
+A fresh database is made by `create_all`, in one step and without Alembic. Only one that an older vingate made comes
+here:
+
+    from pipelines.migrations import upgrade   # imports Alembic
+    upgrade(engine)                            # a state
+    upgrade(engine, spec=REPAIRS)              # a store with the table of this spec
+
+To change a table: change `pipelines.tables` (or `dlq.tables`, `connectors.tables`), run
+`python -m pipelines.migrations`, put what it prints into a new file in `versions/`, and set
+`pipelines.state.SCHEMA_VERSION` to its revision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, create_engine, delete, insert, inspect, select
+
+from connectors.tables import TableSpec
+from connectors.tables import tables as store_table
+from pipelines import tables
+from pipelines.errors import StateTooNew
+
+STATE, STORE = "state", "store"
+
+
+def head() -> str:
+    """The newest revision."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def upgrade(engine: Engine, spec: TableSpec | None = None, revision: str = "head") -> None:
+    """Bring a database to a revision, in one transaction; one that is there already is left as it is.
+
+    Args:
+        engine: of the state, or of a store.
+        spec: the table of a store; None for a state.
+        revision: up to which.
+
+    Raises:
+        StateTooNew: a newer vingate made it.
+    """
+    with engine.begin() as connection:
+        config = _config(connection, spec)
+        known = _known(connection, spec)
+        if known and known not in {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}:
+            raise StateTooNew(known, head())
+        if known:
+            command.stamp(config, known)
+        command.upgrade(config, revision)
+        if spec is None:
+            now = _context(connection, spec).get_current_revision() or ""
+            connection.execute(delete(tables.meta).where(tables.meta.c.name == "schema"))
+            connection.execute(insert(tables.meta), {"name": "schema", "value": now})
+
+
+def differences(connection: Connection, spec: TableSpec | None = None) -> list[Any]:
+    """What differs between a database and today's tables; empty when nothing does."""
+    found: list[Any] = compare_metadata(_context(connection, spec), metadata_of(spec))
+    return found
+
+
+def draft() -> str:
+    """The body of the revision that the state's tables need now, as Alembic would write it."""
+    engine = create_engine("sqlite://")
+    upgrade(engine)
+    with engine.connect() as connection:
+        operations = produce_migrations(_context(connection, None), tables.metadata).upgrade_ops
+        return render_python_code(operations, render_as_batch=True) if operations is not None else ""
+
+
+def metadata_of(spec: TableSpec | None) -> MetaData:
+    """Today's tables of a state, or of a store."""
+    if spec is None:
+        return tables.metadata
+    metadata = MetaData()
+    store_table(spec, metadata)
+    return metadata
+
+
+def version_table(spec: TableSpec | None) -> str:
+    """Where a database keeps its revision; stores of several specs may share one database."""
+    return "alembic_version" if spec is None else f"{spec.name}_revision"
+
+
+def _config(connection: Connection | None = None, spec: TableSpec | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "pipelines:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(connection=connection, spec=spec, role=STATE if spec is None else STORE)
+    return config
+
+
+def _context(connection: Connection, spec: TableSpec | None) -> MigrationContext:
+    return MigrationContext.configure(
+        connection, opts={"version_table": version_table(spec), "target_metadata": metadata_of(spec)}
+    )
+
+
+def _known(connection: Connection, spec: TableSpec | None) -> str:
+    """The revision that a database made by `create_all` is at; empty when it is empty, or Alembic knows."""
+    names = inspect(connection).get_table_names()
+    if version_table(spec) in names:
+        return _context(connection, spec).get_current_revision() or ""
+    if spec is None:
+        found = select(tables.meta.c.value).where(tables.meta.c.name == "schema")
+        return str(connection.execute(found).scalar() or "") if "meta" in names else ""
+    return FIRST if spec.name in names else ""
+
+
+FIRST = "0001"
+"""Stores made by `create` before they kept a revision are at this one."""
