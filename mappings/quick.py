@@ -1,7 +1,7 @@
 """The quick path: repair records about which there is nothing to remark, recognised by generated code.
 
-`compile_reader` turns a mapping's paths into straight-line code that takes a payload apart; `compile_judge` checks the raw
-values and builds the row. Both answer None for everything that is not plainly clean, and the careful path
+`compile_reader` turns a mapping's paths into straight-line code that takes a payload apart; `compile_judge` checks the
+raw values and builds the row. Both answer None for everything that is not plainly clean, and the careful path
 (`mappings.reading`) then says what is wrong: so the quick path may be narrow but must never be kinder. A property
 test holds both together: whenever the quick path gives a row, the careful path gives the same row and no finding.
 """
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from mappings import dates, plates, vin
 from mappings.divisions import BY_CHARACTER
-from mappings.findings import Profile
+from mappings.findings import INFO, Profile
 from mappings.judging import REPAIR, Draft
 from mappings.placeholders import is_placeholder
 from mappings.records import RepairRow
+from mappings.trees import DEFAULT_LIMITS, Limits
 
 Raw = tuple[Any, ...]
 """A payload taken apart: the members of `RepairRow` in order, as sent, all of them text; companycode may be None; parts
@@ -72,11 +73,13 @@ NATIONAL = Shape(
 """The national interface (domain 1.2), with or without companycode in basicInfo."""
 
 
-def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
+def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], Raw | None]:
     """A function that takes one JSON payload of this shape apart, or answers None.
 
-    The shape becomes nested `msgspec` types: a member beyond it or one that is not text is refused as it is parsed; one that is
-    missing is None. A member that occurs twice is seen by counting: every member has a colon.
+    The shape becomes nested `msgspec` types: a member beyond it or one that is not text is refused as it is parsed; one
+    that is missing is None. A member that occurs twice is seen by counting: every member has a colon. Where texts hold
+    colons too, what is counted are the colons right after a quote, and none may stand behind a blank. An escaped NUL
+    and what comes near the limits are refused.
     """
     part = _struct("Part", shape.part)
     project = _struct("Project", shape.project)
@@ -91,6 +94,7 @@ def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
     hoisted = "".join(f"    {locals_[x]} = {locals_[x[:-1]]}.{_attribute(x[-1])}\n" for x in prefixes)
     reads = ", ".join(f"{locals_[places[n][:-1]]}.{_attribute(places[n][-1])}" for n in _MEMBERS)
     fixed = len(prefixes) + len(places) - 1
+    most = fixed + min(len(shape.part), len(shape.project)) * limits.rows
     optional = "".join(f" + (d.{_attribute(name)} is not None)" for name in sorted(shape.ignored))
     source = (
         "def unwrap(body):\n"
@@ -102,13 +106,18 @@ def compile_reader(shape: Shape) -> Callable[[bytes], Raw | None]:
         f"    raw = ({reads})\n"
         f"    members = {fixed} + (raw[0] is not None){optional}"
         f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
-        "    if body.count(b':') != members:\n"
+        "    if body.count(b':') != members or not all(raw) or ESCAPE in body:\n"
         "        members -= raw[1:].count(None)\n"
-        "        if body.count(b':') != members and body.count(MARK) != members:\n"
+        "        if body.count(b':') != members and (body.count(MARK) != members or GAP(body)) or NUL in body:\n"
         "            return None\n"
-        "    return raw\n"
+        f"    return raw if members <= {most} and len(body) <= {limits.payload_bytes} else None\n"
     )
-    return _compiled(source, "unwrap", {"decode": decode, "MARK": b'":', "ERRORS": (msgspec.MsgspecError, ValueError)})
+    errors = (msgspec.MsgspecError, ValueError)
+    marks = {"MARK": b'":', "ESCAPE": b"\\", "NUL": b"\\u0000", "GAP": _GAP}
+    return _compiled(source, "unwrap", {"decode": decode, "ERRORS": errors, **marks})
+
+
+_GAP = re.compile(rb'"[ \t\r\n]+:').search
 
 
 def _attribute(member: str) -> str:
@@ -163,7 +172,7 @@ def _compiled(source: str, name: str, namespace: dict[str, Any]) -> Callable[...
 
 
 def draft_maker(shape: Shape, dialect: str) -> Callable[[Raw], Draft]:
-    """A function that makes the draft of raw values that a reader took apart: what `mappings.reading.read` would give."""
+    """A function that makes the draft of raw values that a reader took apart: what `mappings.reading.read` gives."""
     wire = {name: ".".join(path) for name, path in shape.members.items()}
     for rows, path, columns in (("parts", shape.parts, shape.part), ("projects", shape.projects, shape.project)):
         wire[rows] = ".".join(path)
@@ -189,13 +198,13 @@ class _Clean(dict[Any, Any]):
         super().__init__()
         self._check = check
 
-    def __missing__(self, raw: Any) -> Any:
+    def __missing__(self, raw: object) -> object:
         value = self._check(raw) if type(raw) is str else None
         if value is None:
             raise _Doubtful
         if len(self) >= _MEMO_LIMIT:
             self.clear()
-        if len(raw) <= 256:
+        if len(raw) <= 256:  # type: ignore[arg-type] # a text, since it has a value
             self[raw] = value
         return value
 
@@ -260,7 +269,11 @@ def check_vins(vins: Sequence[str]) -> list[bool]:
 
 
 _WORDS = frozenset({"null", "undefined", "n/a"})
-_YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")} | {str(d): 2000 + d for d in range(1, 10)}
+_LETTER_YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")}
+_YEARS = _LETTER_YEARS | {str(d): 2000 + d for d in range(1, 10)}
+_LATER_YEARS = _LETTER_YEARS | {str(d): 2030 + d for d in range(1, 10)}
+_LATER = 2030
+"""From this year of receipt on a digit may stand for a year of the next cycle (`mappings.vin.model_year`)."""
 _SERIAL = "[0-9A-HJ-NP-Z]"
 
 
@@ -277,48 +290,11 @@ def _plate_check(remarks: bool) -> Callable[[str], Any]:
     return re.compile(f"{head}(?:{ordinary}|[A-HJK]{_SERIAL}[0-9]{{4}}|[0-9]{{5}}[A-HJK])").fullmatch
 
 
-_VIN_VALUES = np.full(128, 255, np.uint8)
-_VIN_DIGITS = np.full(128, 254, np.int64)
-for _character, _value in vin.VALUES.items():
-    _VIN_VALUES[ord(_character)] = _value
-for _value, _character in enumerate("0123456789X"):
-    _VIN_DIGITS[ord(_character)] = _value
-_VIN_WEIGHTS = np.array(vin.WEIGHTS, np.int64)
-_BLANK = "I" * vin.LENGTH
-
-
-def vin_matrix(vins: Sequence[str]) -> NDArray[np.uint8]:
-    """The characters of VINs, 17 a row; what is not 17 ASCII characters is a row of I, which no VIN may hold."""
-    try:
-        text = "".join(vins)
-    except TypeError:
-        text = ""
-    if len(text) != vin.LENGTH * len(vins) or not text.isascii() or any(len(v) != vin.LENGTH for v in vins):
-        fit = (isinstance(v, str) and len(v) == vin.LENGTH and v.isascii() for v in vins)
-        text = "".join([v if good else _BLANK for v, good in zip(vins, fit, strict=True)])
-    return np.frombuffer(text.encode(), np.uint8).reshape(len(vins), vin.LENGTH)
-
-
-def check_vins(vins: Sequence[str]) -> list[bool]:
-    """For each: 17 legal characters with the right check digit (GB 16735), all at once."""
-    characters = vin_matrix(vins)
-    values = _VIN_VALUES[characters]
-    right = (values.astype(np.int64) @ _VIN_WEIGHTS) % 11 == _VIN_DIGITS[characters[:, 8]]
-    checked: list[bool] = (right & (values != 255).all(axis=1)).tolist()
-    return checked
-
-
-_WORDS = frozenset({"null", "undefined", "n/a"})
-_YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")} | {str(d): 2000 + d for d in range(1, 10)}
-_PLATE_REST = re.compile(r"(?!(?:[0-9]*[A-Z]){3})[0-9A-HJ-NP-Z]{5}").fullmatch
-_NEV_SMALL = re.compile(r"[A-HJK][0-9A-HJ-NP-Z][0-9]{4}").fullmatch
-_NEV_LARGE = re.compile(r"[0-9]{5}[A-HJK]").fullmatch
-
-
 _JUDGE = """
 def judge(raws, company, latest):
     rows = []
     add = rows.append
+    years = YEARS if latest.year < LATER else LATER_YEARS
     for raw, checked in zip(raws, CHECKED([raw[3] for raw in raws])):
         if not checked:
             add(None)
@@ -333,9 +309,9 @@ def judge(raws, company, latest):
             joined = km + listcode + "".join(codes)
             if (
                 not first <= last <= latest
-                or YEARS[v[9]] > first.year + 1
+                or years[v[9]] > first.year + 1
                 or not PLATE(plate)
-                or not (km.isdecimal() and km.isascii() and km[0] != "0" and len(km) < 7)
+                or not (km.isdecimal() and km.isascii() and km[0] != "0" and len(km) <= KM_DIGITS)
             ):
                 add(None)
             elif not (
@@ -367,16 +343,20 @@ def compile_judge(
     findings of severity info are not kept, they need not be made.
     """
     lengths, limits = profile.lengths, profile.limits
+    remarks = remarks or profile.severities["PLATE_LETTER_UNKNOWN"] != INFO
     per_project, most_hours = Decimal(limits["hours_per_project"]), Decimal(limits["hours_per_record"])
-    code_rest = max(lengths["parts.code"] - 1, 0)
+    code_rest, list_rest = max(lengths["parts.code"] - 1, 0), max(lengths["costlistcode"] - 1, 0)
     namespace: dict[str, Any] = {
         "CHECKED": check_vins,
         "YEARS": _YEARS,
+        "LATER_YEARS": _LATER_YEARS,
+        "LATER": _LATER,
+        "KM_DIGITS": min(6, len(str(limits["mileage_outlier"] + 1)) - 1),
         "DAYS": _Clean(_day),
         "PLATE": _plate_check(remarks),
-        "LIST_CODE": re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,%d}" % max(lengths["costlistcode"] - 1, 0)).fullmatch,
+        "LIST_CODE": re.compile(f"[0-9A-Za-z][0-9A-Za-z_-]{{0,{list_rest}}}").fullmatch,
         "SHORT": min(lengths["parts.code"], lengths["costlistcode"]),
-        "CODE": re.compile(r"[0-9A-Za-z][0-9A-Za-z|_./#-]{0,%d}" % code_rest).fullmatch,
+        "CODE": re.compile(f"[0-9A-Za-z][0-9A-Za-z|_./#-]{{0,{code_rest}}}").fullmatch,
         "WORDS": _WORDS,
         "PARTS": _Clean(_text(lengths["parts.name"])),
         "PROJECTS": _Clean(_text(lengths["projects.name"])),

@@ -85,7 +85,9 @@ class Workbench:
     def quick_read(self) -> Any:
         """The quick reader of the exchange's dialect, or None."""
         shapes = QUICK_SHAPES.get(self.exchange.mapping.dialect)
-        return quick.compile_reader(shapes[0]) if shapes and "repair" in self.exchange.mapping.kinds else None
+        if not shapes or "repair" not in self.exchange.mapping.kinds:
+            return None
+        return quick.compile_reader(shapes[0], self.limits)
 
     @cached_property
     def quick_judge(self) -> Any:

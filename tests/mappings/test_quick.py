@@ -1,0 +1,359 @@
+"""The law of the quick path: what it accepts, the careful path accepts with the same row and nothing to remark."""
+
+# ruff: noqa: E501, S311 - nasty values stand side by side; chance is seeded
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mappings.dates import day_in_shanghai
+from mappings.findings import profile
+from mappings.judging import Context
+from mappings.quick import NATIONAL, Shape, check_vins, compile_judge, compile_raw_judge, compile_reader, draft_maker
+from mappings.reading import Limits, judge, read
+from mappings.vin import check_digit
+
+RECEIVED = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
+PROFILES = ("strict", "lenient")
+READ = compile_reader(NATIONAL)
+DRAFT = draft_maker(NATIONAL, "national")
+JUDGES = {
+    (name, remarks): compile_judge(profile(name), remarks=remarks) for name in PROFILES for remarks in (True, False)
+}
+FORGIVEN = {True: set(), False: {"PLATE_LETTER_UNKNOWN"}}
+
+NASTY_TEXTS = (
+    "", " ", "　", "\u00a0", "n/a", "N/A", "Ｎ／Ａ", "无", "-", "－", "null", "NULL", "Undefined", " null ", "0", "00", "-0", "+1",
+    "-1", "1", "01", "1.0", "1.50", "1.005", "1.23456", "999999", "1000000", "3000001", "999999999999", "1" * 40, "1e3", "1E-2",
+    "1e400", "NaN", "Infinity", "１２", "１２３４５６", "²", "٣", "五", "1,5", "1 5", ".5", "5.", "24", "24.01", "25", "100", "100.01",
+    "20250605", "20250229", "20240229", "20250631", "20251332", "99990909", "00000000", "19491231", "19500101", "20260602",
+    "20260603", "22010101", "2025-06-05", "2025-6-5", "2025/6/5", "2025-06-05 10:00:00", "2025-06-05T23:30:00Z", "２０２５０６０５",
+    "2025060５", "202506051", "2025060", " 20250605", "20250605 ", "粤B12345", "粤b12345", "粤B1234", "粤BD12345", "粤B12345D", "粤BI2345",
+    "粤BABC12", "粤BAB123", "粤O12345", "粤I12345", "粤Z1234港", "粤B1234学", "粤B1234警", "粤B123应急", "使123456", "WJ粤1234A", "VA12345",
+    "临粤B12345", "B12345", "粤 B12345", "粤·B12345", "粤B-12345", "台A12345", "新A12345", "藏Z12345", "渝T12345",
+    "LVSHCAMB1CE054249", "LVSHCAMB2CE054249", "lvshcamb1ce054249", "LVSHCAMB1CE05424", "LVSHCAMB1CE0542490", "LVSHCAMBICE054249",
+    "ＬVSHCAMB1CE054249", " LVSHCAMB1CE054249", "LVSHCAMB1 CE054249", "WP1AG2923CLA64129", "00000000000000000", "11111111111111111",
+    "a\tb", "a\nb", "a\u0000b", "a\u200bb", "\ufeffa", "a\u2028b", "\ud800", "\U0001f600", "é", "e\u0301", "a:b", 'a":b', '":', ":",
+    '\\":', "x" * 50, "x" * 51, "x" * 100, "x" * 101, "修" * 100, "修" * 101, "修" * 500, "修" * 501, "A-1", "A_1", "-1A", "A|B", "A.B", "A/B",
+    "A#B", "A B", "ａ1", "N1", "n", "NA", "报告编码：{123456789012345678901234}", "报告编码", "‘null’",
+)  # fmt: skip
+NASTY_VALUES = (*NASTY_TEXTS, None, True, False, 0, 1, -5, 1.5, 20250605, 10**20, [], {}, ["a"], {"a": "b"}, [[]])
+BASIC = ("companycode", "companyname", "vehicleplatenumber", "vin", "repairdate", "repairmileage", "settledate",
+         "faultdescription", "costlistcode")  # fmt: skip
+PART, PROJECT = ("partsname", "partsquantity", "partscode"), ("repairproject", "workinghours")
+
+
+def clean(rnd: random.Random) -> dict:
+    """A record with nothing to remark, of the kinds that shops send every day."""
+    head = (
+        rnd.choice(["LSV", "LFV", "LVS", "1HG", "WBA"])
+        + "AB12C0"
+        + rnd.choice("ABCDEF123456789")
+        + f"E{rnd.randrange(10**6):06d}"
+    )
+    number = head[:8] + check_digit(head) + head[9:]
+    start = datetime(2020, 1, 1) + timedelta(days=rnd.randrange(2000))  # noqa: DTZ001 - only its day is used
+    parts = [
+        {"partsname": rnd.choice(["机油", "火花塞 NGK", "a:b"]), "partsquantity": rnd.choice(["1", "4", "0.5", "4.50", "12.00"]),
+         "partscode": rnd.choice(["P1", "06A-115", "A/1", "1|2", "X" * 50])}
+        for _ in range(rnd.randrange(4))
+    ]  # fmt: skip
+    projects = [
+        {"repairproject": rnd.choice(["四轮定位", "更换机油"]), "workinghours": rnd.choice(["1", "0.5", "24", "2.0"])}
+        for _ in range(rnd.randrange(4))
+    ]
+    basic = {
+        "companycode": "31000001",
+        "companyname": "上海某某维修有限公司",
+        "vehicleplatenumber": rnd.choice(["沪A12345", "京AD12345", "粤B12345D", "浙A1B2C3", "沪AAB123"]),
+        "vin": number,
+        "repairdate": start.strftime("%Y%m%d"),
+        "repairmileage": str(rnd.randrange(1, 10**6)),
+        "settledate": (start + timedelta(days=rnd.randrange(9))).strftime("%Y%m%d"),
+        "faultdescription": rnd.choice(["保养", "异响: 左前", "保养，检查"]),
+        "costlistcode": rnd.choice(["JS1", "2023-04_1", "A" * 50]),
+    }
+    if rnd.random() < 0.2:
+        del basic["companycode"]
+    if not parts and not projects:
+        projects = [{"repairproject": "检查", "workinghours": "1"}]
+    record = {"basicInfo": basic, "vehiclepartslist": parts, "repairprojectlist": projects}
+    return {"access_token": "secret:1", **record} if rnd.random() < 0.2 else record
+
+
+def fixed(**basic) -> dict:
+    """One clean record."""
+    members = {
+        "companycode": "31000001",
+        "companyname": "上海某某维修有限公司",
+        "vehicleplatenumber": "沪A12345",
+        "vin": "LVSHCAMB1CE054249",
+        "repairdate": "20250604",
+        "repairmileage": "52000",
+        "settledate": "20250605",
+        "faultdescription": "保养",
+        "costlistcode": "JS1",
+    }
+    parts = [{"partsname": "机油", "partsquantity": "1", "partscode": "P1"}]
+    return {"basicInfo": members | basic, "vehiclepartslist": parts, "repairprojectlist": []}
+
+
+def mutated(rnd: random.Random, record: dict) -> dict:
+    """The record with one thing about it that a partner might do."""
+    choice = rnd.randrange(12)
+    basic = record["basicInfo"]
+    if choice <= 5:
+        basic[rnd.choice(BASIC)] = rnd.choice(NASTY_VALUES)
+    elif choice <= 7 and record["vehiclepartslist"]:
+        rnd.choice(record["vehiclepartslist"])[rnd.choice(PART)] = rnd.choice(NASTY_VALUES)
+    elif choice == 8 and record["repairprojectlist"]:
+        rnd.choice(record["repairprojectlist"])[rnd.choice(PROJECT)] = rnd.choice(NASTY_VALUES)
+    elif choice == 9:
+        place = rnd.choice([record, basic, *record["vehiclepartslist"], *record["repairprojectlist"]])
+        name = rnd.choice(list(place))
+        value = place.pop(name)
+        if rnd.random() < 0.6:
+            place[rnd.choice([name.upper(), name + " ", "x", name[:-1], "ｖin"])] = value
+    elif choice == 10:
+        place = rnd.choice([record, basic])
+        place[rnd.choice(["sign", "VIN", "timestamp", "access_token", "nonce"])] = rnd.choice(NASTY_VALUES)
+    else:
+        record[rnd.choice(["vehiclepartslist", "repairprojectlist", "basicInfo"])] = rnd.choice(
+            [[], None, {}, "", "[]", [None], [[]]]
+        )
+    return record
+
+
+def written(rnd: random.Random, record: dict) -> bytes:
+    """The record as bytes in one of the ways in which JSON can be written."""
+    separators = rnd.choice([(",", ":"), (", ", ": "), (" ,", " : "), (",\n", ":\t"), (",", " :")])
+    text = json.dumps(record, ensure_ascii=rnd.random() < 0.3, separators=separators)
+    if rnd.random() < 0.15:
+        text = repeated(rnd, text)
+    body = text.encode("utf-8", "surrogatepass")
+    twist = rnd.random()
+    if twist < 0.02:
+        return b"\xef\xbb\xbf" + body
+    if twist < 0.04:
+        return body + rnd.choice([b"\n", b" \r\n", b"x", b"{}", b"\x00"])
+    if twist < 0.05:
+        return text.encode("gb18030", "replace")
+    if twist < 0.06:
+        return body.replace("机油".encode(), rnd.choice([b"\xed\xa0\x80", b"\xff", b"\xc0\xaf", b"\x01"]))
+    return body
+
+
+def repeated(rnd: random.Random, text: str) -> str:
+    """A member written twice, with or without a blank before its colon."""
+    name = rnd.choice(["vin", "costlistcode", "partscode", "workinghours", "vehiclepartslist", "v\\u0069n"])
+    gap = rnd.choice(["", " ", "\t", "\n"])
+    value = "[]" if name.endswith("list") else '"LVSHCAMB1CE054249"'
+    at = text.find('"' + name.replace("\\u0069", "i") + '"')
+    return text if at < 0 else f'{text[:at]}"{name}"{gap}:{value},{text[at:]}'
+
+
+def plain(row):
+    """A row as tuples all through, decimals with their digits."""
+    return repr((*row[:9], tuple(map(tuple, row.parts)), tuple(map(tuple, row.projects))))
+
+
+def held(body: bytes, company: str = "31000001", received: datetime = RECEIVED) -> int:
+    """Check the law for one payload under both profiles; how many rows the quick path gave."""
+    raw = READ(body)
+    if raw is None:
+        return 0
+    draft = read(body, "national")
+    made = DRAFT(raw)
+    assert (made.kind, made.members, made.notes, made.provenance) == (
+        draft.kind,
+        draft.members,
+        draft.notes,
+        draft.provenance,
+    )
+    rows = 0
+    for (name, remarks), quick in JUDGES.items():
+        context = Context(profile(name), received, company=company, company_required=True)
+        latest = day_in_shanghai(received) + timedelta(days=1)
+        assert judge(made, context) == judge(draft, context)
+        (row,) = quick([raw], company, latest)
+        if row is None:
+            continue
+        rows += 1
+        careful = judge(draft, context)
+        assert {f.code for f in careful.findings} <= FORGIVEN[remarks], body
+        assert plain(row) == plain(careful.record), body
+    return rows
+
+
+def test_thousands_of_mutations_keep_the_law():
+    rnd = random.Random(20260601)
+    accepted = 0
+    for _ in range(2_500):
+        record = clean(rnd)
+        for _ in range(rnd.choice([0, 1, 1, 1, 2])):
+            record = mutated(rnd, record) if isinstance(record.get("basicInfo"), dict) and all(
+                isinstance(record.get(k), list) and all(isinstance(r, dict) and r for r in record[k])
+                for k in ("vehiclepartslist", "repairprojectlist")) and record["basicInfo"] else record  # fmt: skip
+        accepted += held(written(rnd, record), rnd.choice(["31000001", "", "x" * 201, "n/a"])) > 0
+    assert accepted > 350
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_every_nasty_value_in_every_field(name):
+    for value in NASTY_VALUES:
+        record = fixed(**{name: value})
+        held(json.dumps(record).encode())
+        held(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(("rows", "names"), [("vehiclepartslist", PART), ("repairprojectlist", PROJECT)])
+def test_every_nasty_value_in_every_row(rows, names):
+    for value in NASTY_VALUES:
+        for name in names:
+            record = fixed()
+            record[rows] = [dict.fromkeys(names, "1"), {**dict.fromkeys(names, "1"), name: value}]
+            held(json.dumps(record).encode())
+
+
+@given(st.sampled_from(BASIC), st.text(max_size=24))
+def test_any_text_in_any_field(name, text):
+    record = fixed(**{name: text})
+    held(json.dumps(record).encode())
+    held(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_at_any_place(noise):
+    rnd = random.Random(noise)
+    body = json.dumps(clean(rnd), ensure_ascii=False).encode()
+    at, length = rnd.randrange(len(body)), rnd.randrange(9)
+    held(body[:at] + noise + body[at + length :])
+
+
+def test_clean_records_take_the_quick_path():
+    rnd = random.Random(8)
+    taken = [held(json.dumps(clean(rnd), ensure_ascii=False).encode()) for _ in range(300)]
+    assert sum(1 for rows in taken if rows) > 270
+
+
+def test_an_unknown_issuing_letter_is_clean_only_without_remarks():
+    raw = READ(json.dumps(fixed(vehicleplatenumber="沪I12345")).encode())
+    latest = day_in_shanghai(RECEIVED)
+    assert JUDGES["strict", True]([raw], "", latest) == [None]
+    assert JUDGES["strict", False]([raw], "", latest)[0].plate == "沪I12345"
+
+
+def test_a_profile_that_minds_issuing_letters_is_obeyed():
+    strict = profile("strict")
+    minding = replace(strict, severities={**strict.severities, "PLATE_LETTER_UNKNOWN": "flag"})
+    raw = READ(json.dumps(fixed(vehicleplatenumber="沪I12345")).encode())
+    assert compile_judge(minding, remarks=False)([raw], "", day_in_shanghai(RECEIVED)) == [None]
+
+
+def test_a_profile_with_a_lower_mileage_limit_is_obeyed():
+    strict = profile("strict")
+    low = replace(strict, limits={**strict.limits, "mileage_outlier": 50_000})
+    for km, clean_too in (("9999", True), ("50001", False), ("999999", False)):
+        raw = READ(json.dumps(fixed(repairmileage=km)).encode())
+        (row,) = compile_judge(low)([raw], "", day_in_shanghai(RECEIVED))
+        assert (row is not None) is clean_too, km
+
+
+@pytest.mark.parametrize("year", [2026, 2029, 2030, 2031, 2038, 2041, 2060])
+def test_model_years_are_read_against_the_year_of_receipt(year):
+    received = datetime(year, 7, 1, tzinfo=UTC)
+    for code in "ABCDEFGHJKLMNPRSTVWXY123456789":
+        for repaired in ("20050605", "20120605", "20300605"):
+            for head in ("LSV", "WBA", "1HG"):
+                number = f"{head}AB12C0{code}E000001"
+                vin = number[:8] + check_digit(number) + number[9:]
+                record = fixed(vin=vin, repairdate=repaired, settledate=repaired)
+                held(json.dumps(record).encode(), received=received)
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\t", "\n", "\r\n  "])
+@pytest.mark.parametrize("fault", ["保养", "异响: 左前"])
+def test_a_member_that_stands_twice_is_never_quick(gap, fault):
+    text = json.dumps(fixed(faultdescription=fault), ensure_ascii=False)
+    assert READ(text.encode()) is not None
+    for name in BASIC[1:]:
+        twice = text.replace(f'"{name}":', f'"{name}"{gap}:"A","{name}":', 1)
+        assert READ(twice.encode()) is None
+        assert "STRUCTURE_WRONG" in {note.code for note in read(twice.encode(), "national").notes}
+
+
+def test_a_missing_member_does_not_hide_one_that_stands_twice():
+    record = fixed()
+    del record["basicInfo"]["faultdescription"]
+    text = json.dumps(record)
+    assert held(text.encode()) == 0
+    assert READ(text.encode())[7] is None
+    assert READ(text.replace('"costlistcode":', '"costlistcode": "A", "costlistcode":').encode()) is None
+
+
+def test_more_rows_than_the_limits_allow_are_never_quick():
+    few = compile_reader(NATIONAL, Limits(rows=3))
+    rows = [{"partsname": "机油", "partsquantity": "1", "partscode": "P1"}]
+    for number in range(8):
+        record = fixed() | {"vehiclepartslist": rows * number}
+        body = json.dumps(record).encode()
+        if few(body) is not None:
+            assert read(body, "national", Limits(rows=3)).notes == ()
+    assert few(json.dumps(record | {"vehiclepartslist": rows * 4}).encode()) is None
+
+
+def test_longer_payloads_than_the_limits_allow_are_never_quick():
+    body = json.dumps(fixed()).encode()
+    assert compile_reader(NATIONAL, Limits(payload_bytes=len(body)))(body) is not None
+    assert compile_reader(NATIONAL, Limits(payload_bytes=len(body) - 1))(body) is None
+
+
+def test_memos_give_way_and_long_values_are_not_kept():
+    strict = profile("strict")
+    quick = compile_judge(strict)
+    latest = day_in_shanghai(RECEIVED)
+    raws = []
+    for number in range(300):
+        record = clean(random.Random(number))
+        record["basicInfo"]["faultdescription"] = f"异响{number}" + "长" * (number % 400)
+        raws.append(READ(json.dumps(record).encode()))
+    once, twice = quick(raws, "31000001", latest), quick(raws, "31000001", latest)
+    assert once == twice == [quick([raw], "31000001", latest)[0] for raw in raws]
+
+
+def test_raw_values_travel_between_processes():
+    record = clean(random.Random(2)) | {"vehiclepartslist": [dict.fromkeys(PART, "1")]}
+    raw = READ(json.dumps(record).encode())
+    copied = pickle.loads(pickle.dumps(raw))  # noqa: S301 - our own
+    latest = day_in_shanghai(RECEIVED)
+    assert JUDGES["strict", True]([copied], "", latest) == JUDGES["strict", True]([raw], "31000001", latest)
+    assert DRAFT(copied) == DRAFT(raw)
+
+
+def test_several_shapes_are_tried_in_turn():
+    other = Shape(
+        members={name: (f"x-{name}",) for name in NATIONAL.members},
+        parts=("p",),
+        part={"name": "n", "quantity": "q", "code": "c"},
+        projects=("j",),
+        project={"name": "n", "hours": "h"},
+    )
+    names = {v[-1]: f"x-{k}" for k, v in NATIONAL.members.items()}
+    record = clean(random.Random(2))
+    flat = {names[k]: v for k, v in record["basicInfo"].items()} | {"p": [], "j": [{"n": "检查", "h": "1"}]}
+    run = compile_raw_judge([NATIONAL, other], profile("strict"))
+    latest = day_in_shanghai(RECEIVED)
+    assert run(json.dumps(flat).encode(), "1", latest)[:9] == run(json.dumps(record).encode(), "1", latest)[:9]
+    assert run(b"[]", "1", latest) is None
+
+
+@given(st.lists(st.one_of(st.sampled_from([t for t in NASTY_TEXTS]), st.text(max_size=20), st.none()), max_size=9))
+def test_vins_are_checked_together_as_one_by_one(vins):
+    assert check_vins(vins) == [check_vins([vin])[0] for vin in vins]
