@@ -6,11 +6,12 @@ import itertools
 
 import orjson
 import pytest
-from row_gate import DEALER, SHOP, Gate, record, registration, vin, visit
+from row_gate import DEALER, MOMENT, SHOP, Gate, record, registration, vin, visit
 
 from connectors.memory import forget, hub
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
+from pipelines.settings import Exchange
 
 HURRY = ("sinks.provinces.busy_seconds=0", "retry.first_seconds=0")
 
@@ -191,6 +192,40 @@ def test_versions_are_carried_through_report_and_push(gate):
     wanted = [("J1", 1, "甲"), ("J1", 2, "乙"), ("J1", 3, "丙")]
     assert gate.versions("ministry") == wanted
     assert gate.versions("province-31") == wanted
+
+
+def report_line(version, fault):
+    members = record("J1", fault=fault)["basicInfo"]
+    return {
+        "schema": "vingate.repair/1",
+        "kind": "report",
+        "system": "11",
+        **{name: members[name] for name in ("companycode", "companyname", "vin", "faultdescription", "costlistcode")},
+        "plate": members["vehicleplatenumber"],
+        "repairdate": "2026-09-10",
+        "settledate": "2026-09-10",
+        "mileage": "50000",
+        "parts": [],
+        "projects": [{"name": "更换火花塞", "hours": "1.5"}],
+        "version": version,
+        "repaircomefrom": 1,
+        "dialect": "national",
+        "received_at": MOMENT,
+        "findings": [],
+    }
+
+
+def test_a_carried_version_that_comes_late_is_kept_as_late(gate):
+    settings = gate.exchange("report").model_dump(mode="json", by_alias=True)
+    settings["source"] = {"connector": "files", "path": str(gate.partners / "reports"), "format": "ndjson"}
+    gate.exchange = lambda name: Exchange.model_validate(settings)
+    gate.put("reports", report_line(3, "丙"))
+    gate.run("report")
+    gate.put("reports", report_line(1, "甲"), report_line(3, "丙"), report_line(2, "乙"))
+    late = gate.run("report")
+    assert (late.totals["delivered"], late.totals["duplicate"]) == (2, 1)
+    columns = "version, faultdescription, current, late"
+    assert gate.rows("ministry", columns) == [(3, "丙", 1, 0), (1, "甲", 0, 1), (2, "乙", 0, 1)]
 
 
 def test_a_correction_to_a_new_home_reaches_the_old_holder_too(gate):
