@@ -71,11 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     import typer
 
+    # The option --help alone costs typer half of its start: what only says its version does without it.
+    plain = given[:1] == ["version"] and not {"--help", "-h"} & set(given)
     chosen = next((argument for argument in given if not argument.startswith("-")), "")
     app = typer.Typer(
         name="vingate",
         add_completion=False,
         no_args_is_help=True,
+        add_help_option=not plain,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -83,7 +86,7 @@ def _run(given: list[str]) -> int:
     app.callback(epilog=_EPILOGUE)(_root)
     for command in COMMANDS:
         if command.name == chosen:
-            _add(app, command)
+            _add(app, command, helps=not plain)
         elif not any(command.name == chosen for command in COMMANDS):
             app.command(command.name, help=command.help, rich_help_panel=command.panel)(_not_called)
     try:
@@ -107,13 +110,13 @@ def _not_called() -> None:
     """Stands for a command in the list of commands."""
 
 
-def _add(app: typer.Typer, command: Command) -> None:
+def _add(app: typer.Typer, command: Command, *, helps: bool) -> None:
     """Import a command's module and register what it holds: a function, or a group of commands."""
     found = command.load()
     if command.group:
         app.add_typer(found, name=command.name, help=command.help)
     else:
-        app.command(command.name)(found)
+        app.command(command.name, add_help_option=helps)(found)
 
 
 def _taken(given: list[str], flag: str) -> tuple[bool, list[str]]:
