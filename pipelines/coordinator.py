@@ -40,6 +40,8 @@ class Chunk(NamedTuple):
     items: list[WorkItem]
     complete: list[tuple[str, str]]
     """(path, mark as it was planned)."""
+    repeated: list[WorkItem]
+    """Items whose bytes are known from an earlier batch, or stand in this one too: duplicates before they are read."""
 
 
 class Coordinator:
@@ -133,38 +135,43 @@ class Coordinator:
         for chunk in self._chunks(source):
             if chunk.items:
                 self._batch("source", chunk.items)
+            if chunk.repeated:
+                self._known_batch(chunk.repeated)
             self._finish_paths(source, chunk.complete)
 
     def _chunks(self, source: Source) -> Iterator[Chunk]:
-        """Planned items in batches; items that are known from an ended run become a batch of duplicates at once."""
+        """Planned items in batches. The same bytes of a sender are worked on once, however often they lie there."""
         bounds = self.exchange.batch
-        items: list[WorkItem] = []
-        complete: list[tuple[str, str]] = []
-        size = 0
+        chunk, size, planned = Chunk([], [], []), 0, set()
+        done = self._done()
         last: tuple[str, str] | None = None
-        repeated: list[tuple[WorkItem, int]] = []
-        for planned in source.plan(self._positions(source)):
-            item = self._named(planned)
+        for named in source.plan(self._positions(source)):
+            item = self._named(named)
             here = (item.source, str(item.extra.get("mark", "")))
             if last is not None and here[0] != last[0]:
-                complete.append(last)
+                chunk.complete.append(last)
             last = here
-            known = self._known(item)
-            if known is not None:
-                run, envelopes = known
-                if run != self.run_id:
-                    repeated.append((item, envelopes))
+            if (item.source, *identity(item)) in done:
                 continue
-            items.append(item)
+            if identity(item) in planned or self._known(item) is not None:
+                chunk.repeated.append(item)
+                continue
+            planned.add(identity(item))
+            chunk.items.append(item)
             size += self._size(item)
-            if size >= bounds.bytes or len(items) >= bounds.items:
-                yield Chunk(items, complete)
-                items, complete, size = [], [], 0
+            if size >= bounds.bytes or len(chunk.items) >= bounds.items:
+                yield chunk
+                chunk, size = Chunk([], [], []), 0
         if last is not None:
-            complete.append(last)
-        if repeated:
-            self._known_batch(repeated)
-        yield Chunk(items, complete)
+            chunk.complete.append(last)
+        yield chunk
+
+    def _done(self) -> set[tuple[Any, ...]]:
+        """What this run did before it was killed: paths and identities of its items."""
+        b = tables.batches
+        with self.state.reading() as connection:
+            rows = connection.execute(select(b.c["items"]).where(b.c.run == self.run_id)).scalars().all()
+        return {(item.source, *identity(item)) for packed in rows for item in unpacked_items(packed)}
 
     def _named(self, item: WorkItem) -> WorkItem:
         """The item with the collecting system that the settings make of the one in its layout (`oem-{system}`)."""
@@ -186,23 +193,23 @@ class Coordinator:
             rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self.exchange.name))
             return {row.path: row.mark for row in rows}
 
-    def _known(self, item: WorkItem) -> tuple[int, int] | None:
-        """The run that took this very item, and its envelopes; None when nobody did."""
+    def _known(self, item: WorkItem) -> int | None:
+        """How many envelopes this very item had when it was taken; None when it never was."""
         t = tables.items
+        name, digest, start, end = identity(item)
         where = (
             (t.c.exchange == self.exchange.name)
-            & (t.c.sender == sender(item))
-            & (t.c.digest == item.digest)
-            & (t.c.start == item.offset)
-            & (t.c.stop == stop(item))
+            & (t.c.sender == name)
+            & (t.c.digest == digest)
+            & (t.c.start == start)
+            & (t.c.stop == end)
         )
         with self.state.reading() as connection:
-            row = connection.execute(select(t.c.run, t.c.envelopes).where(where)).first()
-        return (int(row.run), int(row.envelopes)) if row is not None else None
+            return connection.execute(select(t.c.envelopes).where(where)).scalar()
 
-    def _known_batch(self, repeated: Sequence[tuple[WorkItem, int]]) -> None:
+    def _known_batch(self, repeated: Sequence[WorkItem]) -> None:
         """Account envelopes that are known by their source key: duplicates before anything is compared."""
-        total = sum(envelopes for _, envelopes in repeated)
+        total = sum(self._known(item) or 0 for item in repeated)
         with self.state.unit_of_work() as connection:
             number = self._next(connection)
             connection.execute(
@@ -215,7 +222,7 @@ class Coordinator:
                     "kind": "known",
                     "state": "closed",
                     "received_at": self._received_at(),
-                    "items": packed_items([item for item, _ in repeated]),
+                    "items": packed_items(repeated),
                     "received": total,
                     "duplicate_intake": total,
                 },
@@ -369,6 +376,11 @@ def now() -> datetime:
 def sender(item: WorkItem) -> str:
     """From whom an item is: the same bytes from two shops are two files."""
     return f"{item.system}|{item.company}"
+
+
+def identity(item: WorkItem) -> tuple[str, str, int, int]:
+    """What makes an item the same as another: its sender, its bytes, and which of them."""
+    return sender(item), item.digest, item.offset, stop(item)
 
 
 def stop(item: WorkItem) -> int:

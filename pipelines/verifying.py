@@ -24,6 +24,7 @@ from pipelines.accounts import MASK
 from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.letterproof import check_letters
 from pipelines.problems import Problem
+from pipelines.registers import RegisterSink
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
@@ -237,6 +238,8 @@ def _half_done(parts: Sequence[Any], expected: Tally, found: Tally) -> bool:
 
 def _place(sink: Any) -> str:
     """What tells two sinks apart that hold the same things."""
+    if isinstance(sink, RegisterSink):
+        return "register"
     settings = getattr(sink, "settings", None)
     if settings is None:
         return str(id(sink))

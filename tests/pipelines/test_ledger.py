@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 import typer
-from engine_samples import lines, payload, run_bulk, run_stores
+from engine_samples import BULK, lines, payload, run_bulk, run_stores, write
 from sqlalchemy import func, insert, select, update
 from typer.testing import CliRunner
 
 from pipelines import tables
 from pipelines.accounts import ENDS
 from pipelines.cli.ledger import ledger
+from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.ledger import TOTALS, Proof, destinations, prove, totals
+from pipelines.progress import Event
+from pipelines.settings import load
 from pipelines.state import State
 
 BATCH, STORES = "bulk-files-000001", "to-stores-000001"
@@ -118,6 +121,40 @@ def test_one_store_for_all_destinations_is_compared_whole(tmp_path: Path) -> Non
         store.commit()
     found = problem(proof_of(tmp_path), "missing-record")
     assert found.destination in proof.destinations, plate
+
+
+def test_the_same_file_twice_is_read_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / f"{name}.ndjson", lines(10, broken=3))
+    exchange = load(BULK, [f"source.path={tmp_path / 'in'}", f"sinks.provinces.path={tmp_path / 'out'}"], {})
+    for _ in range(2):
+        with State(tmp_path / "state", own=True) as state:
+            Coordinator(state, exchange).run()
+            with state.reading() as connection:
+                kinds = connection.execute(select(tables.batches.c.kind, tables.batches.c.received)).all()
+        assert kinds == [("source", 10), ("known", 20)]
+        proof = proof_of(tmp_path)
+        assert proof.balanced, [p.as_dict() for p in proof.problems]
+        assert (proof.totals["delivered"], proof.totals["dead"], proof.totals["duplicate"]) == (7, 3, 20)
+
+
+def test_killed_before_the_copies_were_counted_gives_the_same(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "in" / f"{name}.ndjson", lines(10, broken=3))
+    exchange = load(BULK, [f"source.path={tmp_path / 'in'}", f"sinks.provinces.path={tmp_path / 'out'}"], {})
+
+    def stop_after_the_batch(event: Event) -> None:
+        if event.name == "closed":
+            raise KeyboardInterrupt
+
+    with State(tmp_path / "state", own=True) as state, pytest.raises(KeyboardInterrupt):
+        Coordinator(state, exchange, stop_after_the_batch).run()
+    for _ in range(2):
+        with State(tmp_path / "state", own=True) as state:
+            Coordinator(state, exchange).run()
+        proof = proof_of(tmp_path)
+        assert proof.balanced
+        assert proof.totals["received"] == 20
 
 
 def test_corrections_leave_both_batches_balanced(tmp_path: Path) -> None:
