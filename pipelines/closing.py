@@ -65,6 +65,7 @@ class Closer:
                 update(tables.batches).where(tables.batches.c.id == batch).values(state="closed", plan=None)
             )
         self._tell("closed", batch, total=row.received)
+        self._state.merge_versions()
 
     def _deliveries(
         self,

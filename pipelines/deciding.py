@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from pipelines import journal
 from pipelines.journal import ADDRESSED, DUPLICATE, SUPERSEDED, UNPLACED, Journal
 from pipelines.state import State
-from pipelines.versions import ENTRY, Entries, pack_intake
+from pipelines.versionruns import ENTRY, Entries
+from pipelines.versions import pack_intake
 from pipelines.work import Directive
 
 

@@ -69,8 +69,12 @@ class State:
     @contextmanager
     def unit_of_work(self) -> Iterator[Connection]:
         """One transaction: everything in it is committed together or not at all."""
-        with self.engine.begin() as connection:
-            yield connection
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except BaseException:
+            self.forget_sets()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -101,6 +105,17 @@ class State:
     def forget_sets(self) -> None:
         """Drop what is remembered of destination sets, after a transaction that did not commit."""
         self._sets = None
+
+    def merge_versions(self) -> None:
+        """Merge runs of the version index that have become too many; the old files go once that is committed."""
+        if self.versions is None:
+            return
+        with self.reading() as connection:
+            runs = self.versions.mergeable(connection)
+        if runs:
+            with self.unit_of_work() as connection:
+                gone = self.versions.merge(connection, runs)
+            self.versions.drop(gone)
 
     def close(self) -> None:
         """Give back the database and the lock."""

@@ -1,7 +1,7 @@
 """The version index: which content, version and destinations each record key has, for hundreds of millions of keys.
 
 Keys are digests, so inserts into one B-tree would touch a page each and cost more with every million keys. Here
-entries lie in immutable sorted *runs* (one file each, by columns, memory-mapped) that are merged when several of a
+entries lie in immutable sorted *runs* (one file each, by columns) that are merged when several of a
 size have gathered, as log-structured stores do; a table in front takes small additions. The catalogue of runs is a
 table, so an addition counts when its transaction commits and not before; run files that no catalogue row names are
 swept.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,93 +20,18 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, insert, select
 
 from pipelines import tables
-
-ENTRY = np.dtype(
-    [("hi", "<u8"), ("lo", "<u8"), ("content", "<u8"), ("intake", "<u8"), ("version", "<u4"), ("held", "<u4")]
-)
-"""One key: digest (two halves), content digest, intake number, version, and the set of destinations that hold it."""
-
-Entries = NDArray[np.void]
+from pipelines.versionruns import ENTRY, Entries, Run, merged, newest, sync_folder, write_run
 
 SMALL = 2_000
 """Additions up to this size go to the table in front."""
 FRONT_LIMIT = 50_000
 FAN_IN = 4
 """So many runs of similar size are merged to one."""
-_RANGES = 64
-"""A merge takes the key space in so many steps, so that its memory does not grow with the index."""
 
 
 def pack_intake(batch: int, item: int, ordinal: int) -> int:
     """An intake number: batch (28 bits), item (12 bits), ordinal (24 bits); compares in intake order."""
     return (batch << 36) | (item << 24) | ordinal
-
-
-class _Run:
-    """One sorted file, mapped by columns."""
-
-    def __init__(self, path: Path, rows: int) -> None:
-        self.rows = rows
-        self._path = path
-
-    def column(self, name: str) -> NDArray[np.uint64]:
-        offset = 0
-        for other in ENTRY.names or ():
-            if other == name:
-                break
-            offset += ENTRY[other].itemsize * self.rows
-        return np.memmap(self._path, ENTRY[name], "r", offset, (self.rows,))
-
-    def slice(self, start: int, stop: int) -> Entries:
-        entries = np.zeros(stop - start, ENTRY)
-        for name in ENTRY.names or ():
-            entries[name] = self.column(name)[start:stop]
-        return entries
-
-    def find(self, hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Indexes of the needles found, and of the rows that they are at. Needles come sorted by `hi`."""
-        column, low = self.column("hi"), self.column("lo")
-        at = np.searchsorted(column, hi)
-        inside = np.flatnonzero(at < self.rows)
-        hits = inside[column[at[inside]] == hi[inside]]
-        rows = at[hits]
-        wrong = low[rows] != lo[hits]
-        for index in np.flatnonzero(wrong):
-            row, needle = int(rows[index]), int(hits[index])
-            while row < self.rows and column[row] == hi[needle] and low[row] != lo[needle]:
-                row += 1
-            found = row < self.rows and column[row] == hi[needle]
-            rows[index] = row if found else -1
-        kept = rows >= 0
-        return hits[kept], rows[kept]
-
-
-def write_run(path: Path, entries: Entries) -> None:
-    """Write sorted entries by columns and sync them."""
-    with path.open("xb") as file:
-        for name in ENTRY.names or ():
-            file.write(np.ascontiguousarray(entries[name]).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def newest(entries: Entries) -> Entries:
-    """Entries sorted by `hi`, one for each key: of equal keys the one that comes last."""
-    entries = entries[np.argsort(entries["hi"], kind="stable")]
-    if len(entries) < 2:
-        return entries
-    repeated = entries["hi"][1:] == entries["hi"][:-1]
-    if not repeated.any():
-        return entries
-    last: dict[tuple[int, int], int] = {}
-    suspects = np.flatnonzero(np.concatenate(([False], repeated)) | np.concatenate((repeated, [False])))
-    for index in suspects:
-        last[int(entries["hi"][index]), int(entries["lo"][index])] = int(index)
-    keep = np.ones(len(entries), bool)
-    keep[suspects] = False
-    keep[list(last.values())] = True
-    kept: Entries = entries[keep]
-    return kept
 
 
 class VersionIndex:
@@ -131,13 +57,10 @@ class VersionIndex:
         entries = np.zeros(len(hi), ENTRY)
         known = np.zeros(len(hi), bool)
         for name, rows in self._runs(connection):
-            run = _Run(self._folder / name, rows)
-            hits, places = run.find(sorted_hi, sorted_lo)
-            if len(hits):
-                targets = order[hits]
-                known[targets] = True
-                for field in ENTRY.names or ():
-                    entries[field][targets] = run.column(field)[places]
+            with Run(self._folder / name, rows) as run:
+                for hits, found in run.find(sorted_hi, sorted_lo):
+                    known[order[hits]] = True
+                    entries[order[hits]] = found
         self._find_front(connection, hi, lo, known, entries)
         positions = np.flatnonzero(known)
         return positions, entries[positions]
@@ -201,7 +124,7 @@ class VersionIndex:
     def _catalogue(self, connection: Connection, entries: Entries) -> None:
         name = f"{secrets.token_hex(8)}.run"
         write_run(self._folder / name, entries)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         connection.execute(insert(tables.version_runs), {"name": name, "rows": len(entries)})
 
     def mergeable(self, connection: Connection) -> list[tuple[str, int]]:
@@ -215,25 +138,15 @@ class VersionIndex:
 
     def merge(self, connection: Connection, runs: Sequence[tuple[str, int]]) -> list[str]:
         """Merge the newest runs to one; returns the file names that may go once the caller has committed."""
-        opened = [_Run(self._folder / name, rows) for name, rows in runs]
         name = f"{secrets.token_hex(8)}.run"
-        columns = {c: (self._folder / f"{name}.{c}").open("xb") for c in ENTRY.names or ()}
-        total = 0
-        try:
-            for lower, upper in _ranges():
-                pieces = []
-                for run in opened:
-                    hi = run.column("hi")
-                    start = int(np.searchsorted(hi, lower)) if lower else 0
-                    stop = int(np.searchsorted(hi, upper)) if upper is not None else run.rows
-                    pieces.append(run.slice(start, stop))
-                merged = newest(np.concatenate(pieces))
-                total += len(merged)
-                for column, file in columns.items():
-                    file.write(np.ascontiguousarray(merged[column]).tobytes())
-        finally:
-            for file in columns.values():
-                file.close()
+        with ExitStack() as stack:
+            opened = [stack.enter_context(Run(self._folder / old, rows)) for old, rows in runs]
+            files = {c: stack.enter_context((self._folder / f"{name}.{c}").open("xb")) for c in ENTRY.names or ()}
+            total = 0
+            for piece in merged(opened):
+                total += len(piece)
+                for column, file in files.items():
+                    file.write(np.ascontiguousarray(piece[column]).tobytes())
         self._assemble(name)
         t = tables.version_runs
         sequence = connection.execute(
@@ -253,7 +166,7 @@ class VersionIndex:
                 part.unlink()
             out.flush()
             os.fsync(out.fileno())
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def drop(self, names: Iterable[str]) -> None:
         """Remove run files that are no longer catalogued."""
@@ -272,19 +185,6 @@ class VersionIndex:
         """Entries held, superseded ones included."""
         front = connection.execute(select(func.count()).select_from(tables.version_front)).scalar_one()
         return sum(rows for _, rows in self._runs(connection)) + int(front)
-
-
-def _ranges() -> list[tuple[int, int | None]]:
-    step = (1 << 64) // _RANGES
-    return [(i * step, (i + 1) * step if i + 1 < _RANGES else None) for i in range(_RANGES)]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def key_bytes(hi: int, lo: int) -> bytes:
