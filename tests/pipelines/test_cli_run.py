@@ -128,6 +128,13 @@ def test_settings_that_cannot_work_are_explained_without_a_traceback(place, ving
     assert "bug" not in err
 
 
+def test_nothing_begins_under_settings_that_cannot_work(place, vingate):
+    wrong = ("mapping.dialect=klingon", "mapping.profile=mild", "routing.table=nowhere", "source.pth=x")
+    for setting in (*wrong, "sinks.provinces.pth=x", "routing.dealers=/no/such/file"):
+        assert vingate(*bulk(place, "--set", setting))[0] == 2, setting
+    assert not (place / "state").exists()
+
+
 def test_a_state_in_use_is_left_alone(place, vingate):
     from pipelines.state import State
 
