@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +68,7 @@ class Coordinator:
             begin_registrations(self.state, self.exchange)
             self._take_in(source)
             self._follow_up()
+            self._sweep()
         finally:
             self.sinks.close()
         with self.state.unit_of_work() as connection:
@@ -116,18 +118,22 @@ class Coordinator:
             self.closer.finish(batch, redo=True)
         self.closer.resume_attempts()
         self.closer.promote_waiting()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what was staged and is named by no decided batch of any exchange, nor waits to be promoted."""
+        t, p = tables.batches, tables.parts
         with self.state.reading() as connection:
-            keep = [
-                row.temporary
-                for row in connection.execute(
-                    select(tables.parts.c.temporary).where(tables.parts.c.promoted.is_(False))
-                )
-            ]
+            decided = set(connection.execute(select(t.c.id).where(t.c.state == "decided")).scalars())
+            waiting = list(connection.execute(select(p.c.temporary).where(p.c.promoted.is_(False))).scalars())
         for sink in self.sinks.parts().values():
-            sink.sweep(keep)
-        staging = self.state.path / "staging"
-        for left in staging.glob(f"{self.exchange.name}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+            sink.sweep(waiting)
+        for left in (self.state.path / "staging").iterdir():
+            if left.is_dir() and left.name not in decided:
+                shutil.rmtree(left, ignore_errors=True)
+            elif not left.is_dir():
+                left.unlink(missing_ok=True)
+        self._snapshot = ""
 
     # -- intake --------------------------------------------------------------------------------------------------------
 
@@ -229,17 +235,20 @@ class Coordinator:
             )
 
     def _finish_paths(self, source: Source, complete: Iterable[tuple[str, str]]) -> None:
-        """Remember paths that are read to their end, then let the source archive or mark them; in this order."""
-        paths = list(complete)
-        if not paths:
+        """Let the source archive or mark paths that are read to their end, then remember them.
+
+        In this order: a crash between finds them archived, or in the plan again with every item of them accounted for.
+        """
+        marks = dict(complete)
+        if not marks:
             return
+        source.finish(marks)
         t = tables.positions
         with self.state.unit_of_work() as connection:
-            for path, mark in paths:
+            for path, mark in marks.items():
                 connection.execute(delete(t).where(t.c.exchange == self.exchange.name, t.c.path == path))
                 connection.execute(insert(t), {"exchange": self.exchange.name, "path": path, "mark": mark})
-        source.finish([path for path, _ in paths])
-        self._tell("finished", total=len(paths))
+        self._tell("finished", total=len(marks))
 
     # -- one batch -----------------------------------------------------------------------------------------------------
 
@@ -276,10 +285,15 @@ class Coordinator:
         self._tell("opened", batch, total=len(items))
         tasks = [Task(number, item) for number, item in enumerate(items)]
         work = BatchWork(self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra or {})
-        with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
-            work.stage()
-        self._tell("staged", batch)
-        work.decide()
+        try:
+            with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
+                work.stage()
+            self._tell("staged", batch)
+            work.decide()
+        except Exception:
+            with suppress(Exception):  # what went wrong first is what a person must hear of; the next start sweeps too
+                self._sweep()
+            raise
         self._tell("decided", batch)
         self.closer.finish(batch, redo=False)
         shutil.rmtree(staging, ignore_errors=True)
@@ -329,7 +343,7 @@ class Coordinator:
             from pipelines.retrying import retry
 
             retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
-        shutil.rmtree(self.state.path / "staging" / "replayed", ignore_errors=True)
+        self._sweep()
         if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by a replay
             with self.state.unit_of_work() as connection:
                 connection.execute(

@@ -57,13 +57,14 @@ class Several:
         return self._part(name).mark(inner)
 
     def finish(self, paths: Iterable[str]) -> None:
-        """Finish each source's own paths."""
-        own: dict[str, list[str]] = {}
-        for path in paths:
+        """Finish each source's own paths; of a mapping of paths to marks each source gets its part."""
+        marks = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, "")
+        own: dict[str, dict[str, str]] = {}
+        for path, mark in marks.items():
             name, _, inner = path.partition("/")
-            own.setdefault(name, []).append(inner)
-        for name, inner_paths in own.items():
-            self._part(name).finish(inner_paths)
+            own.setdefault(name, {})[inner] = mark
+        for name, inner_marks in own.items():
+            self._part(name).finish(inner_marks)
 
     def check(self) -> list[str]:
         """What each source says, under its name."""
