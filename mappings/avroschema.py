@@ -7,7 +7,7 @@ The encoding is the Avro 1.11 binary encoding; a test decodes it with an indepen
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -150,16 +150,26 @@ def _array(items: Any, value: str) -> str:  # noqa: ANN401 - any node of a schem
 
 
 def compile_encoder(
-    schema: Mapping[str, Any], fields: tuple[str, ...], unique: frozenset[str] = frozenset()
-) -> Callable[..., bytes]:
-    """A function that encodes the named fields of a record schema, given their values as one tuple.
+    schema: Mapping[str, Any], fields: tuple[str, ...], unique: frozenset[str] = frozenset(), skip: int = 0
+) -> Callable[[Iterable[Any]], list[bytes]]:
+    """A function that encodes the named fields of a record schema for many tuples of their values at once.
 
-    `unique` names string fields whose values rarely repeat: they are encoded without a memo.
+    Args:
+        schema: an Avro record schema.
+        fields: names of the fields to encode, in order.
+        unique: string fields whose values rarely repeat: they are encoded without a memo.
+        skip: values at the start of each tuple that are not encoded.
     """
     kinds = {field["name"]: field["type"] for field in schema["fields"]}
-    expressions = ",\n        ".join(f"{_expression(kinds[name], name, name in unique)}" for name in fields)
+    expressions = ",\n            ".join(f"{_expression(kinds[name], name, name in unique)}" for name in fields)
+    skipped = "".join(f"_{i}, " for i in range(skip))
     source = (
-        f"def encode(row):\n    ({', '.join(fields)},) = row\n    return b''.join((\n        {expressions},\n    ))\n"
+        "def encode(rows):\n"
+        "    encoded = []\n"
+        "    add, join = encoded.append, b''.join\n"
+        f"    for {skipped}{', '.join(fields)}, in rows:\n"
+        f"        add(join((\n            {expressions},\n        )))\n"
+        "    return encoded\n"
     )
     namespace: dict[str, Any] = {
         "T": _Texts(),
@@ -174,5 +184,5 @@ def compile_encoder(
     filename = f"<avro encoder of {schema['name']}: {fields[0]}..{fields[-1]}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), namespace)  # noqa: S102 - source is made from our own schema only
-    function: Callable[..., bytes] = namespace["encode"]
+    function: Callable[[Iterable[Any]], list[bytes]] = namespace["encode"]
     return function

@@ -15,19 +15,24 @@ SCHEMA = repair_schema()
 CONTENT_FIELDS = RepairRow._fields[1:]
 """The content of a record: every element but the company code, which is part of its key."""
 
-content_bytes: Callable[[Sequence[object]], bytes] = compile_encoder(
-    SCHEMA, CONTENT_FIELDS, unique=frozenset({"plate", "vin", "costlistcode"})
+contents_of: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(
+    SCHEMA, CONTENT_FIELDS, unique=frozenset({"plate", "vin", "costlistcode"}), skip=1
 )
-"""Avro encoding of a record's content, given as the tuple `row[1:]`."""
+"""Avro encoding of the content of many rows."""
 
 _PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
 _provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
 _company = compile_encoder(SCHEMA, ("companycode",))
 
 
+def content_bytes(values: Sequence[object]) -> bytes:
+    """Avro encoding of one record's content, given as the tuple `row[1:]`."""
+    return contents_of(((None, *values),))[0]  # type: ignore[arg-type] # the code is skipped
+
+
 def company_bytes(companycode: str) -> bytes:
     """Avro encoding of the leading member of a record."""
-    return _company((companycode,))
+    return _company(((companycode,),))[0]
 
 
 def provenance_bytes(
@@ -35,7 +40,7 @@ def provenance_bytes(
 ) -> bytes:
     """Avro encoding of the closing members of a record."""
     millis = int(received_at.timestamp() * 1000)
-    return _provenance((system, version, repaircomefrom, dialect, millis, findings))
+    return _provenance(((system, version, repaircomefrom, dialect, millis, findings),))[0]
 
 
 def _key_base(scope: str, system: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -73,8 +73,10 @@ NATIONAL = Shape(
 """The national interface (domain 1.2), with or without companycode in basicInfo."""
 
 
-def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], Raw | None]:
-    """A function that takes one JSON payload of this shape apart, or answers None.
+def compile_block_reader(
+    shape: Shape, limits: Limits = DEFAULT_LIMITS
+) -> Callable[[Sequence[bytes]], list[Raw | None]]:
+    """A function that takes JSON payloads of this shape apart; None for each that it leaves to the careful path.
 
     The shape becomes nested `msgspec` types: a member beyond it or one that is not text is refused as it is parsed; one
     that is missing is None. A member that occurs twice is seen by counting: every member has a colon. Where texts hold
@@ -97,11 +99,15 @@ def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[b
     most = fixed + min(len(shape.part), len(shape.project)) * limits.rows
     optional = "".join(f" + (d.{_attribute(name)} is not None)" for name in sorted(shape.ignored))
     source = (
-        "def unwrap(body):\n"
+        "def unwrap(bodies):\n"
+        "  raws = []\n"
+        "  add = raws.append\n"
+        "  for body in bodies:\n"
         "    try:\n"
         "        d = decode(body)\n"
         "    except ERRORS:\n"
-        "        return None\n"
+        "        add(None)\n"
+        "        continue\n"
         f"{hoisted}"
         f"    raw = ({reads})\n"
         f"    members = {fixed} + (raw[0] is not None){optional}"
@@ -109,8 +115,10 @@ def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[b
         "    if body.count(b':') != members or not all(raw) or ESCAPE in body:\n"
         "        members -= raw[1:].count(None)\n"
         "        if body.count(b':') != members and (body.count(MARK) != members or GAP(body)) or NUL in body:\n"
-        "            return None\n"
-        f"    return raw if members <= {most} and len(body) <= {limits.payload_bytes} else None\n"
+        "            add(None)\n"
+        "            continue\n"
+        f"    add(raw if members <= {most} and len(body) <= {limits.payload_bytes} else None)\n"
+        "  return raws\n"
     )
     errors = (msgspec.MsgspecError, ValueError)
     marks = {"MARK": b'":', "ESCAPE": b"\\", "NUL": b"\\u0000", "GAP": _GAP}
@@ -118,6 +126,12 @@ def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[b
 
 
 _GAP = re.compile(rb'"[ \t\r\n]+:').search
+
+
+def compile_reader(shape: Shape, limits: Limits = DEFAULT_LIMITS) -> Callable[[bytes], Raw | None]:
+    """The block reader for one payload."""
+    many = compile_block_reader(shape, limits)
+    return lambda body: many((body,))[0]
 
 
 def _attribute(member: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.contracts import Block, WorkItem
 from dlq import reasons
-from mappings.encoding import company_bytes, content_bytes, provenance_bytes
+from mappings.encoding import company_bytes, content_bytes, contents_of, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, STEP, TOKEN, Draft, Judgement
@@ -72,7 +72,7 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
         gone: _Died = {i: ((_why("FRAGMENT_TOO_OLD"),), None) for i in range(len(load.bodies))}
         return _split(bench, load, "assemble", [], {}, gone)
     quick, dialect, limits = bench.quick_read, dialect_of(bench, item), bench.limits
-    values: list[Any] = [quick(body) for body in load.bodies] if quick else [None] * len(load.bodies)
+    values: list[Any] = quick(load.bodies) if quick else [None] * len(load.bodies)
     died: _Died = {}
     if None in values:
         for i, value in enumerate(values):
@@ -328,6 +328,9 @@ class Encoder:
 
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
     """Rows -> bytes to stage: content, then a whole record for part sinks or canonical JSON for row sinks."""
-    contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
+    if None in load.values:
+        contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
+    else:
+        contents = contents_of(load.values)
     staged = encoder.avro(load, contents) if bench.in_parts and None not in load.values else encoder.canonical(load)
     return load._replace(contents=contents, staged=staged)

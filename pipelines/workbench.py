@@ -87,7 +87,7 @@ class Workbench:
         shapes = QUICK_SHAPES.get(self.exchange.mapping.dialect)
         if not shapes or "repair" not in self.exchange.mapping.kinds:
             return None
-        return quick.compile_reader(shapes[0], self.limits)
+        return quick.compile_block_reader(shapes[0], self.limits)
 
     @cached_property
     def quick_judge(self) -> Any:
