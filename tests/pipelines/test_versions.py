@@ -219,7 +219,8 @@ def uniform(count, seed):
     return newest(made)
 
 
-def test_looking_up_and_merging_keep_little_in_memory(tmp_path):
+def test_looking_up_and_merging_keep_little_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(versionruns, "_REGION", 1 << 13)
     folder = tmp_path / "versions"
     with opened(tmp_path) as state:
         index: VersionIndex = state.versions
@@ -240,7 +241,7 @@ def test_looking_up_and_merging_keep_little_in_memory(tmp_path):
         assert (found == wanted).all()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < 25_000_000  # the index has 60 MB
+        assert peak < 15_000_000  # the index has 60 MB
 
 
 def test_runs_merge_in_key_order_whatever_their_sizes(tmp_path):
