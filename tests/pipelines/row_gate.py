@@ -132,7 +132,7 @@ class Gate:
         if not place.exists():
             return []
         with closing(sqlite3.connect(place)) as connection:
-            return connection.execute(f"SELECT {columns} FROM repairs ORDER BY seq").fetchall()  # noqa: S608
+            return connection.execute(f"SELECT {columns} FROM repairs ORDER BY seq").fetchall()
 
     def versions(self, store):
         return [row[:3] for row in self.rows(store)]
