@@ -53,9 +53,7 @@ def measured(command: list[str], log: Path) -> Run:
         watcher.join()
     if os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"{' '.join(command)} failed:\n{log.read_text('utf-8', 'replace')[-3000:]}")
-    return Run(
-        usage.ru_utime + usage.ru_stime, time.perf_counter() - started, max(peak[0], usage.ru_maxrss / 1024)
-    )
+    return Run(usage.ru_utime + usage.ru_stime, time.perf_counter() - started, max(peak[0], usage.ru_maxrss / 1024))
 
 
 def _watch(pid: int, peak: list[float], stop: threading.Event) -> None:
@@ -165,9 +163,7 @@ def growth(bench: Bench) -> None:
     bench.say(
         "## State growing\n\nEach run adds 1,000,000 records to the same state.\n\n"
         "| keys before | CPU s | us a record | peak MB |\n|---|---|---|---|\n"
-        + "\n".join(
-            f"| {million - 1} M | {run.cpu:.2f} | {run.cpu:.1f} | {run.peak_mb:.0f} |" for million, run in rows
-        )
+        + "\n".join(f"| {million - 1} M | {run.cpu:.2f} | {run.cpu:.1f} | {run.peak_mb:.0f} |" for million, run in rows)
         + f"\n\nFrom 1 M to 5 M keys the cost of a record rises by {(last.cpu / first.cpu - 1) * 100:.0f} % (target: a tenth).\n"
     )
 
@@ -175,9 +171,7 @@ def growth(bench: Bench) -> None:
 def workers(bench: Bench) -> None:
     """Two worker processes against one, wall time."""
     source = bench.generate(2_000_000)
-    one, two = bench.alternate(
-        lambda: bench.ours(source), lambda: bench.ours(source, options=("batch.workers=2",))
-    )
+    one, two = bench.alternate(lambda: bench.ours(source), lambda: bench.ours(source, options=("batch.workers=2",)))
     wall = statistics.median(r.wall for r in one), statistics.median(r.wall for r in two)
     bench.say(
         "## Two workers\n\n"
@@ -222,7 +216,9 @@ def main() -> None:
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     head = (
         "# Results\n\nMade by `make bench`"
         f" on {datetime.now(UTC):%Y-%m-%d} at commit {commit.stdout.strip() or '-'}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n"

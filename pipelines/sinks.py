@@ -42,7 +42,7 @@ class Sinks:
         receipts = self.name(self._exchange.rules.receipts) if self._exchange.rules.receipts else ""
         if self._exchange.rules.receipts and (not receipts or not self.is_part_sink(receipts)):
             message = (
-                f'rules.receipts: 没有文件类 sink 接收 {self._exchange.rules.receipts}；请添加'
+                f"rules.receipts: 没有文件类 sink 接收 {self._exchange.rules.receipts}；请添加"
                 f' / no sink of files serves {self._exchange.rules.receipts}: add one, connector = "files"'
             )
             raise SettingsError(message)

@@ -151,7 +151,7 @@ def _entry(hit: _Hit, name: Name | None, held: list[str], promoted: dict[tuple[s
     }
 
 
-def _usual(batch: Any, promoted: bool | None) -> str:  # noqa: ANN401 - a row of `batches`
+def _usual(batch: Any, promoted: bool | None) -> str:
     """What became of a delivery that the journal has no outcome for."""
     if promoted is None:
         return "in_flight" if batch.state == "decided" else "delivered"

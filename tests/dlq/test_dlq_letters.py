@@ -66,7 +66,7 @@ def test_same_death_is_the_same_letter_and_is_kept_once(store, conn):
 
 def test_nothing_personal_stands_plain_in_any_row(store, conn):
     store.put_many([letter()])
-    everything = repr([conn.execute(text(f"select * from {name}")).all() for name in ("letters", "letter_bodies")])  # noqa: S608
+    everything = repr([conn.execute(text(f"select * from {name}")).all() for name in ("letters", "letter_bodies")])
     for secret in (VIN, "A12345", "王小二"):
         assert secret not in everything
     assert "LSV***4202" in everything
