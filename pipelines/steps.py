@@ -14,7 +14,7 @@ from dlq import reasons
 from mappings.encoding import company_bytes, content_bytes, contents_of, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
-from mappings.judging import REGISTRATION, STEP, TOKEN, Draft, Judgement
+from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import Operator, RepairRow, VehicleRegistration
@@ -137,10 +137,18 @@ def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
                     rows[i] = judgement.record
     if company:
         for i, row in enumerate(rows):
-            if row is not None and row[0] != company and i not in died:
-                foreign = _why("COMPANY_CODE_MISMATCH", "companycode", row[0], company)
-                died[i] = (foreign,), judgements.get(load.ordinals[i])
+            if row is None or row[0] != company:
+                _foreign(bench, load, i, judgements, died)
     return _split(bench, load, "judge", rows, judgements, died)
+
+
+def _foreign(bench: Workbench, load: Load, i: int, judgements: Mapping[int, Judgement], died: _Died) -> None:
+    """A record of another company than it came from is dead, beside whatever else is wrong with it."""
+    judgement = judgements.get(load.ordinals[i]) or _carefully(bench, load.values[i], load.task.item.company)
+    code = judgement.members.get("companycode") if judgement.kind == REPAIR else ""
+    if code and code != load.task.item.company:
+        foreign = _why("COMPANY_CODE_MISMATCH", "companycode", str(code), load.task.item.company)
+        died[i] = (*(died[i][0] if i in died else ()), foreign), judgement
 
 
 def _quickly(bench: Workbench, raws: Sequence[Any], company: str) -> list[RepairRow | None]:
@@ -243,7 +251,7 @@ def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     if not died:
         return load, None
     kept, dead = _split(bench, load, "address", load.values, dict(judgements), died)
-    return kept._replace(destinations=[d for i, d in enumerate(destinations) if i not in died]), dead
+    return kept._replace(destinations=[d for i, d in enumerate(load.destinations) if i not in died]), dead
 
 
 def _register(judgement: Judgement | None) -> tuple[str, ...]:
@@ -327,10 +335,10 @@ class Encoder:
 
 
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
-    """Rows -> bytes to stage: content, then a whole record for part sinks or canonical JSON for row sinks."""
+    """Rows -> bytes to stage: content, then a whole record for Avro files, canonical JSON for everything else."""
     if None in load.values:
         contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
     else:
         contents = contents_of(load.values)
-    staged = encoder.avro(load, contents) if bench.in_parts and None not in load.values else encoder.canonical(load)
+    staged = encoder.avro(load, contents) if bench.in_avro and None not in load.values else encoder.canonical(load)
     return load._replace(contents=contents, staged=staged)

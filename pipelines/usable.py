@@ -9,6 +9,7 @@ from mappings.encoding import SCHEMA
 from mappings.findings import profile
 from mappings.layout import load_layout
 from mappings.reading import AUTO
+from pipelines.errors import SettingsError
 from pipelines.settings import Destinations, Exchange
 from pipelines.storeform import REPAIRS
 from pipelines.workbench import dealers, make_source
@@ -33,6 +34,13 @@ def usable(exchange: Exchange) -> None:
     make_source(exchange)
     for sink in exchange.sinks.values():
         built(sink)
+    files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink), "promote")}
+    if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):
+        message = (
+            "一个交换的文件型 sink 须同为 avro 或同为其他格式；请拆成两个交换"
+            " / the file sinks of one exchange are all avro or all others: make two exchanges of it"
+        )
+        raise SettingsError(message)
 
 
 def built(sink: Destinations) -> Any:

@@ -132,6 +132,11 @@ class Workbench:
         """Whether records go out as whole files, staged by workers; else as rows, written by the coordinator."""
         return bool(self.exchange.sinks) and all(name in self.part_sinks for name in self.exchange.sinks)
 
+    @cached_property
+    def in_avro(self) -> bool:
+        """Whether those files are Avro; else they hold canonical JSON, a record a line."""
+        return self.in_parts and all(sink.connector == "avro" for sink in self.exchange.sinks.values())
+
     @lru_cache(maxsize=4_096)  # noqa: B019 - a workbench lives as long as its process works on the job
     def sink_of(self, destination: str) -> str:
         """Name of the sink that serves a destination; empty when none does."""
