@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +20,7 @@ contents_of: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(
 )
 """Avro encoding of the content of many rows."""
 
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
 _provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
 _company = compile_encoder(SCHEMA, ("companycode",))
@@ -39,7 +40,7 @@ def provenance_bytes(
     system: str, version: int, repaircomefrom: int, dialect: str, received_at: datetime, findings: Sequence[str]
 ) -> bytes:
     """Avro encoding of the closing members of a record."""
-    millis = int(received_at.timestamp() * 1000)
+    millis = (received_at - _EPOCH) // _MILLISECOND  # whole numbers all the way: a float loses the last millisecond
     return _provenance(((system, version, repaircomefrom, dialect, millis, findings),))[0]
 
 

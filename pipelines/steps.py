@@ -6,7 +6,8 @@ Each takes a workbench and a load and gives the load on, and the dead of its sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from connectors.contracts import Block, WorkItem
@@ -290,19 +291,36 @@ class Encoder:
         for row in load.values:
             if row[0] not in companies:
                 companies[row[0]] = company_bytes(row[0])
-        tail = self._tail(1, self._dialect, ())
+        tail = provenance_bytes(self._system, 1, self._comefrom, self._dialect, self._received, ())
         staged = [companies[row[0]] + content + tail for row, content in zip(load.values, contents, strict=True)]
         if load.judgements or load.versions:
             for i, ordinal in enumerate(load.ordinals):
                 judgement = load.judgements.get(ordinal)
                 if judgement is not None or ordinal in load.versions:
-                    dialect = judgement.dialect if judgement else self._dialect
-                    own = self._tail(load.versions.get(ordinal, 1), dialect, load.flags.get(ordinal, ()))
+                    own = self._tail(self.provenance(load, ordinal, judgement))
                     staged[i] = companies[load.values[i][0]] + contents[i] + own
         return staged
 
-    def _tail(self, version: int, dialect: str, flags: tuple[str, ...]) -> bytes:
-        return provenance_bytes(self._system, version, self._comefrom, dialect, self._received, flags)
+    def mixed(self, load: Load, contents: list[bytes]) -> list[bytes]:
+        """As `avro`; nothing for what is no repair record."""
+        records = [i for i, row in enumerate(load.values) if row is not None]
+        ordinals, rows = [load.ordinals[i] for i in records], [load.values[i] for i in records]
+        encoded = self.avro(load._replace(ordinals=ordinals, values=rows), [contents[i] for i in records])
+        staged = [b""] * len(load.values)
+        for i, record in zip(records, encoded, strict=True):
+            staged[i] = record
+        return staged
+
+    def _tail(self, own: Mapping[str, Any]) -> bytes:
+        received = own["received_at"]
+        return provenance_bytes(
+            own["system"],
+            int(own["version"]),
+            int(own["repaircomefrom"]),
+            own["dialect"],
+            received if isinstance(received, datetime) else datetime.fromisoformat(received),
+            own["findings"],
+        )
 
     def canonical(self, load: Load) -> list[bytes]:
         """Canonical JSON of the records of a load, as rows are staged, kept and encoded again from."""
@@ -331,6 +349,8 @@ class Encoder:
         if judgement is not None and judgement.provenance:
             carried = judgement.provenance
             own = {**own, **carried, "findings": tuple(dict.fromkeys((*carried.get("findings", ()), *flags)))}
+            if ordinal in load.versions:
+                own["version"] = load.versions[ordinal]
         return own
 
 
@@ -340,5 +360,8 @@ def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
         contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
     else:
         contents = contents_of(load.values)
-    staged = encoder.avro(load, contents) if bench.in_avro and None not in load.values else encoder.canonical(load)
+    if not bench.in_avro:
+        staged = encoder.canonical(load)
+    else:
+        staged = encoder.mixed(load, contents) if None in load.values else encoder.avro(load, contents)
     return load._replace(contents=contents, staged=staged)
