@@ -19,7 +19,7 @@ from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import Operator, RepairRow, VehicleRegistration
-from pipelines import journal
+from pipelines import carried, journal
 from pipelines.segments import read_rows
 from pipelines.work import About, Dead, Load, Task, Why
 from pipelines.workbench import Workbench
@@ -162,7 +162,7 @@ def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
 
 
 def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:
-    wrong = _rejecting(judgement.findings)
+    wrong = (*_rejecting(judgement.findings), *carried.problems(judgement.provenance))
     kinds = bench.exchange.mapping.kinds
     if not wrong and judgement.kind != STEP and judgement.kind not in kinds:
         return (_why("KIND_NOT_TAKEN", "", judgement.kind, ", ".join(kinds)),)
@@ -347,8 +347,8 @@ class Encoder:
             "findings": flags,
         }
         if judgement is not None and judgement.provenance:
-            carried = judgement.provenance
-            own = {**own, **carried, "findings": tuple(dict.fromkeys((*carried.get("findings", ()), *flags)))}
+            brought = judgement.provenance
+            own = {**own, **brought, "findings": tuple(dict.fromkeys((*brought.get("findings", ()), *flags)))}
             if ordinal in load.versions:
                 own["version"] = load.versions[ordinal]
         return own
