@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from pipelines.versions import key_halves, pack_intake
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import dealers
+from routing.dealers import Dealers
 
 
 class BatchWork:
@@ -215,6 +217,11 @@ class BatchWork:
             receipts.item(task, book, remarks, found)
         return pairs
 
+    @cached_property
+    def _dealers(self) -> Dealers | None:
+        """The dealer register, read once a batch."""
+        return dealers(self._exchange)
+
     def _history(
         self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
     ) -> dict[int, list[Any]]:
@@ -230,10 +237,9 @@ class BatchWork:
     def _merge(
         self, connection: Any, task: Task, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
     ) -> dict[str, dict[str, str]]:
-        register = dealers(self._exchange)
-        if register is None:
+        if self._dealers is None:
             return {}
-        merger, book = Merger(connection, register), self._journals[task.number]
+        merger, book = Merger(connection, self._dealers), self._journals[task.number]
         pairs: dict[str, dict[str, str]] = {}
         for ordinal, row, record in chosen:
             if not merger.concerns(row.companycode, row.settledate):

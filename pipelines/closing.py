@@ -129,7 +129,7 @@ class Closer:
                 merged_into=merged_into,
                 as_row=self._sinks.as_row(name),
             )
-        return Sent(number, ordinal, made, body, vin_hash(str(record.get("vin", ""))))
+        return Sent(number, ordinal, made, body)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ class Closer:
             "ordinal": sent.ordinal,
             "destination": sent.delivery.destination,
             "reason": unusual.outcome.reason,
-            "vin": _signed(sent.vin),
+            "vin": _signed(vin_hash(str(orjson.loads(sent.record).get("vin", "")))),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),

@@ -17,7 +17,6 @@ class Sent(NamedTuple):
     ordinal: int
     delivery: Delivery
     record: bytes
-    vin: int
 
 
 class Unusual(NamedTuple):
