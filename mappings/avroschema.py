@@ -6,7 +6,9 @@ The encoding is the Avro 1.11 binary encoding; a test decodes it with an indepen
 
 from __future__ import annotations
 
+import json
 import linecache
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -58,6 +60,11 @@ def repair_schema() -> dict[str, Any]:
     )
     schema["namespace"] = "vingate"
     return schema
+
+
+def schema_text() -> str:
+    """The schema as the file `mappings/data/repair.avsc` holds it: `python -m mappings.avroschema` writes it."""
+    return json.dumps(repair_schema(), ensure_ascii=False, indent=2) + "\n"
 
 
 def zigzag(number: int) -> bytes:
@@ -186,3 +193,7 @@ def compile_encoder(
     exec(compile(source, filename, "exec"), namespace)  # noqa: S102 - source is made from our own schema only
     function: Callable[[Iterable[Any]], list[bytes]] = namespace["encode"]
     return function
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())
