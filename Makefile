@@ -26,7 +26,7 @@ check: .venv/.ready-dev  ## Lint, format, types, import contracts
 	$(BIN)/lint-imports
 
 bench: .venv/.ready-dev  ## Measure the reference job side by side with the hand-written loop; writes bench/RESULTS.md
-	$(BIN)/python -m bench
+	$(BIN)/python bench/run.py
 
 lock: .venv/.ready-dev  ## Resolve the dependencies anew and write both lock files, with hashes
 	$(BIN)/python -m pip install --quiet "uv>=0.9"

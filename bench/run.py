@@ -1,9 +1,10 @@
 """The reference job beside the hand-written loop: CPU seconds, slope, growth of the state, workers, memory, store sink.
 
-    python bench/run.py [--quick] [--only NAME ...]
+    python bench/run.py [--runs N] [--only NAME ...]
 
-Writes bench/RESULTS.md. Every figure is user+sys CPU of whole processes (children included) as the operating system counts them,
-runs alternate with the loop's, and ratios of medians are what is quoted: seconds differ from machine to machine.
+Writes bench/RESULTS.md when all is measured. Figures are user+sys CPU of whole processes, children included, as the
+operating system counts them; runs alternate with the loop's, and ratios of medians are what is quoted: seconds differ
+from machine to machine.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Run(NamedTuple):
 
 
 def measured(command: list[str], log: Path) -> Run:
-    """Run a command; CPU of it and its children, wall time, and the highest sum of resident memory over its processes."""
+    """Run a command: CPU with its children, wall time, and the highest sum of resident memory over its processes."""
     started = time.perf_counter()
     with log.open("wb") as out:
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
@@ -81,6 +82,7 @@ class Bench:
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
         self.sections: list[str] = []
+        self.figures: dict[str, float] = {}
 
     def generate(self, count: int, seed: int = 7) -> Path:
         path = self.folder / f"rj-{count}-{seed}.ndjson"
@@ -113,7 +115,7 @@ class Bench:
         return measured([PYTHON, str(REFERENCE / "peer_orjson.py"), str(source), str(out)], self.folder / "loop.log")
 
     def alternate(self, one: Callable[[], Run], other: Callable[[], Run]) -> tuple[list[Run], list[Run]]:
-        """Both in turn, so that a drifting machine treats them alike; the first pair warms the caches and is dropped."""
+        """Both in turn, so that a drifting machine treats them alike; the first pair is warm-up and dropped."""
         one(), other()
         pairs = [(one(), other()) for _ in range(self.runs)]
         return [a for a, _ in pairs], [b for _, b in pairs]
@@ -140,6 +142,13 @@ def reference_job(bench: Bench) -> None:
     slope = (cpu(big) - cpu(ours)) / 800_000 * 1e6
     loop_slope = (cpu(big_loop) - cpu(loop)) / 800_000 * 1e6
     peak = max(run.peak_mb for run in ours), max(run.peak_mb for run in big)
+    bench.figures |= {
+        "ratio_200k": ratio,
+        "ratio_1m": cpu(big) / cpu(big_loop),
+        "slope_ratio": slope / loop_slope,
+        "peak_mb_200k": peak[0],
+        "peak_mb_1m": peak[1],
+    }
     bench.say(
         "## Reference job, whole path (duplicates, ledger, all reasons, letters encrypted, durable), one worker\n\n"
         "| records | vingate CPU s, median (min-max) | loop CPU s | ratio | target |\n|---|---|---|---|---|\n"
@@ -160,11 +169,13 @@ def growth(bench: Bench) -> None:
         run = bench.ours(bench.generate(1_000_000, 100 + million), state=state)
         rows.append((million, run))
     first, last = rows[1][1], rows[5][1]
+    bench.figures["growth_1m_to_5m"] = last.cpu / first.cpu
     bench.say(
         "## State growing\n\nEach run adds 1,000,000 records to the same state.\n\n"
         "| keys before | CPU s | us a record | peak MB |\n|---|---|---|---|\n"
         + "\n".join(f"| {million - 1} M | {run.cpu:.2f} | {run.cpu:.1f} | {run.peak_mb:.0f} |" for million, run in rows)
-        + f"\n\nFrom 1 M to 5 M keys the cost of a record rises by {(last.cpu / first.cpu - 1) * 100:.0f} % (target: a tenth).\n"
+        + "\n\nFrom 1 M to 5 M keys the cost of a record rises by "
+        + f"{(last.cpu / first.cpu - 1) * 100:.0f} % (target: a tenth).\n"
     )
 
 
@@ -173,6 +184,7 @@ def workers(bench: Bench) -> None:
     source = bench.generate(2_000_000)
     one, two = bench.alternate(lambda: bench.ours(source), lambda: bench.ours(source, options=("batch.workers=2",)))
     wall = statistics.median(r.wall for r in one), statistics.median(r.wall for r in two)
+    bench.figures["two_workers"] = wall[0] / wall[1]
     bench.say(
         "## Two workers\n\n"
         f"2,000,000 records: {wall[0]:.1f} s wall with one worker, {wall[1]:.1f} s with two: "
@@ -190,6 +202,7 @@ def store(bench: Bench) -> None:
             left.unlink()
         measured([PYTHON, str(HERE / "store.py"), str(bench.generate(200_000)), str(path)], log)
         runs.append(float(log.read_text().split()[0]))
+    bench.figures["store_records_per_second"] = statistics.median(runs)
     bench.say(
         "## SQL store sink\n\n"
         f"SQLite, versions kept, lists as JSON columns, one durable commit every 2,000 rows: "
@@ -204,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command (default 5)")
     parser.add_argument("--only", nargs="*", choices=sorted(PARTS), default=sorted(PARTS), help="parts to measure")
+    parser.add_argument("--figures", type=Path, help="write the figures to this file, as JSON")
     parser.add_argument("--keep", type=Path, help="folder for inputs and outputs; kept")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="vingate-bench-"))
@@ -216,12 +230,15 @@ def main() -> None:
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
+    if given.figures:
+        given.figures.write_text(json.dumps(bench.figures), "utf-8")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     head = (
         "# Results\n\nMade by `make bench`"
-        f" on {datetime.now(UTC):%Y-%m-%d} at commit {commit.stdout.strip() or '-'}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n"
+        f" on {datetime.now(UTC):%Y-%m-%d} at commit {commit.stdout.strip() or '-'}: {platform.machine()}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}.\n"
         "The unit is `bench/reference/peer_orjson.py`, the loop that a user would write instead, on the same machine.\n"
     )
     if set(given.only) == set(PARTS):

@@ -19,7 +19,8 @@ from pipelines.storeform import REPAIRS, deliver
 
 def main(source: str, target: str) -> None:
     read, judge = compile_reader(NATIONAL), compile_judge(profile("strict"))
-    raws = [raw for line in Path(source).open("rb") if (raw := read(line.rstrip(b"\n"))) is not None]
+    lines = Path(source).read_bytes().splitlines()
+    raws = [raw for line in lines if (raw := read(line)) is not None]
     rows = [row for row in judge(raws, "", date(2026, 12, 31)) if row is not None]
     about = {"system": "44", "version": 1, "repaircomefrom": 1, "dialect": "national", "received_at": datetime.now(UTC)}
     deliveries = [
