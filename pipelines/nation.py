@@ -231,7 +231,7 @@ def versions(folder: Path) -> int:
 
 def _repaired_away(folder: Path) -> str:
     """VIN of a record that came down to its home province."""
-    wanted = "SELECT vin FROM repairs WHERE repaircomefrom = 2 AND merged_into = '' LIMIT 1"
+    wanted = "SELECT vin FROM repairs WHERE repaircomefrom = 2 AND system NOT LIKE 'oem-%' LIMIT 1"
     return next((str(found[0][0]) for store in _stores(folder) if (found := _ask(store, wanted))), "")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from typing import Annotated, Any
 
 import typer
@@ -179,13 +181,18 @@ def _places(outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 
 def commands(outcome: Outcome) -> list[str]:
-    """Three commands to try next; they work as they stand."""
-    vin = outcome.example
-    where = f"--state {outcome.state}"
-    found = [f"vingate letters list {where}", f"vingate ledger {where}"]
-    if vin:
-        return [f"vingate trace --vin {vin} {where}", *found]
-    return [*found, f"vingate letters stats {where}"]
+    """Three commands to try next; they work as they stand, in the folder where this one was called."""
+    program, where = _program(), f"--state {outcome.state}"
+    found = [f"{program} letters list {where}", f"{program} ledger {where}"]
+    if outcome.example:
+        return [f"{program} trace --vin {outcome.example} {where}", *found]
+    return [*found, f"{program} letters stats {where}"]
+
+
+def _program() -> str:
+    """How this program is called: by its name where that is on the path, else as it was called."""
+    called = sys.argv[0]
+    return called if Path(called).name == "vingate" and not which("vingate") else "vingate"
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
