@@ -149,7 +149,7 @@ class Interned(dict[tuple[str, ...], int]):
 
 def join(pieces: Sequence[Journal]) -> Journal:
     """One journal of several pieces of the same item, in order of ordinals."""
-    if len(pieces) == 1:
+    if len(pieces) == 1 and (np.diff(pieces[0].lines["ordinal"].astype(np.int64)) > 0).all():
         return pieces[0]
     routes, findings = Interned(), Interned()
     parts: list[Lines] = []
