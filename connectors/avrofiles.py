@@ -87,7 +87,7 @@ class AvroSource:
         for one in self._folder.plan(done):
             problem = one.problem or ("" if one.size else "空文件 / the file is empty")
             extra = {"mark": one.mark, **({"problem": problem} if problem else {})}
-            yield WorkItem(one.name, one.digest, 0, one.size, one.company, one.system, extra)
+            yield WorkItem(one.name, one.identity, 0, one.size, one.company, one.system, extra)
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
         """The file's records as JSON.

@@ -105,7 +105,7 @@ class FilesSource:
 
     @staticmethod
     def _item(found: Found, extra: dict[str, Any], offset: int = 0, length: int = -1) -> WorkItem:
-        digest = found.digest
+        digest = found.identity
         if "member" in extra:
             digest = sha256(f"{digest}:{extra['member']}".encode()).hexdigest()
         return WorkItem(found.name, digest, offset, length, found.company, found.system, extra)
@@ -222,7 +222,8 @@ def sniff(head: bytes, known: str = "") -> str:
 
 def _cut(item: WorkItem, run: Run, block: int) -> Iterator[Block]:
     problems = [
-        (offset, first, f"单条超长 / payload too long: {length} bytes") for offset, first, length in run.too_long
+        (offset, first, f"PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {length} bytes")
+        for offset, first, length in run.too_long
     ]
     bodies, offsets = run.bodies, run.offsets
     for at in range(0, len(bodies), block):

@@ -71,6 +71,11 @@ class Found:
     digest: str = ""
 
     @property
+    def identity(self) -> str:
+        """What makes its envelopes unique: its content, or for a file that cannot be read its name and why."""
+        return self.digest or sha256(f"{self.name}\0{self.problem}".encode()).hexdigest()
+
+    @property
     def mark(self) -> str:
         """What identifies this state of the file."""
         if self.problem:

@@ -41,6 +41,8 @@ from connectors.settings import ConnectorSettings
 
 Mode = Literal["accept", "refuse", "stall", "break"]
 
+_TOO_LONG = "PAYLOAD_TOO_LARGE: 单条超长 / payload too long"
+
 
 class Broken(BaseException):
     """The process ends here, as far as a test goes: nothing may catch it, no more than a SIGKILL."""
@@ -143,7 +145,7 @@ class MemorySource:
         for at in range(item.offset, end, block):
             offsets = range(at, min(at + block, end))
             good = [one for one in offsets if len(bodies[one]) <= longest]
-            long = [(one, bodies[one][: 1 << 16], "单条超长 / payload too long") for one in offsets if one not in good]
+            long = [(one, bodies[one][: 1 << 16], _TOO_LONG) for one in offsets if one not in good]
             yield Block(item, [bodies[one] for one in good], good, long)
 
     def mark(self, path: str) -> str:

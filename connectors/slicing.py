@@ -87,7 +87,7 @@ def array_elements(read: Read, longest: int) -> Iterator[Piece]:
 def _element(buffer: bytes, base: int, begin: int, body: bytes, longest: int) -> Piece:
     offset = base + buffer.index(body[:1], begin)
     if len(body) > longest:
-        return Piece(offset, body[:KEPT], f"单条超长 / payload too long: {len(body)} bytes")
+        return Piece(offset, body[:KEPT], f"PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {len(body)} bytes")
     return Piece(offset, body)
 
 
@@ -117,7 +117,7 @@ def json_payloads(read: Read, longest: int) -> Iterator[Piece]:
     try:
         yield from array_elements(_Replay(parts, read).read, longest)
     except SlicingError as stop:
-        reason = f"超长且无法逐条切分 / too long and no array to cut from here on: offset {stop.offset}"
+        reason = f"PAYLOAD_TOO_LARGE: 超长且无法逐条切分 / too long, and no array from here on: offset {stop.offset}"
         yield Piece(stop.offset, stop.body, reason)
 
 
@@ -230,7 +230,7 @@ def _physical_lines(read: Read, longest: int) -> Iterator[Piece]:
 
 
 def _too_long(length: int) -> str:
-    return f"单行超长 / line too long: {length} bytes"
+    return f"PAYLOAD_TOO_LARGE: 单行超长 / line too long: {length} bytes"
 
 
 def _line(at: int, body: bytes, longest: int) -> Piece:

@@ -44,7 +44,7 @@ class Limit:
             Unreadable: it expands further than allowed.
         """
         if unpacked > self.total or (unpacked > HARMLESS and unpacked > self.ratio * max(packed, 1)):
-            message = f"压缩包膨胀超限 / archive expands beyond the limit: {packed} -> {unpacked} bytes"
+            message = f"ARCHIVE_BOMB: 压缩包膨胀超限 / archive expands beyond the limit: {packed} -> {unpacked} bytes"
             remedy = "确认来源可信后调高 max_expansion 或 max_unpacked_bytes / raise the limits if you trust its sender"
             raise Unreadable(message, remedy)
 

@@ -31,6 +31,7 @@ from pipelines import steps
 from pipelines.runner import pipeline
 from pipelines.settings import Exchange
 from pipelines.staging import LetterStager, Stager
+from pipelines.stopping import unwrapped
 from pipelines.work import Dead, Job, Load, Receipt, Task
 from pipelines.workbench import Workbench, workbench
 
@@ -169,8 +170,19 @@ def read_manifest(staging: Path) -> list[Receipt]:
 def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
     """Do the work stage of a batch; the receipts of everything that was staged.
 
-    Raises whatever a step raised that no reason was found for: nothing of the batch counts then.
+    Raises what a step raised that no letter was made of: nothing of the batch counts then.
     """
+    try:
+        _run(exchange, job, tasks)
+    except Exception as error:
+        found = unwrapped(error)
+        if found is error:
+            raise
+        raise found from error
+    return read_manifest(Path(job.staging))
+
+
+def _run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> None:
     with pipeline(exchange) as p:
         handler = ErrorHandler("letters" >> beam.ParDo(_Letters(job)).with_output_types(Receipt))
 
@@ -196,4 +208,3 @@ def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
             | "gather" >> beam.GroupByKey()
             | "account" >> beam.Map(_write_manifest, staging=job.staging)
         )
-    return read_manifest(Path(job.staging))

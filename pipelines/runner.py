@@ -18,6 +18,10 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner 
 from pipelines.errors import SettingsError  # noqa: E402
 from pipelines.settings import Exchange  # noqa: E402
 
+# Beam logs the traceback of every error that it hands on; who calls shows it, or says it in words.
+for _name in ("runners.common", "runners.worker.sdk_worker", "runners.portability.fn_api_runner.fn_runner"):
+    logging.getLogger(f"apache_beam.{_name}").setLevel(logging.CRITICAL)
+
 EMBEDDED, PRISM, PORTABLE = "embedded", "prism", "portable"
 
 
