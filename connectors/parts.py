@@ -1,8 +1,8 @@
 """Sinks whose deliveries are whole files: staged by workers, promoted by the coordinator, counted again by `verify`.
 
 A part is written to `<path>/.staging/`, under a name that no other attempt has, and synced (file and folder) before
-its receipt is given. `promote` renames it to `<path>/<destination>--<batch>--<item><suffix>`. Both lie in one folder
-tree and hence on one file system, so the rename is atomic.
+its receipt is given. `promote` names it `<path>/<destination>--<batch>--<item><suffix>`. Both lie in one folder
+tree and hence on one file system, so it has its final name wholly or not at all, and never in place of another file.
 
 In these names a `-` at a part's end or beside another, `/`, `%`, a leading dot and control characters are
 percent-encoded, so that a name can be taken apart again; an item too long for a file name is replaced by its hash.
@@ -27,6 +27,7 @@ from connectors.settings import ConnectorSettings
 
 _HOLD = 1 << 18
 _UNSAFE = re.compile(r"[%/\x00-\x1f\x7f]|^\.|-(?=-)|^-|-$")
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ESTALE}
 
 
@@ -138,6 +139,20 @@ def _opened(path: str, flags: int) -> int:
         return os.open(path, flags, 0o640)
 
 
+def _named(part: StagedPart) -> None:
+    """Give a staged file its final name, unless something has it: raises FileExistsError then."""
+    try:
+        os.link(part.temporary, part.final)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(part.final):
+            raise FileExistsError(part.final) from error
+        Path(part.temporary).rename(part.final)
+        return
+    Path(part.temporary).unlink()
+
+
 def sync_folder(path: str) -> None:
     """Make the names in a folder durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -184,7 +199,9 @@ class PartFolder:
         return PartNames(destination, staged, f"{self._path}/{head}{tail}{self.suffix}")
 
     def promote(self, parts: Sequence[StagedPart]) -> None:
-        """Rename the staged parts and sync the folder; a part that has its final name already is left.
+        """Give the staged parts their final names and sync the folder; a part that has its final name already is left.
+
+        A file that stands under a final name with other content is never replaced.
 
         Raises:
             Misconfigured: a part has neither name, or another content under the final one.
@@ -192,9 +209,10 @@ class PartFolder:
         """
         for part in parts:
             try:
-                Path(part.temporary).replace(part.final)
-            except FileNotFoundError:
+                _named(part)
+            except (FileExistsError, FileNotFoundError):
                 self._already(part)
+                Path(part.temporary).unlink(missing_ok=True)
             except OSError as error:
                 raise disk_error(error, part.final) from error
         if parts:
@@ -207,11 +225,15 @@ class PartFolder:
         try:
             _, digest = self._again(part.final)
         except OSError:
-            digest = "-"
+            message = f"分片文件已丢失 / a part is lost: {part.final} ({part.temporary})"
+            raise Misconfigured(message, "请从备份恢复该文件 / restore the file from a backup") from None
         if digest != part.sha256:
-            state = {"-": "已丢失 / is lost"}.get(digest, "内容被改 / has another content")
-            message = f"分片文件{state}: {part.final} ({part.temporary})"
-            raise Misconfigured(message, "请从备份恢复该文件 / restore the file from a backup")
+            message = f"同名文件已存在且内容不同，不会覆盖 / a file of this name holds something else: {part.final}"
+            remedy = (
+                "请移走该文件后重新运行；每个状态目录应有自己的输出目录"
+                " / move that file away and run again; give each state folder an output folder of its own"
+            )
+            raise Misconfigured(message, remedy)
 
     def sweep(self, keep: Sequence[str]) -> int:
         """Remove staged files that are not in `keep`; returns how many went. Only when no worker is writing."""

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import insert, select, update
 
-from connectors.contracts import ConnectorError, StagedPart
+from connectors.contracts import ConnectorError, Misconfigured, StagedPart
 from dlq import reasons
 from dlq.letter import Letter, Origin, compose
 from dlq.letters import LetterStore
@@ -148,13 +148,18 @@ class Closer:
             by_sink.setdefault((row.sink, row.destination), []).append(row)
         done: list[Any] = []
         failed: list[tuple[Any, str]] = []
+        wrong: list[Misconfigured] = []
         for (sink, _), group in by_sink.items():
             staged = [StagedPart(r.destination, r.temporary, r.final, r.sha256, r.count) for r in group]
             try:
                 self._sinks.part_sink(sink).promote(staged)
                 done += group
+            except Misconfigured as error:
+                wrong.append(error)
             except ConnectorError as error:
                 failed += [(row, str(error)) for row in group]
+        if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
+            raise wrong[0]
         return done, failed
 
     def _account_parts(
