@@ -6,15 +6,18 @@ killed is called again, as a person or a service manager would, until all exchan
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+import traceback
 from collections import Counter
 from contextlib import closing
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,26 +143,50 @@ def _commit(victim: _Victim, connection) -> None:
 # -- in the test -------------------------------------------------------------------------------------------------------
 
 
-def server():
-    """Where children are forked from: a process that has imported everything and runs no thread of its own."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.coordinator", "pipelines.nation", "pipelines.ledger"])
-    return context
+class Server:
+    """A process that has imported everything, runs no thread of its own, and forks a child for each call."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, __file__]
+        environment = {**os.environ, "PYTHONPATH": str(nation.DEPLOY.parent)}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def play(self, folder: Path, kills: list[Kill]) -> list[Kill]:
+        """Run all steps, killed at each of the points in turn; the points that were hit."""
+        hit = []
+        for kill in [*kills, None]:
+            self._process.stdin.write(json.dumps([str(folder), kill]) + "\n")
+            self._process.stdin.flush()
+            code = int(self._process.stdout.readline())
+            if code == -signal.SIGKILL:
+                hit.append(kill)
+            elif code:
+                message = f"{kill}: exit code {code}"
+                raise AssertionError(message)
+        return hit
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
 
 
-def play(context, folder: Path, kills: list[Kill]) -> list[Kill]:
-    """Run all steps, killed at each of the points in turn; the points that were hit."""
-    hit = []
-    for kill in [*kills, None]:
-        child = context.Process(target=_play, args=(folder, kill))
-        child.start()
-        child.join()
-        if child.exitcode == -signal.SIGKILL:
-            hit.append(kill)
-        elif child.exitcode != 0:
-            message = f"{kill}: exit code {child.exitcode}"
-            raise AssertionError(message)
-    return hit
+def _serve() -> None:
+    for line in sys.stdin:
+        folder, kill = json.loads(line)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                _play(Path(folder), Kill(*kill) if kill else None)
+                code = 0
+            except Exception:  # noqa: BLE001 - told by exit code and on stderr
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def prepare(folder: Path, bulk: dict[str, list]) -> Path:
@@ -263,3 +290,7 @@ def _index(connection, state: State) -> list[tuple]:
     hi, lo = (np.array([key[half] for key in ordered], np.uint64) for half in (0, 1))
     _, entries = state.versions.find(connection, hi, lo)
     return entries.tolist()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from crashkit import (
@@ -14,11 +15,10 @@ from crashkit import (
     PUSH,
     REPORT,
     Kill,
+    Server,
     copied,
     picture,
-    play,
     prepare,
-    server,
 )
 from engine_samples import lines, payload
 
@@ -69,11 +69,11 @@ def played(tmp_path_factory):
     """Pictures of the undisturbed run and of each chain, and the points that were hit."""
     folder = tmp_path_factory.mktemp("crash")
     template = prepare(folder / "template", _bulk())
-    context = server()
 
     def one(chain: int | None):
         state = copied(template, folder / ("undisturbed" if chain is None else f"chain-{chain}"))
-        hit = play(context, state, _kills(chain) if chain is not None else [])
+        with closing(Server()) as server:
+            hit = server.play(state, _kills(chain) if chain is not None else [])
         return hit, picture(state)
 
     with ThreadPoolExecutor(2) as pool:
