@@ -57,9 +57,9 @@ def read_rows(path: str, sealer: Sealer) -> Iterator[StagedRow]:
     """
     with Path(path).open("rb") as file:
         while head := file.read(_FRAME.size):
-            (size,) = _FRAME.unpack(head)
+            size = int.from_bytes(head, "big")
             sealed = file.read(size)
-            if len(sealed) != size:
+            if len(head) != _FRAME.size or len(sealed) != size:
                 message = f"行段文件不完整 / segment of rows is cut: {Path(path).name}"
                 raise Incomplete(message)
             plain = sealer.unseal(sealed, b"rows")

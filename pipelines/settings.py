@@ -241,8 +241,11 @@ def _put(data: dict[str, Any], keys: Sequence[str], value: str, said: str) -> No
 
 
 def _literal(value: str) -> Any:
-    """A TOML value where the text is one (numbers, booleans, lists), else the text itself."""
-    if re.fullmatch(r"true|false|-?\d+(\.\d+)?|\[.*\]|\{.*\}|\".*\"", value, re.DOTALL):
+    """A TOML list, table or quoted text where the text is one, else the text itself: the option says what it means.
+
+    Numbers and truth values stay text, for `versions.system=44` means the text `44`.
+    """
+    if re.fullmatch(r"\[.*\]|\{.*\}|\".*\"", value, re.DOTALL):
         try:
             return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -16,13 +16,13 @@ from mappings.encoding import company_bytes, content_bytes, contents_of, provena
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
+from mappings.reading import AUTO, read
 from mappings.reading import judge as judge_draft
-from mappings.reading import read
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import carried, journal
 from pipelines.segments import read_rows
 from pipelines.work import About, Dead, Load, Task, Why
-from pipelines.workbench import Workbench
+from pipelines.workbench import QUICK_DIALECT, Workbench
 
 SEALED, TOO_OLD = "sealed", "too-old"
 """Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces too old."""
@@ -282,7 +282,8 @@ class Encoder:
         self._received = bench.received_at
         self._system = task.item.system or bench.exchange.versions.system
         self._comefrom = bench.exchange.versions.repaircomefrom
-        self._dialect = dialect_of(bench, task.item)
+        named = dialect_of(bench, task.item)
+        self._dialect = QUICK_DIALECT if named == AUTO else named  # what has no judgement came by the quick path
         self._companies: dict[str, bytes] = {}
 
     def avro(self, load: Load, contents: list[bytes]) -> list[bytes]:

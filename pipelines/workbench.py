@@ -33,6 +33,8 @@ from routing.homes import MemoryRegistrations
 from routing.router import Router
 from routing.table import load_table
 
+QUICK_DIALECT = "national"
+"""The dialect of everything that the quick path reads."""
 QUICK_SHAPES = {"national": (quick.NATIONAL,), "auto": (quick.NATIONAL,)}
 """Dialects that have a quick path; of several shapes the first that fits."""
 
@@ -98,7 +100,7 @@ class Workbench:
     def draft_of(self) -> Any:
         """The draft of what the quick reader took apart, for the careful path."""
         shapes = QUICK_SHAPES[self.exchange.mapping.dialect]
-        return quick.draft_maker(shapes[0], "national")
+        return quick.draft_maker(shapes[0], QUICK_DIALECT)
 
     @cached_property
     def names(self) -> _Names:
