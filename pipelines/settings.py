@@ -105,7 +105,7 @@ class Routing(_Section):
 class Batch(_Section):
     """How much is worked on at a time."""
 
-    bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    bytes: int = Field(default=160 * 1024 * 1024, ge=1)
     """Items are gathered to a batch until they hold this many bytes."""
     items: int = Field(default=512, ge=1, le=4_000)
     """Most items of a batch."""

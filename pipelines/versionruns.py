@@ -16,7 +16,7 @@ ENTRY = np.dtype(
 
 Entries = NDArray[np.void]
 
-_REGION = 1 << 16
+_REGION = 1 << 14
 """So many rows of a run are read at a time, so that memory does not grow with the index."""
 _COLUMNS = ENTRY.names or ()
 _BEFORE = {name: sum(ENTRY[before].itemsize for before in _COLUMNS[:i]) for i, name in enumerate(_COLUMNS)}

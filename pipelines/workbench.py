@@ -232,6 +232,7 @@ def read_registrations(path: Path) -> list[VehicleRegistration]:
         return [VehicleRegistration.model_validate_json(line) for line in lines]
 
 
+_RARELY = 1_000_000
 _BENCHES: dict[tuple[str, str, str], Workbench] = {}
 
 
@@ -242,8 +243,9 @@ def workbench(job: Job) -> Workbench:
     if bench is None:
         _BENCHES.clear()
         bench = _BENCHES[name] = Workbench(job)
-        # What is loaded by now lives as long as the process: the collector need not walk it for every record.
         gc.collect()
-        gc.freeze()
-        gc.set_threshold(1_000_000, 50, 50)
+        if not gc.get_freeze_count() or gc.get_threshold()[0] != _RARELY:
+            # What is loaded by now lives as long as the process: the collector need not walk it for every record.
+            gc.freeze()
+            gc.set_threshold(_RARELY, 50, 50)
     return bench

@@ -1,4 +1,4 @@
-"""`vingate bench`: the reference job beside the hand-written loop. Needs a checkout: the loop is no part of the package."""
+"""`vingate bench`: the reference job beside the hand-written loop. It needs a checkout: the package has no loop."""
 
 from __future__ import annotations
 
