@@ -51,12 +51,12 @@ SHIPPED = (
 _REPAIR = frozenset(RepairRow._fields) - {"parts", "projects"}
 CANONICAL: dict[str, frozenset[str]] = {
     "repair": _REPAIR,
-    "step": _REPAIR,
+    "step": _REPAIR | {"fuel", "use"},
     "registration": frozenset(Operator.model_fields) | {"companypassword"},
     "token": frozenset({"companycode", "companypassword"}),
     "vehicle": frozenset(VehicleRegistration.model_fields),
 }
-"""Kind of draft -> the canonical members that a mapping may fill."""
+"""Kind of draft -> the canonical members that a mapping may fill. A step's fuel and use are judged and not kept."""
 
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}

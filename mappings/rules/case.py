@@ -15,6 +15,9 @@ from mappings.placeholders import clean
 VALUE_LENGTH = 100
 """Most characters of a value that a finding shows."""
 
+EXPECTED_LENGTH = 400
+"""Most characters of an expectation: the names of all dialects and the codes of all small tables have room."""
+
 SECRETS = frozenset({"companypassword", "access_token", "sign", "secret", "password", "token"})
 """Members whose value never stands in a finding, a record or a display."""
 
@@ -75,7 +78,7 @@ class Case:
         secret = finding.field.rpartition(".")[2].lower() in SECRETS
         self.findings.append(
             finding._replace(
-                value="" if secret else finding.value[:VALUE_LENGTH], expected=finding.expected[:VALUE_LENGTH]
+                value="" if secret else finding.value[:VALUE_LENGTH], expected=finding.expected[:EXPECTED_LENGTH]
             )
         )
 

@@ -300,3 +300,22 @@ def test_judging_in_a_process_of_its_own_is_quick_and_loads_no_engine():
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "[]")
     assert json.loads(done.stdout)["verdict"] == "accept"
+
+
+def test_a_stranger_is_told_every_known_dialect(judge):
+    _, (one,) = judge(payload("24"))
+    for name in ("report", "push", "shanghai", "chengdu", "foshan", "oem", "national", "root", "csv"):
+        assert name in one["findings"][0]["expected"]
+
+
+@pytest.mark.parametrize(
+    ("fuel", "use", "wanted"),
+    [("A", 2, []), ("", "", []), ("9", 2, [("CODE_NOT_IN_TABLE", "fuel")]), ("A", 3, [("CODE_NOT_IN_TABLE", "use")])],
+)
+def test_fuel_and_use_of_a_shanghai_step_are_held_against_their_tables(judge, tmp_path, fuel, use, wanted):
+    step = json.loads(payload("19").read_text("utf-8")) | {"fuelType": fuel, "natureOfUse": use}
+    (tmp_path / "step.json").write_text(json.dumps(step), "utf-8")
+    code, (one,) = judge(tmp_path / "step.json")
+    refused = [(found["code"], found["field"]) for found in one["findings"] if found["severity"] == "reject"]
+    assert (code, refused) == (int(bool(wanted)), wanted)
+    assert not {"fuel", "use"} & set(one["records"][0] if one["records"] else {})
