@@ -15,8 +15,8 @@ from sqlalchemy import Connection, select
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.settings import Exchange
+from pipelines.state import SETTINGS
 
-_CONTEXT = b"settings"
 _LOCAL = "sqlite:///"
 
 
@@ -27,7 +27,7 @@ def keep(exchange: Exchange, sealer: Sealer) -> dict[str, Any]:
         for name, value in sink.items():
             if isinstance(value, str):
                 sink[name] = _absolute(name, value)
-    return {"receipts": exchange.rules.receipts, "settings": sealer.seal(orjson.dumps(plain), _CONTEXT)}
+    return {"receipts": exchange.rules.receipts, "settings": sealer.seal(orjson.dumps(plain), SETTINGS)}
 
 
 def _absolute(name: str, value: str) -> str:
@@ -45,7 +45,7 @@ def kept_exchange(connection: Connection, sealer: Sealer, run: int) -> Exchange 
         SealError: they were changed, or sealed with another key.
     """
     sealed = connection.execute(select(tables.runs.c.settings).where(tables.runs.c.id == run)).scalar()
-    return Exchange.model_validate(orjson.loads(sealer.unseal(sealed, _CONTEXT))) if sealed else None
+    return Exchange.model_validate(orjson.loads(sealer.unseal(sealed, SETTINGS))) if sealed else None
 
 
 def newest_run(connection: Connection, exchange: str) -> int | None:

@@ -10,18 +10,21 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 
+from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.errors import StateBusy, StateMissing, StateTooNew, StateTooOld
 from pipelines.versions import VersionIndex
 
 DATABASE = "vingate.db"
+SETTINGS = b"settings"
+"""What the settings of a run are sealed for."""
 SCHEMA_VERSION = "0001"
 """The newest revision of the migration history (pipelines/migrations)."""
 
@@ -61,10 +64,22 @@ class State:
         return self.path / "keys" / "sealing.key"
 
     def sealer(self) -> Sealer:
-        """The sealer of this state; its key is made on the first run. Raises KeyLost or WrongKey."""
+        """The sealer of this state; its key is made on the first run.
+
+        Raises:
+            KeyLost: the key is gone, and something was sealed with it.
+            WrongKey: the key is another one than the last run's.
+        """
+        t = tables.runs
         with self.reading() as connection:
-            sealed = connection.execute(select(tables.runs.c.id).limit(1)).first() is not None
-        return Sealer.open(self.key_path, create=not sealed)
+            begun = connection.execute(select(t.c.id).limit(1)).first() is not None
+            newest = select(t.c.settings).where(t.c.settings.is_not(None)).order_by(t.c.id.desc()).limit(1)
+            sealed = connection.execute(newest).scalar()
+        sealer = Sealer.open(self.key_path, create=not begun)
+        if sealed:
+            with suppress(Tampered):  # who needs the settings says so
+                sealer.unseal(sealed, SETTINGS)
+        return sealer
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Connection]:

@@ -39,6 +39,7 @@ _REMEDIES = {
 _DATABASE = {
     "SQLITE_BUSY": "数据库正忙：请稍后再试 / the database is busy: try again later",
     "SQLITE_FULL": "磁盘已满：请腾出空间后再运行 / the disk is full: make room and run again",
+    "SQLITE_IOERR": "磁盘读写出错或已满：请检查磁盘与空间后再运行 / the disk failed or is full: make room, run again",
     "SQLITE_READONLY": "数据库只读：请检查权限 / the database cannot be written: check its rights",
     "SQLITE_CANTOPEN": "数据库无法打开：请检查路径与权限 / the database cannot be opened: check path and rights",
     "SQLITE_NOTADB": "不是 vingate 数据库：请检查 --state 或恢复备份 / no vingate database: check --state",
