@@ -18,6 +18,7 @@ from dlq.segments import Segment, write_segment
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
 from mappings.judging import Judgement
+from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
 from pipelines.steps import Encoder
@@ -147,7 +148,13 @@ class Stager:
         for destination, records in by_destination.items():
             writer = self._parts.get(destination)
             if writer is None:
-                sink = self._bench.part_sinks[self._bench.sink_of(destination)]
+                sink = self._bench.part_sinks.get(self._bench.sink_of(destination))
+                if sink is None:
+                    message = (
+                        f"没有为 {destination} 配置 sink：请在 [sinks] 中加一个 for 与之相符的"
+                        f" / no sink serves {destination}: add one to [sinks] whose `for` fits it"
+                    )
+                    raise SettingsError(message)
                 writer = self._parts[destination] = sink.open(destination, self._bench.job.batch, item_name(self._task))
             writer.add(records)
 

@@ -18,6 +18,7 @@ from dlq.sealing import Sealer
 from dlq.segments import read_segment
 from mappings.encoding import SCHEMA
 from pipelines import steps
+from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, FILTERED, FRAGMENT, UNPLACED, Journal
 from pipelines.segments import PIECE, RECORD, REMARKS, read_rows
 from pipelines.settings import Exchange
@@ -313,3 +314,10 @@ def test_the_future_is_counted_from_the_day_of_receipt(bench):
     later = ahead + timedelta(days=1)
     load = bench.load(record(settledate=f"{ahead:%Y%m%d}"), record(settledate=f"{later:%Y%m%d}"))
     assert bench.through(load)[1] == [("judge", 1, ["SETTLEDATE_IN_FUTURE"])]
+
+
+def test_a_destination_that_no_sink_serves_is_named_with_its_remedy(tmp_path):
+    made = Bench(tmp_path, sinks={"out": {"connector": "avro", "path": str(tmp_path / "out"), "for": "ministry"}})
+    load, _ = made.through(made.load(record()))
+    with pytest.raises(SettingsError, match="no sink serves province-44"):
+        made.staged(load)
