@@ -88,8 +88,7 @@ def compile_block_reader(
     leaves: dict[tuple[str, ...], Any] = {path: str for path in shape.members.values()}
     leaves[shape.parts], leaves[shape.projects] = list[part], list[project]  # type: ignore[valid-type]
     holders = {path[:-1] for path in leaves}
-    kind = _nested((), leaves, shape)
-    decode = msgspec.json.Decoder(kind).decode
+    whole, partial = (msgspec.json.Decoder(_nested((), leaves, shape, lenient)).decode for lenient in (False, True))
     places = {**shape.members, "parts": shape.parts, "projects": shape.projects}
     prefixes = sorted({h[:i] for h in holders for i in range(1, len(h) + 1)})
     locals_ = {(): "d"} | {prefix: f"d{i}" for i, prefix in enumerate(prefixes)}
@@ -103,16 +102,21 @@ def compile_block_reader(
         "  raws = []\n"
         "  add = raws.append\n"
         "  for body in bodies:\n"
+        "    lacking = False\n"
         "    try:\n"
-        "        d = decode(body)\n"
+        "        d = whole(body)\n"
         "    except ERRORS:\n"
-        "        add(None)\n"
-        "        continue\n"
+        "        lacking = True\n"
+        "        try:\n"
+        "            d = partial(body)\n"
+        "        except ERRORS:\n"
+        "            add(None)\n"
+        "            continue\n"
         f"{hoisted}"
         f"    raw = ({reads})\n"
         f"    members = {fixed} + (raw[0] is not None){optional}"
         f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
-        "    if body.count(b':') != members or not all(raw) or ESCAPE in body:\n"
+        "    if body.count(b':') != members or lacking or ESCAPE in body:\n"
         "        members -= raw[1:].count(None)\n"
         "        if body.count(b':') != members and (body.count(MARK) != members or GAP(body)) or NUL in body:\n"
         "            add(None)\n"
@@ -122,7 +126,7 @@ def compile_block_reader(
     )
     errors = (msgspec.MsgspecError, ValueError)
     marks = {"MARK": b'":', "ESCAPE": b"\\", "NUL": b"\\u0000", "GAP": _GAP}
-    return _compiled(source, "unwrap", {"decode": decode, "ERRORS": errors, **marks})
+    return _compiled(source, "unwrap", {"whole": whole, "partial": partial, "ERRORS": errors, **marks})
 
 
 _GAP = re.compile(rb'"[ \t\r\n]+:').search
@@ -161,14 +165,16 @@ def _struct(name: str, members: Mapping[str, str]) -> type[msgspec.Struct]:
     )
 
 
-def _nested(prefix: tuple[str, ...], leaves: Mapping[tuple[str, ...], Any], shape: Shape) -> type[msgspec.Struct]:
-    """The type of the object at a path, with its members and nested objects."""
+def _nested(
+    prefix: tuple[str, ...], leaves: Mapping[tuple[str, ...], Any], shape: Shape, lenient: bool
+) -> type[msgspec.Struct]:
+    """The type of the object at a path, with its members and nested objects; lenient: any member may be missing."""
     steps = dict.fromkeys(path[len(prefix)] for path in leaves if path[: len(prefix)] == prefix)
     fields: list[Any] = []
     for step in steps:
         path = (*prefix, step)
-        inner = leaves[path] if path in leaves else _nested(path, leaves, shape)
-        optional = path in shape.members.values()
+        inner = leaves[path] if path in leaves else _nested(path, leaves, shape, lenient)
+        optional = path == shape.members["companycode"] or (lenient and path in shape.members.values())
         fields.append((_attribute(step), inner | None, None) if optional else (_attribute(step), inner))
     if not prefix:
         fields += [(_attribute(name), str | None, None) for name in shape.ignored]
