@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 
 from connectors import parts, sqlstore
 from dlq.sealing import Sealer
-from pipelines import ledger, nation, tables, versions
+from pipelines import ledger, nation, runcounts, tables, versions
 from pipelines.coordinator import Coordinator
 from pipelines.journal import Journal
 from pipelines.sample import generate
@@ -46,8 +46,9 @@ STEPS = (
     ("registrations", ("source.path={state}/partners/later/registrations-2.ndjson",)),
     ("push", ()),
     ("bulk-files", ("source.path={state}/partners/bulk", "sinks.provinces.path={state}/out", "batch.items=2")),
+    ("bulk-files", ("source.path={state}/partners/bulk/a.ndjson", "sinks.provinces.path={state}/out")),
 )
-COLLECT, HEADQUARTERS, REPORT, PUSH, MOVED, BULK = 2, 3, 4, 5, 7, 8
+COLLECT, HEADQUARTERS, REPORT, PUSH, MOVED, BULK, AGAIN = 2, 3, 4, 5, 7, 8, 9
 
 
 class Kill(NamedTuple):
@@ -236,7 +237,9 @@ def picture(folder: Path) -> dict[str, object]:
                 found[f"state: {table.name}"] = _rows(connection, table, folder)
             found["opened"] = _opened(connection, state.sealer(), folder)
             found["index"] = _index(connection, state)
+            ids = connection.execute(select(tables.runs.c.id)).scalars().all()
             runs = set(connection.execute(select(tables.version_runs.c.name)).scalars())
+        found["told of runs"] = [runcounts.counts_of(state, number).totals for number in ids]
         found["stray runs"] = {path.name for path in (folder / "versions").iterdir()} ^ runs
     for store in sorted((folder / "stores").glob("*.db")):
         with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 from crashkit import (
+    AGAIN,
     BULK,
     COLLECT,
     HEADQUARTERS,
@@ -48,6 +49,7 @@ def _kills(chain: int) -> list[Kill]:
         Kill(rnd.choice((COLLECT, HEADQUARTERS)), rnd.choice(("written", "inserted"))),
         Kill(rnd.choice((REPORT, PUSH)), "run"),
     ]
+    kills.append(Kill(AGAIN, *(("finished",), ("commit", 3), ("commit", 4), ("run",))[chain]))
     return sorted(kills, key=lambda kill: (kill.step, ORDER.index(kill.what), kill.count))
 
 
@@ -89,6 +91,7 @@ def test_the_undisturbed_run_is_worth_comparing_with(played):
     assert whole["totals"]["waiting"] > 0
     assert len(whole["state: letters"]) > 5
     assert len(whole["state: version_runs"]) > 0
+    assert (whole["told of runs"][-1]["received"], whole["told of runs"][-1]["duplicate"]) == (40, 40)
     assert len([name for name in whole["files"] if name.endswith(".avro")]) > 20
     assert len([name for name in whole["files"] if name.startswith("receipts/")]) > 20
     assert not [name for name in whole["files"] if name.startswith("staging/") or ".staging" in name]
