@@ -64,7 +64,7 @@ def list_table(letters: Iterable[Letter]) -> RenderableType:
             _state(letter),
             letter.stage,
             _plain(_codes(letter)),
-            _plain(letter.company or letter.system),
+            _plain(letter.named_company or letter.system),
             _plain(f"{letter.source}:{letter.offset}"),
             letter.received_at[:19],
         )
@@ -120,7 +120,7 @@ def _facts(letter: Letter) -> Table:
         ("交换 exchange", f"{letter.exchange} (批次 batch {letter.batch})"),
         ("阶段 stage", f"{letter.stage} ({letter.step})"),
         ("来源 source", f"{letter.source}:{letter.offset}"),
-        ("公司 company", letter.company or "-"),
+        ("公司 company", letter.named_company or "-"),
         ("采集系统 system", letter.system or "-"),
         ("格式 dialect", f"{letter.dialect or '-'} {letter.mapping}"),
         ("判定 profile", f"{letter.profile} (vingate {letter.build})"),

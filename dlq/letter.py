@@ -79,7 +79,7 @@ class Letter(NamedTuple):
     destination: str
     """Where the delivery was for; empty for an envelope."""
     record_key: str
-    """system|companycode|costlistcode, where the record could be read."""
+    """system|companycode|costlistcode, as far as the record could be read."""
     vin: str
     """Keyed hash of the VIN (`Sealer.pseudonym`), never the VIN."""
     parent: str
@@ -109,6 +109,12 @@ class Letter(NamedTuple):
     def current(self) -> tuple[Reason, ...]:
         """The reasons that stand now."""
         return self.last_reasons or self.reasons
+
+    @property
+    def named_company(self) -> str:
+        """The company that the envelope was authenticated for, else the one that the record itself names."""
+        parts = self.record_key.split("|")
+        return self.company or (parts[1].replace("%7C", "|").replace("%25", "%") if len(parts) == 3 else "")
 
     @property
     def reason(self) -> str:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import MetaData, Row, Select
+from sqlalchemy import MetaData, Row, Select, or_
 
 from dlq.errors import BodyGone
 from dlq.letter import BodyRef, Letter
@@ -34,6 +34,7 @@ class Filters(NamedTuple):
     source: str = ""
     """Part of the source's name."""
     company: str = ""
+    """The company that the envelope was authenticated for, or that the record names."""
     exchange: str = ""
     stage: str = ""
     state: str = ""
@@ -98,10 +99,14 @@ def from_row(row: Row[Any]) -> Letter:
 
 def filtered(query: Select[Any], filters: Filters, sealer: Sealer) -> Select[Any]:
     """The query with the filters' conditions."""
-    for name in ("company", "exchange", "stage", "state", "destination", "batch"):
+    for name in ("exchange", "stage", "state", "destination", "batch"):
         value = getattr(filters, name)
         if value:
             query = query.where(_L.c[name] == value)
+    if filters.company:
+        named = filters.company.replace("%", "%25").replace("|", "%7C")
+        own = _L.c.record_key.contains(f"|{named}|", autoescape=True)
+        query = query.where(or_(_L.c.company == filters.company, own))
     if filters.reason:
         query = query.where(_L.c.codes.contains(f" {filters.reason} ", autoescape=True))
     if filters.source:

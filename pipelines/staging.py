@@ -233,7 +233,7 @@ class LetterStager:
                     offset=offset,
                     dialect=about.dialect or bench.exchange.mapping.dialect,
                     mapping=bench.exchange.mapping.dialect,
-                    record_key=record_key(system, company, code) if code else "",
+                    record_key=record_key(system, company, code) if code or about.companycode else "",
                     vin=about.vin,
                     intake=pack_intake(bench.job.number, task.number, ordinal),
                     ref=BodyRef(item.source, offset, len(body)) if large else None,

@@ -122,6 +122,17 @@ def test_filters(store, filters, found):
     assert [one.id for one in store.search(filters)] == [made[n].id for n in found]
 
 
+def test_letters_are_found_by_the_company_that_the_record_names(store):
+    nobody = ORIGIN._replace(company="")
+    keys = ("44|440106000000002|L1", "44|440106000000002|", "44|440106|000000002", "", "44|a%7Cb%25|L2")
+    made = [letter(n, origin=nobody, record_key=key) for n, key in enumerate(keys)]
+    store.put_many(made)
+    assert [one.id for one in store.search(Filters(company="440106000000002"))] == [made[0].id, made[1].id]
+    assert [one.id for one in store.search(Filters(company="a|b%"))] == [made[4].id]
+    assert [one.named_company for one in made] == ["440106000000002", "440106000000002", "440106", "", "a|b%"]
+    assert all(store.get(one.id).company == "" for one in made)
+
+
 def test_unknown_and_ambiguous_ids(store, monkeypatch):
     with pytest.raises(NoSuchLetter, match="no such letter"):
         store.get("0" * 32)
