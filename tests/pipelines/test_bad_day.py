@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -20,9 +21,11 @@ from dlq.sealing import Sealer
 from pipelines import ledger, runcounts, tables
 from pipelines.cli.failures import explained
 from pipelines.coordinator import Coordinator
-from pipelines.errors import StateBusy
+from pipelines.errors import StateBusy, WorkFailed
 from pipelines.settings import load
+from pipelines.staging import JournalWriter
 from pipelines.state import State
+from pipelines.stopping import unwrapped
 
 
 @pytest.fixture
@@ -122,6 +125,43 @@ def test_no_room_for_what_is_staged(gate, small_disk):
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
     assert gate.run().totals["delivered"] == 2_998
     gate.proved()
+
+
+def test_no_room_for_a_journal_is_told_in_words(gate, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/staging/0.journal")
+
+    monkeypatch.setattr(JournalWriter, "write", full)
+    gate.fails(Unavailable, "/staging/0.journal: No space left on device")
+    monkeypatch.undo()
+    gate.makes_good()
+
+
+FROM_A_WORKER = """Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
+  File "pipelines/steps.py", line 42, in receive
+{error} [while running 'receive/ParDo(_Receive)']
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        ("connectors.contracts.Unreadable: 变短 / it shrank - run again", WorkFailed, "变短 / it shrank - run again"),
+        ("OSError: [Errno 28] No space left on device: '/s'", Unavailable, "free some disk space"),
+        ("PermissionError: [Errno 13] Permission denied: '/s'", Misconfigured, "check the path and its rights"),
+    ],
+)
+def test_what_a_worker_process_died_of_is_told_in_words(error, kind, said):
+    found = unwrapped(RuntimeError(FROM_A_WORKER.replace("{error}", error)))
+    assert type(found) is kind
+    assert said in str(found)
+    assert "while running" not in str(found)
+
+
+def test_a_bug_is_left_as_it_is():
+    bug = RuntimeError(FROM_A_WORKER.replace("{error}", "KeyError: 'x'"))
+    assert unwrapped(bug) is bug
 
 
 @pytest.mark.parametrize("room", [0, 4, 16])
