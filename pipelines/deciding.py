@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from pipelines import journal
-from pipelines.journal import ADDRESSED, DUPLICATE, SUPERSEDED, UNPLACED, Journal
+from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, UNPLACED, Journal
 from pipelines.state import State
 from pipelines.versionruns import ENTRY, Entries
 from pipelines.versions import pack_intake
@@ -48,6 +48,10 @@ class Decided(NamedTuple):
     """Item number -> ordinal -> directive."""
 
 
+_LASTING = (ADDRESSED, UNPLACED, FILTERED)
+"""Fates of a record that may be a version: what was filtered is one where an earlier version stands."""
+
+
 class _Known(NamedTuple):
     content: int
     version: int
@@ -74,8 +78,12 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         addressed = item.journal.lines["fate"][where] == ADDRESSED
         sets.append(np.where(addressed, numbers[item.journal.lines["routes"][where]], 0).astype(np.uint32))
     entries["held"] = np.concatenate(sets)
+    # A filtered record is held by nobody; it counts where an earlier version of it is known.
+    keep = np.concatenate(
+        [item.journal.lines["fate"][c[0]] != FILTERED for item, c in zip(items, columns, strict=True)]
+    )
     if not len(suspects):
-        return Decided(entries, {})
+        return Decided(entries[keep], {})
     found = {
         (int(e["hi"]), int(e["lo"])): _Known(
             int(e["content"]),
@@ -85,7 +93,6 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         )
         for e in known
     }
-    keep = np.ones(len(entries), bool)
     directives: dict[int, dict[int, Directive]] = {}
     for index in suspects[np.argsort(suspects, kind="stable")]:
         item = items[int(owners[index])]
@@ -94,16 +101,14 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         changed = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
             directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
-            keep[index] = changed.fate in (ADDRESSED, UNPLACED)
+            keep[index] = changed.fate in _LASTING
     return Decided(entries[keep], directives)
 
 
 def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
     """Positions of the lines that have a key to be numbered, and their index entries as if all were new."""
     lines = item.journal.lines
-    where = np.flatnonzero(
-        np.isin(lines["fate"], (ADDRESSED, UNPLACED)) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0))
-    )
+    where = np.flatnonzero(np.isin(lines["fate"], _LASTING) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0)))
     chosen = lines[where]
     entries = np.zeros(len(where), ENTRY)
     entries["hi"], entries["lo"] = chosen["key_hi"], chosen["key_lo"]
@@ -148,6 +153,9 @@ def _one(
     elsewhere = rule.also_held.get(key, frozenset())
     known = found.get(key)
     content, intake = int(entry["content"]), int(entry["intake"])
+    nowhere = FILTERED if line["fate"] == FILTERED else UNPLACED
+    if nowhere == FILTERED and (known is None or not _newer(known, entry, rule.carried)):
+        return None
     if known is None:
         wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
         if fate == ADDRESSED and not wanted:
@@ -156,9 +164,10 @@ def _one(
     else:
         own = tuple(r for r in routes if r not in elsewhere)
         version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule.carried)
+        fate = nowhere if fate == UNPLACED else fate
         held = known.held | frozenset(wanted)
-    changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes)
-    if fate in (ADDRESSED, UNPLACED):
+    changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes) or fate == FILTERED
+    if fate in _LASTING:
         newest = known is None or version >= known.version
         found[key] = _Known(content, version, intake, held) if newest else known._replace(held=held)  # type: ignore[union-attr]
         entry["content"], entry["version"], entry["intake"] = found[key].content, found[key].version, found[key].intake
@@ -166,6 +175,13 @@ def _one(
     elif known is None:
         found[key] = _Known(content, version, intake, held)
     return Directive(fate, version, wanted) if changed else None
+
+
+def _newer(known: _Known, entry: np.void, carried: bool) -> bool:
+    """Whether a record is a newer version than the one that is known."""
+    if carried:
+        return int(entry["version"]) > known.version
+    return int(entry["content"]) != known.content and int(entry["intake"]) > known.intake
 
 
 def _again(

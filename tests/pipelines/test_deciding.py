@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.deciding import Item, Rule, apply, decide
-from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, LINE, SUPERSEDED, UNPLACED, Interned, Journal
+from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, FILTERED, LINE, SUPERSEDED, UNPLACED, Interned, Journal
 from pipelines.state import State
 from pipelines.versions import pack_intake
 
@@ -17,12 +17,15 @@ PLACES = ("province-31", "province-44", "ministry")
 
 
 def book(records):
-    """A journal of (key, content, routes, version); a key of None is a line without a record, no routes is unplaced."""
+    """A journal of (key, content, routes, version); a key of None is a line without a record.
+
+    No routes is unplaced, routes of None are a record that is filtered.
+    """
     lines, routes = np.zeros(len(records), LINE), Interned()
     for i, (key, content, wanted, version) in enumerate(records):
-        fate = DEAD if key is None else ADDRESSED if wanted else UNPLACED
+        fate = DEAD if key is None else FILTERED if wanted is None else ADDRESSED if wanted else UNPLACED
         hi, lo = key or (0, 0)
-        lines[i] = (i, i * 10, fate, hi, lo, content, 0, version, routes[tuple(wanted) if key else ()], 0)
+        lines[i] = (i, i * 10, fate, hi, lo, content, 0, version, routes[tuple(wanted or ()) if key else ()], 0)
     return Journal(lines, routes.table)
 
 
@@ -65,6 +68,8 @@ class Model:
         if key is None:
             return DEAD, version, ()
         known = self.known.get(key)
+        if routes is None:
+            return self.filter(key, content, version)
         if known is None:
             self.known[key] = [content, version, set(routes)]
             return (ADDRESSED if routes else UNPLACED), version, tuple(routes)
@@ -82,6 +87,15 @@ class Model:
             self.known[key] = [content if number == newest else old, newest, held | set(wanted)]
         return (ADDRESSED if wanted else UNPLACED), number, wanted
 
+    def filter(self, key, content, version):
+        """A filtered record is nothing new, unless it corrects one that is known: then its holders hear of it."""
+        old, newest, held = self.known.get(key, (content, version, set()))
+        number = version if self.carried else newest + 1
+        if key not in self.known or number <= newest or (content == old and not self.carried):
+            return FILTERED, version, ()
+        self.known[key] = [content, number, held]
+        return (ADDRESSED if held else FILTERED), number, tuple(sorted(held))
+
 
 @pytest.mark.parametrize("carried", [False, True], ids=["assign", "carried"])
 @pytest.mark.parametrize("seed", range(10))
@@ -96,7 +110,7 @@ def test_any_sequence_of_batches_agrees_with_the_model(seed, carried, tmp_path):
                     (
                         rnd.choice(keys),
                         rnd.randrange(1, 4),
-                        rnd.sample(PLACES, rnd.randrange(3)),
+                        rnd.sample(PLACES, rnd.randrange(3)) if rnd.random() < 0.8 else None,
                         rnd.randrange(1, 5) if carried else 1,
                     )
                     for _ in range(rnd.randrange(6))
@@ -107,6 +121,11 @@ def test_any_sequence_of_batches_agrees_with_the_model(seed, carried, tmp_path):
 
 
 A, B, KEY = 1, 2, (5, 5)
+
+
+def _size(state):
+    with state.reading() as connection:
+        return state.versions.size(connection)
 
 
 def one(content, *routes, version=1):
@@ -129,6 +148,17 @@ def test_a_new_version_goes_to_every_destination_that_holds_an_older_one(state):
     gateway.batch(one(A, "province-44"))
     assert gateway.batch(one(B, "province-31")) == [[(ADDRESSED, 2, ("province-31", "province-44"))]]
     assert gateway.batch(one(B, "province-44", "ministry")) == [[(ADDRESSED, 2, ("ministry",))]]
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["assign", "carried"])
+def test_a_correction_that_is_filtered_goes_to_who_holds_the_record_and_ends_what_waits(state, carried):
+    gateway, filtered = Gateway(state, carried=carried), (KEY, B, None, 2 if carried else 1)
+    assert gateway.batch([(KEY, A, None, 1)]) == [[(FILTERED, 1, ())]]
+    assert _size(state) == 0
+    gateway.batch(one(A))
+    assert gateway.batch([filtered]) == [[(FILTERED, 2, ())]]
+    assert gateway.batch(one(A, "ministry", version=3)) == [[(ADDRESSED, 3, ("ministry",))]]
+    assert gateway.batch([(KEY, B, None, 4 if carried else 1)]) == [[(ADDRESSED, 4, ("ministry",))]]
 
 
 def test_what_another_scope_gave_away_is_left_out(state):

@@ -53,7 +53,7 @@ def problem(proof: Proof, kind: str) -> Any:
 def bulk_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bulk")
     good = lines(200, broken=5)
-    run_bulk(folder, [*good, good[0], payload(7, vehicleplatenumber="使014578")])
+    run_bulk(folder, [*good, good[0], payload(907, vehicleplatenumber="使014578")])
     return folder
 
 
@@ -97,7 +97,7 @@ def test_bulk_run_is_balanced(bulk: Path) -> None:
 
 def test_second_run_is_all_duplicates_and_balanced(bulk: Path) -> None:
     good = lines(200, broken=5)
-    run_bulk(bulk, [*good, good[0], payload(7, vehicleplatenumber="使014578")])
+    run_bulk(bulk, [*good, good[0], payload(907, vehicleplatenumber="使014578")])
     proof = proof_of(bulk)
     assert proof.balanced
     assert proof.totals["duplicate"] == 1 + 202
