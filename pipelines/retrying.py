@@ -7,7 +7,7 @@ settled. A crash between leaves marked rows, which the next start tries first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from mappings.encoding import key_digest
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
-from pipelines.journal import ADDRESSED, FILTERED, Journal
+from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
 from pipelines.outbox import Outbox, Outcomes, status_of
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
@@ -102,11 +102,11 @@ def _attempt(
     by_sent: dict[tuple[str, int, int, str], Any] = {}
     superseded: list[Any] = []
     with state.reading() as connection:
-        newest = _versions(state, exchange, connection, rows, sealer)
+        standing = _standing(state, connection, rows)
         books: dict[tuple[str, int], Journal] = {}
         for row in rows:
             record = orjson.loads(sealer.unseal(row.record, row.id.encode()))
-            if newest.get(row.id, row.version) > row.version:
+            if _superseded(standing, row):
                 superseded.append(row)
                 continue
             book = books.get((row.batch, row.item))
@@ -134,15 +134,12 @@ def _attempt(
     _settle(state, exchange, sealer, closer, by_sent, outbox.flush(), superseded)
 
 
-def _versions(state: State, exchange: Exchange, connection: Any, rows: Sequence[Any], sealer: Sealer) -> dict[str, int]:
-    """The newest version of each waiting record, where the index has one: an old one must not follow a newer one."""
-    del sealer
+def _standing(state: State, connection: Any, rows: Sequence[Any]) -> dict[str, Any]:
+    """What the index knows of each waiting record, by the row's id: an old version must not follow a newer one."""
     if state.versions is None or not rows:
         return {}
     t = tables.journals
-    found: dict[str, int] = {}
     keys: list[tuple[int, int]] = []
-    names: list[str] = []
     books: dict[tuple[str, int], Journal] = {}
     for row in rows:
         book = books.get((row.batch, row.item))
@@ -153,12 +150,14 @@ def _versions(state: State, exchange: Exchange, connection: Any, rows: Sequence[
             book = books[row.batch, row.item] = Journal.unpack(packed)
         line = book.lines[row.ordinal]
         keys.append((int(line["key_hi"]), int(line["key_lo"])))
-        names.append(row.id)
     hi, lo = np.array([k[0] for k in keys], np.uint64), np.array([k[1] for k in keys], np.uint64)
     at, entries = state.versions.find(connection, hi, lo)
-    for position, entry in zip(at.tolist(), entries, strict=True):
-        found[names[position]] = int(entry["version"])
-    return found
+    return {rows[position].id: entry for position, entry in zip(at.tolist(), entries, strict=True)}
+
+
+def _superseded(standing: Mapping[str, Any], row: Any) -> bool:
+    """Whether a newer version of a waiting record stands."""
+    return row.id in standing and int(standing[row.id]["version"]) > row.version
 
 
 def _settle(
@@ -268,12 +267,40 @@ def _place(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, regis
             if not rows:
                 return
             last = rows[-1].id
+            standing = _standing(state, connection, rows)
+            sets = state.destination_sets(connection)
             for row in rows:
-                _place_one(state, exchange, sinks, sealer, router, connection, row, b)
+                if _superseded(standing, row):
+                    _end_wait(connection, row, SUPERSEDED, "filtered")
+                    continue
+                held = sets[int(standing[row.id]["held"])] if row.id in standing else ()
+                _place_one(state, exchange, sinks, sealer, router, connection, row, b, held)
+
+
+def _end_wait(connection: Any, row: Any, fate: int, count: str) -> None:
+    """A record whose home was not known waits no longer: a newer version stands, or it was sent another way since."""
+    t, b = tables.waiting, tables.batches
+    connection.execute(delete(t).where(t.c.id == row.id))
+    moved = {"unplaced": b.c.unplaced - 1, count: b.c[count] + 1}
+    connection.execute(update(b).where(b.c.id == row.batch).values(**moved))
+
+    def change(book: Journal) -> None:
+        book.lines[row.ordinal]["fate"] = fate
+        book.notes.pop(str(row.ordinal), None)
+
+    amend(connection, row.batch, row.item, change)
 
 
 def _place_one(
-    state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, router: Router, connection: Any, row: Any, b: Any
+    state: State,
+    exchange: Exchange,
+    sinks: Sinks,
+    sealer: Sealer,
+    router: Router,
+    connection: Any,
+    row: Any,
+    b: Any,
+    held: Sequence[str],
 ) -> None:
     body = sealer.unseal(row.record, row.id.encode())
     record = orjson.loads(body)
@@ -289,7 +316,12 @@ def _place_one(
     if not found.routes and not found.filtered:
         return
     t = tables.waiting
-    destinations = tuple(r.destination for r in found.routes)
+    destinations = tuple(r.destination for r in found.routes if r.destination not in held)
+    if found.routes and not destinations:
+        _end_wait(connection, row, DUPLICATE, "duplicate_records")
+        return
+    if any(map(sinks.takes_files, destinations)):
+        return  # whole files are written by batches only: it waits until it is sent again
     connection.execute(delete(t).where(t.c.id == row.id))
     counts = connection.execute(select(b).where(b.c.id == row.batch)).one()
     moved = {"unplaced": counts.unplaced - 1}

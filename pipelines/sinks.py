@@ -93,6 +93,11 @@ class Sinks:
         """Whether the sink's deliveries are whole files."""
         return is_part_sink(self._exchange, name)
 
+    def takes_files(self, destination: str) -> bool:
+        """Whether what goes to a destination are whole files."""
+        name = self.name(destination)
+        return name in self._exchange.sinks and self.is_part_sink(name)
+
     def _make(self, name: str, destination: str) -> Any:
         sink = self._exchange.sinks[name]
         options = {
