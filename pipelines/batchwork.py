@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from connectors.contracts import StagedPart
+from dlq.letter import Letter
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from dlq.segments import read_segment
@@ -27,7 +28,7 @@ from pipelines import accounts, flow, journal, tables
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
-from pipelines.journal import ADDRESSED, UNPLACED, Journal
+from pipelines.journal import ADDRESSED, KNOWN, UNPLACED, Journal
 from pipelines.memory import Merger, StateHistory, remember
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowform import row_of
@@ -163,7 +164,9 @@ class BatchWork:
             connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
         accounts.open_accounts(connection, batch, opened)
         plan = {
-            "rows": {str(n): [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()},
+            "rows": {}
+            if self._in_parts
+            else {str(n): [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()},
             "merged": merged,
         }
         connection.execute(
@@ -320,6 +323,8 @@ class BatchWork:
                         from pipelines.replaying import settle
 
                         letters = settle(store, self._job, self._extra, number, letters)
+                    elif self._seen(connection, number):
+                        letters = self._unknown(connection, number, letters)
                     tally = store.put_many(letters)
                     count, digest = count + tally.count, digest + tally.digest
         if "letters" in self._extra:
@@ -328,6 +333,23 @@ class BatchWork:
             again = resolve_rest(store, self._job, self._extra)
             count, digest = count + again[0], digest + again[1]
         return count, digest & accounts.MASK
+
+    def _seen(self, connection: Any, number: int) -> bool:
+        """Whether other ranges of an item's bytes were worked on before, so that some of its envelopes are known."""
+        t, item = tables.items, self._tasks[number].item
+        sender = f"{item.system}|{item.company}"
+        where = (t.c.exchange == self._exchange.name) & (t.c.sender == sender) & (t.c.digest == item.digest)
+        return connection.execute(select(t.c.batch).where(where).limit(1)).first() is not None
+
+    def _unknown(self, connection: Any, number: int, letters: Iterable[Letter]) -> Iterator[Letter]:
+        """Letters that are not kept already; the envelopes of the others are known, so they are duplicates."""
+        t, lines = tables.letters.letters, self._journals[number].lines
+        for letter in letters:
+            if connection.execute(select(t.c.id).where(t.c.id == letter.id)).first() is None:
+                yield letter
+            else:
+                line = lines[letter.intake & 0xFFFFFF]
+                line["fate"], line["findings"] = KNOWN, 0
 
     def _keep(self, connection: Any, task: Task) -> None:
         book, item = self._journals[task.number], task.item
