@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, Delivery, Outcome, Sink, fingerprint
+from connectors.contracts import (
+    ACCEPTED,
+    DUPLICATE,
+    REFUSED,
+    UNAVAILABLE,
+    ConnectorError,
+    Delivery,
+    Outcome,
+    Sink,
+    fingerprint,
+)
 from pipelines.accounts import Account
 
 
@@ -86,7 +96,10 @@ class Outbox:
         if not queue:
             return
         name, sink = self._sink_for(destination)
-        answers = sink.write([sent.delivery for sent in queue])
+        try:
+            answers = sink.write([sent.delivery for sent in queue])
+        except ConnectorError as error:  # only a person can mend it: what is for it waits, the others go on
+            answers = [Outcome(UNAVAILABLE, str(error))] * len(queue)
         unsure = self._tried and not getattr(sink, "exact", False)
         for sent, outcome in zip(queue, answers, strict=True):
             answered = outcome
