@@ -19,6 +19,7 @@ from dlq.reasons import Reason
 from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
+from pipelines.letterproof import locator
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -37,7 +38,7 @@ def prepare(
     envelopes: dict[tuple[str, str], list[tuple[Letter, bytes]]] = defaultdict(list)
     deliveries: list[str] = []
     with state.unit_of_work() as connection:
-        store = LetterStore(connection, sealer)
+        store = LetterStore(connection, sealer, locator(exchange))
         for name in chosen:
             letter = store.get(name)
             why = replay.refusal(letter)

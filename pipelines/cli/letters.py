@@ -19,6 +19,7 @@ from dlq.views import view, view_count
 from pipelines.audit import note_disclosure
 from pipelines.cli import choosing as by
 from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.letterproof import locator_of
 from pipelines.state import State
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def show(
     with State(state, own=False) as opened, opened.reading() as connection:
         store = LetterStore(connection, opened.sealer())
         letter = store.get(letter_id)
+        store = LetterStore(connection, opened.sealer(), locator_of(connection, opened.sealer(), letter.exchange))
         history, body, trouble = store.history(letter.id), None, ""
         try:
             body = store.body(letter)
