@@ -322,6 +322,7 @@ class Coordinator:
         from pipelines.registering import reread
         from pipelines.retrying import retry
 
+        self._snapshot = ""  # registrations of this very run count too
         for items, taken in assemble(self.state, self.exchange, self.sealer):
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
