@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from connectors import registry
 from pipelines.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "VINGATE__"
@@ -225,9 +227,35 @@ def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, st
             raise SettingsError(message)
         _put(data, key.strip().split("."), value, f"--set {key}")
     try:
-        return Exchange.model_validate(data)
+        exchange = Exchange.model_validate(data)
     except ValidationError as error:
-        raise SettingsError(_explained(error, text, path)) from None
+        raise SettingsError(_explained(error.errors(), text, path)) from None
+    if wrong := _refused(exchange):
+        raise SettingsError(_explained(wrong, text, path))
+    return exchange
+
+
+def _refused(exchange: Exchange) -> list[ErrorDetails]:
+    """Options that the named connectors do not know, with the place where they stand.
+
+    Whatever else a connector has against its settings it says when it is built: some options are filled in until then.
+    """
+    found: list[ErrorDetails] = []
+    kinds: list[tuple[registry.Kind, tuple[str, ...], Connector]] = [("source", ("source",), exchange.source)]
+    kinds += [("sink", ("sinks", name), sink) for name, sink in exchange.sinks.items()]
+    for kind, place, part in kinds:
+        if part.connector not in registry.names(kind):
+            continue
+        known = registry.connector(kind, part.connector).Settings
+        try:
+            known(**part.options)
+        except ValidationError as error:
+            for one in error.errors(include_input=False, include_url=False, include_context=False):
+                if one["type"] in ("extra_forbidden", "literal_error"):
+                    one["loc"] = place + one["loc"]
+                    one["ctx"] = {"known": ", ".join(field.alias or key for key, field in known.model_fields.items())}
+                    found.append(one)
+    return found
 
 
 def _put(data: dict[str, Any], keys: Sequence[str], value: str, said: str) -> None:
@@ -253,15 +281,17 @@ def _literal(value: str) -> Any:
     return value
 
 
-def _explained(error: ValidationError, text: str, path: Path) -> str:
+def _explained(problems: Sequence[ErrorDetails], text: str, path: Path) -> str:
     lines = [f"{path}: 设置有误 / settings are wrong:"]
-    for problem in error.errors():
+    for problem in problems:
         place = ".".join(str(part) for part in problem["loc"])
         line = _line(text, [str(part) for part in problem["loc"]])
         where = f"（第 {line} 行 / line {line}）" if line else ""
         remedy = ""
         if problem["type"] == "extra_forbidden":
             remedy = "：没有这个选项，请检查拼写或删除 / no such option: check its spelling or remove it"
+            if known := problem.get("ctx", {}).get("known"):
+                remedy += f" - 可用的选项 / options it knows: {known}"
         elif problem["type"] == "missing":
             remedy = "：缺少此选项，请补上 / is missing: add it"
         lines.append(f"  {place}{where}{remedy or ': ' + problem['msg']}")

@@ -110,6 +110,19 @@ def test_an_unknown_option_is_named_with_line_and_remedy(file):
     assert "check its spelling" in told
 
 
+def test_an_option_that_the_connector_does_not_know_is_named_with_line_and_remedy(file):
+    file.write_text(TEXT.replace('path = "{here}/in"', 'path = "in"\ncolour = "s3cret"'), "utf-8")
+    told = failure(file, 'sinks.out.password="s3cret"')
+    assert "source.colour（第 8 行 / line 8）" in told
+    assert "check its spelling" in told
+    assert "stable_seconds" in told
+    assert "sinks.out.password：" in told
+    assert "s3cret" not in told
+    file.write_text(TEXT.replace('path = "{here}/in"', 'path = "in"\nfinished = "burn"'), "utf-8")
+    assert "source.finished（第 8 行 / line 8）" in failure(file)
+    assert load(file, ["source.connector=unheard-of"], {}).source.connector == "unheard-of"
+
+
 def test_wrong_values_and_missing_ones_are_named(file):
     assert "batch.workers" in failure(file, "batch.workers=many")
     file.write_text('name = "collect"\n', "utf-8")
