@@ -204,9 +204,9 @@ class LetterStore:
     def tally(self, batch: str) -> Tally:
         """Count and digest of a batch's letters, from the rows and bodies as they stand now.
 
-        Letters that died in the batch count by `fingerprint` with the hash of their body as it is; failed replays of
-        the batch count by letter and reasons. A row or body that is gone, changed or unreadable changes the result; it
-        never raises for one.
+        Letters that died in the batch count by `fingerprint` where their body still has the hash that was noted; failed
+        replays of the batch count by letter and reasons. A row or body that is gone, changed or unreadable changes the
+        result; it never raises for one.
         """
         count = digest = 0
         query = select(_L, _SEALED).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch == batch)
@@ -214,7 +214,8 @@ class LetterStore:
             count += 1
             try:
                 letter = from_row(row)._replace(sealed=row.sealed)
-                digest += fingerprint(letter._replace(body_sha256=self._present_hash(letter)))
+                if self._present_hash(letter) == letter.body_sha256:
+                    digest += fingerprint(letter)
             except (SealError, LetterError, ValueError, TypeError, LookupError):
                 continue
         failed = select(_R).where(_R.c.batch == batch, _R.c.outcome == OPEN)

@@ -213,6 +213,7 @@ def test_tally_is_that_of_the_letters_whatever_their_state(store):
         "update letters set reasons = 'broken' where offset = 100",
         "update letters set reasons = replace(reasons, 'DATE_ORDER', 'DATE_FORMAT') where offset = 100",
         "update letters set body_sha256 = 'x' || body_sha256, batch = 'b9' where offset = 100",
+        "update letters set body_sha256 = 'x' where offset = 100",
         "update letters set company = '1' where offset = 100",
         "update letters set intake = 5 where offset = 100",
         "update letters set source_key = 'x' where offset = 100",
