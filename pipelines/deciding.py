@@ -98,10 +98,9 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         item = items[int(owners[index])]
         line = item.journal.lines[int(places[index])]
         entry = entries[index]
-        changed = _one(state, connection, item, line, entry, found, rule)
+        changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
             directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
-            keep[index] = changed.fate in _LASTING
     return Decided(entries[keep], directives)
 
 
@@ -146,8 +145,8 @@ def _one(
     entry: np.void,
     found: dict[tuple[int, int], _Known],
     rule: Rule,
-) -> Directive | None:
-    """Decide one record whose key may be known; the directive where it differs from the supposition."""
+) -> tuple[Directive | None, bool]:
+    """Decide one record whose key may be known; the directive where it differs, and whether its entry is kept."""
     key = int(entry["hi"]), int(entry["lo"])
     routes = item.journal.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ()
     elsewhere = rule.also_held.get(key, frozenset())
@@ -155,7 +154,7 @@ def _one(
     content, intake = int(entry["content"]), int(entry["intake"])
     nowhere = FILTERED if line["fate"] == FILTERED else UNPLACED
     if nowhere == FILTERED and (known is None or not _newer(known, entry, rule.carried)):
-        return None
+        return None, False
     if known is None:
         wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
         if fate == ADDRESSED and not wanted:
@@ -167,14 +166,17 @@ def _one(
         fate = nowhere if fate == UNPLACED else fate
         held = known.held | frozenset(wanted)
     changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes) or fate == FILTERED
-    if fate in _LASTING:
+    # The same again is no version, but a letter that came before it and is replayed later must not follow it.
+    said_again = known is not None and fate == DUPLICATE and intake > known.intake and not rule.carried
+    lasting = fate in _LASTING or said_again
+    if lasting:
         newest = known is None or version >= known.version
         found[key] = _Known(content, version, intake, held) if newest else known._replace(held=held)  # type: ignore[union-attr]
         entry["content"], entry["version"], entry["intake"] = found[key].content, found[key].version, found[key].intake
         entry["held"] = state.destination_set(connection, tuple(held))
     elif known is None:
         found[key] = _Known(content, version, intake, held)
-    return Directive(fate, version, wanted) if changed else None
+    return Directive(fate, version, wanted) if changed else None, lasting
 
 
 def _newer(known: _Known, entry: np.void, carried: bool) -> bool:

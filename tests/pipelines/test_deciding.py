@@ -179,6 +179,16 @@ def test_a_replay_that_is_older_than_what_stands_is_superseded(state):
     assert gateway.batch(one(B, "ministry")) == [[(ADDRESSED, 2, ("ministry",))]]
 
 
+def test_a_replay_of_what_was_taken_back_since_is_superseded(state):
+    gateway = Gateway(state)
+    gateway.batch(one(A, "ministry"))
+    died = pack_intake(2, 0, 0)
+    gateway.batch([])
+    assert gateway.batch(one(A, "ministry"), one(A, "ministry")) == [[(DUPLICATE, 1, ())]] * 2
+    assert gateway.batch(one(B, "ministry"), intakes={0: {0: died}}) == [[(SUPERSEDED, 1, ())]]
+    assert gateway.batch(one(B, "ministry")) == [[(ADDRESSED, 2, ("ministry",))]]
+
+
 def test_a_replay_of_the_newest_intake_goes_on(state):
     gateway = Gateway(state)
     gateway.batch(one(A, "ministry"))
