@@ -50,13 +50,14 @@ SHIPPED = (
 
 _REPAIR = frozenset(RepairRow._fields) - {"parts", "projects"}
 CANONICAL: dict[str, frozenset[str]] = {
-    "repair": _REPAIR,
+    "repair": _REPAIR | {"test_no"},
     "step": _REPAIR | {"fuel", "use"},
     "registration": frozenset(Operator.model_fields) | {"companypassword"},
     "token": frozenset({"companycode", "companypassword"}),
     "vehicle": frozenset(VehicleRegistration.model_fields),
 }
-"""Kind of draft -> the canonical members that a mapping may fill. A step's fuel and use are judged and not kept."""
+"""Kind of draft -> the canonical members that a mapping may fill. A step's fuel and use and a record's test_no are
+judged and not kept."""
 
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}

@@ -198,6 +198,13 @@ def fault(case: Case) -> str | None:
     return text
 
 
+def report_number(case: Case) -> None:
+    """REPORT_LINK: the number of an inspection report in a member of its own (rule 24)."""
+    number = optional_text(case, "test_no")
+    if number:
+        case.add("REPORT_LINK", "test_no", half_width(number), "")
+
+
 def coded(case: Case, field: str, name: str, value: object) -> str | None:
     """A code of the table `name`; a text or short form is mapped where the profile maps (CODE_MAPPED)."""
     text = text_of(case, field, field, value)

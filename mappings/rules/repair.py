@@ -47,6 +47,7 @@ def repair(case: Case) -> tuple[RepairRow | None, dict[str, Any]]:
         The row, or None where a member that it cannot be without was unreadable, and the members for display.
     """
     values = {name: read(case) for name, read in _READERS.items()}
+    fields.report_number(case)
     _across(case, values)
     rows.empty_content(case)
     row = None if any(value is None for value in values.values()) else RepairRow(**values)

@@ -171,6 +171,14 @@ def test_report_number_is_linked(text):
     assert s.judged("repair", {**s.REPAIR, "faultdescription": text % number[:23]}).findings == ()
 
 
+def test_report_number_in_its_own_member_is_linked():
+    number = "330100112108211315501011"
+    found = s.judged("repair", {**s.REPAIR, "test_no": number})
+    assert [(f.code, f.field, f.value) for f in found.findings] == [("REPORT_LINK", "test_no", number)]
+    assert "test_no" not in found.members
+    assert s.judged("repair", {**s.REPAIR, "test_no": "无"}).findings == ()
+
+
 def test_wire_path_stands_beside_the_canonical_one():
     wire = {
         "plate": "basicInfo.vehicleplatenumber",

@@ -319,3 +319,16 @@ def test_fuel_and_use_of_a_shanghai_step_are_held_against_their_tables(judge, tm
     refused = [(found["code"], found["field"]) for found in one["findings"] if found["severity"] == "reject"]
     assert (code, refused) == (int(bool(wanted)), wanted)
     assert not {"fuel", "use"} & set(one["records"][0] if one["records"] else {})
+
+
+@pytest.mark.parametrize("place", ["in basicInfo", "beside it", "without basicInfo"])
+def test_number_of_an_inspection_report_is_linked_wherever_it_stands(judge, tmp_path, place):
+    record = good()
+    (record["basicInfo"] if place == "in basicInfo" else record)["test_no"] = "330100112108211315501011"
+    if place == "without basicInfo":
+        record |= record.pop("basicInfo")
+    (tmp_path / "record.json").write_text(json.dumps(record), "utf-8")
+    code, (one,) = judge(tmp_path / "record.json")
+    assert (code, [found["code"] for found in one["findings"]]) == (0, ["REPORT_LINK"])
+    assert one["findings"][0]["value"] == "330100112108211315501011"
+    assert set(one["records"][0]) == MEMBERS
