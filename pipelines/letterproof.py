@@ -10,7 +10,6 @@ import orjson
 from sqlalchemy import Connection, select
 
 from connectors.contracts import Tally, WorkItem
-from connectors.folders import from_name
 from dlq.errors import DlqError
 from dlq.letter import Letter, fingerprint, letter_id
 from dlq.letters import LetterStore
@@ -18,8 +17,8 @@ from dlq.rows import replay_fingerprint
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.accounts import MASK
+from pipelines.bodies import locator
 from pipelines.journal import DEAD, Journal
-from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.problems import LETTERS, Problem
 from pipelines.settings import Exchange
 from pipelines.staging import envelope_key
@@ -27,30 +26,6 @@ from pipelines.state import State
 from pipelines.work import Task
 
 _PACKED = {".gz", ".zip", ".bz2", ".xz", ".zst", ".tgz", ".tar"}
-
-
-def locator(exchange: Exchange | None) -> Callable[[str], Path]:
-    """Where the file of a body by reference lies: below its source's folder, or in its archive."""
-    given = exchange.source.options if exchange is not None else {}
-    several = given.get("of", {})
-
-    def locate(name: str) -> Path:
-        part, _, inner = name.partition("/")
-        options, inside = (several[part], inner) if part in several else (given, name)
-        root, relative = Path(str(options.get("path", ""))), from_name(inside)
-        archive = Path(str(options.get("archive") or root / ".archive"))
-        for candidate in (root / relative, archive / relative, root, Path(name)):
-            if candidate.is_file():
-                return candidate
-        return Path(name)
-
-    return locate
-
-
-def locator_of(connection: Connection, sealer: Sealer, exchange: str) -> Callable[[str], Path]:
-    """The same by the name of an exchange, whose newest settings are asked."""
-    run = newest_run(connection, exchange)
-    return locator(kept_exchange(connection, sealer, run) if run is not None else None)
 
 
 def check_letters(state: State, sealer: Sealer, row: Any, exchange: Exchange | None) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from dlq.reasons import Reason
 from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
-from pipelines.letterproof import locator
+from pipelines.bodies import locator
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State

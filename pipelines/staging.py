@@ -18,6 +18,7 @@ from dlq.segments import Segment, write_segment
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
 from mappings.judging import Judgement
+from pipelines.bodies import locator, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
@@ -222,6 +223,9 @@ class LetterStager:
             found = tuple([reasons.reason(c, field=f, value=v, expected=e) for c, f, v, e in whys])
             withheld = any(r.code == "CREDENTIALS_IN_FILE" for r in found)
             large = len(body) > INLINE_BYTES or withheld
+            ref, measured = (BodyRef(item.source, offset, len(body)) if large else None), None
+            if dead.stage == "receive":
+                ref, measured = too_long(item, offset, found, locator(bench.exchange)) or (ref, measured)
             letters.append(
                 compose(
                     origin,
@@ -236,7 +240,8 @@ class LetterStager:
                     record_key=record_key(system, company, code) if code or about.companycode else "",
                     vin=about.vin,
                     intake=pack_intake(bench.job.number, task.number, ordinal),
-                    ref=BodyRef(item.source, offset, len(body)) if large else None,
+                    ref=ref,
+                    measured=measured,
                 )
             )
             if bench.exchange.rules.receipts:

@@ -17,9 +17,9 @@ from dlq.letter import Letter
 from dlq.letters import Filters, LetterStore
 from dlq.views import view, view_count
 from pipelines.audit import note_disclosure
+from pipelines.bodies import locator_of
 from pipelines.cli import choosing as by
 from pipelines.cli.out import AsJson, console, emit, wrong_use
-from pipelines.letterproof import locator_of
 from pipelines.state import State
 
 if TYPE_CHECKING:

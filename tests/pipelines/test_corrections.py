@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from hashlib import sha256
 
 import pytest
 from engine_samples import BULK, payload, run_bulk, write
@@ -140,3 +141,21 @@ def test_a_letter_by_reference_is_replayed_from_the_archive(tmp_path):
         (outcome,) = replay_letters(state, [letter.id]).letters
     assert (outcome.outcome, outcome.why) == ("open", "CREDENTIALS_IN_FILE")
     assert totals(tmp_path) == (1, 2, 0, 0, 0)
+
+
+def test_a_line_that_is_too_long_is_kept_by_reference_with_its_hash(tmp_path):
+    long = b'{"a":"' + b"x" * 300_000 + b'"}'
+    source = write(tmp_path / "in.ndjson", [payload(1)])
+    with source.open("ab") as file:
+        file.write(long + b"\n")
+    told = [f"source.path={source}", f"sinks.provinces.path={tmp_path / 'out'}", "source.max_payload_bytes=100000"]
+    t = tables.letters.letters
+    with State(tmp_path / "state", own=True) as state:
+        Coordinator(state, load(BULK, told, {})).run()
+        with state.reading() as connection:
+            (letter,) = connection.execute(select(t.c.reason, t.c.body_sha256, t.c.body_size, t.c.ref_length)).all()
+    assert tuple(letter) == ("PAYLOAD_TOO_LARGE", sha256(long).hexdigest(), len(long), len(long))
+    assert totals(tmp_path) == (1, 1, 0, 0, 0)
+    source.write_bytes(source.read_bytes().replace(b"xxx", b"yyy", 1))
+    with State(tmp_path / "state", own=False) as state:
+        assert [problem.kind for problem in prove(state).problems] == ["altered-letter"]
