@@ -20,12 +20,12 @@ from pipelines.steps import TOO_OLD
 
 _ORDERS_AT_ONCE = 5_000
 _ASKED = 500
-_GIVEN_UP = -1
 
 
 def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple[list[WorkItem], list[str]]]:
     """Batches of orders that became whole, or whose whole was corrected: (items, ids of the pieces they took).
 
+    All pieces of an order count, also those that grew too old and became letters before the last one came.
     The steps never name the shop, so an order waits until its shop stands in the register of operators.
     """
     t = tables.fragments
@@ -48,7 +48,6 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                         t.c.system == system,
                         t.c.company == company,
                         t.c.order == order,
-                        t.c.assembled != _GIVEN_UP,
                     )
                     .order_by(t.c.intake)
                 ).all()

@@ -36,7 +36,7 @@ from pipelines.segments import PIECE, RECORD, REMARKS, read_rows
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.state import State
-from pipelines.versions import key_halves, pack_intake
+from pipelines.versions import key_halves, pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import dealers
@@ -418,8 +418,3 @@ def _add_flags(book: Journal, ordinal: int, flags: tuple[str, ...]) -> None:
     if wanted not in book.findings:
         book.findings.append(wanted)
     line["findings"] = book.findings.index(wanted)
-
-
-def signed(value: int) -> int:
-    """64 unsigned bits as the database's signed integer."""
-    return value - (1 << 64) if value >= 1 << 63 else value

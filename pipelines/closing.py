@@ -28,7 +28,7 @@ from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
 from pipelines.storeform import deliver
 from pipelines.version import BUILD
-from pipelines.versions import pack_intake
+from pipelines.versions import pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.waits import next_try
 
@@ -276,7 +276,7 @@ class Closer:
             "ordinal": sent.ordinal,
             "destination": sent.delivery.destination,
             "reason": unusual.outcome.reason,
-            "vin": _signed(vin_hash(str(orjson.loads(sent.record).get("vin", "")))),
+            "vin": signed(vin_hash(str(orjson.loads(sent.record).get("vin", "")))),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),
@@ -330,7 +330,3 @@ def amend(connection: Any, batch: str, number: int, change: Any) -> None:
     book = Journal.unpack(packed)
     change(book)
     _rewrite(connection, batch, number, book)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value

@@ -23,6 +23,7 @@ from pipelines.bodies import locator
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
+from pipelines.versions import signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job
 
@@ -122,7 +123,7 @@ def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore
             "ordinal": int(ordinal),
             "destination": letter.destination,
             "reason": f"letter:{letter.id}",
-            "vin": _signed(vin_hash(str(record.get("vin", "")))),
+            "vin": signed(vin_hash(str(record.get("vin", "")))),
             "version": int(book.lines["version"][int(ordinal)]),
             "merged_into": _merged_into(connection, letter),
             "record": sealer.seal(body, name.encode()),
@@ -167,7 +168,3 @@ def settle_delivery(connection: Any, sealer: Sealer, letter: Letter, again: tupl
     attempt = _attempt_of(letter)
     after = replay.after(letter, attempt, again, datetime.now(UTC))
     LetterStore(connection, sealer).settle(letter, after, attempt)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value

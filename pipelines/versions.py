@@ -97,7 +97,7 @@ class VersionIndex:
             rows = [
                 {
                     "key": key_bytes(hi, lo),
-                    "content": _signed(content),
+                    "content": signed(content),
                     "intake": intake,
                     "version": version,
                     "held": held,
@@ -197,7 +197,8 @@ def key_halves(key: bytes) -> tuple[int, int]:
     return int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
+    """64 unsigned bits as the database's signed integer."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
