@@ -1,7 +1,7 @@
 """Sinks whose deliveries are whole files: staged by workers, promoted by the coordinator, counted again by `verify`.
 
-A part is written to `<path>/.staging/`, under a name that no other attempt has, and synced (file and folder) before
-its receipt is given. `promote` names it `<path>/<destination>--<batch>--<item><suffix>`. Both lie in one folder
+A part is written to `<path>/.staging/`, under a name that no other attempt has, and synced (file and folder)
+before its receipt is given. `promote` names it `<path>/<destination>--<batch>--<item><suffix>`. Both lie in one folder
 tree and hence on one file system, so it has its final name wholly or not at all, and never in place of another file.
 
 In these names a `-` at a part's end or beside another, `/`, `%`, a leading dot and control characters are
@@ -22,11 +22,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from connectors.contracts import ConnectorError, Misconfigured, StagedPart, Tally, Unavailable
 from connectors.settings import ConnectorSettings
 
 _HOLD = 1 << 18
 _UNSAFE = re.compile(r"[%/\x00-\x1f\x7f]|^\.|-(?=-)|^-|-$")
+_OWNED = re.compile(r"([0-9a-z-]{0,40})@")
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENFILE, errno.EMFILE, errno.ESTALE}
 
@@ -36,6 +39,8 @@ class PartSettings(ConnectorSettings):
 
     path: Path
     """Folder of the finished files; it is created."""
+    owner: str = Field(default="", pattern=r"^[0-9a-z-]{0,40}$")
+    """Who stages here: the staged files of an owner begin with its name, and nobody sweeps another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ class PartFolder:
         if not destination or not batch or len(os.fsencode(head)) > 160:
             message = f"名称过长或为空 / name is empty or too long for a file: {head[:60]}"
             raise Misconfigured(message, "请缩短去向名称 / shorten the destination's name")
-        staged = f"{self._staging}/{head}{tail}.{os.getpid()}-{secrets.token_hex(6)}.part"
+        staged = f"{self._staging}/{self.settings.owner}@{head}{tail}.{os.getpid()}-{secrets.token_hex(6)}.part"
         return PartNames(destination, staged, f"{self._path}/{head}{tail}{self.suffix}")
 
     def promote(self, parts: Sequence[StagedPart]) -> None:
@@ -236,12 +241,14 @@ class PartFolder:
             raise Misconfigured(message, remedy)
 
     def sweep(self, keep: Sequence[str]) -> int:
-        """Remove staged files that are not in `keep`; returns how many went. Only when no worker is writing."""
+        """Remove this owner's staged files that are not in `keep`; how many went. Only when no worker is writing."""
         kept = {Path(one).name for one in keep}
         gone = 0
         with suppress(FileNotFoundError):
             for one in os.scandir(self._staging):
-                if one.name not in kept and one.is_file(follow_symlinks=False):
+                owner = _OWNED.match(one.name)
+                mine = (owner[1] if owner else "") == self.settings.owner
+                if mine and one.name not in kept and one.is_file(follow_symlinks=False):
                     Path(one.path).unlink(missing_ok=True)
                     gone += 1
         return gone

@@ -29,7 +29,7 @@ from pipelines.sinks import Sinks
 from pipelines.sources import in_rows
 from pipelines.state import State
 from pipelines.work import Job, Task
-from pipelines.workbench import make_source
+from pipelines.workbench import make_source, owned
 
 _UNKNOWN_SIZE = 1 << 20
 _ROW_SIZE = 800
@@ -50,7 +50,8 @@ class Coordinator:
 
     def __init__(self, state: State, exchange: Exchange, observer: Observer = silent) -> None:
         self.state, self.observer = state, observer
-        self.exchange = exchange = exchange.placed(state.path)
+        self._said = exchange.placed(state.path)
+        self.exchange = exchange = owned(self._said, state.path)
         self.sealer = state.sealer()
         self.sinks = Sinks(exchange, state)
         self.sinks.agree()
@@ -83,7 +84,7 @@ class Coordinator:
     def _begin(self) -> int:
         """A new run, or the one that was killed: it goes on under its number."""
         t = tables.runs
-        kept = keep(self.exchange, self.sealer)
+        kept = keep(self._said, self.sealer)
         with self.state.unit_of_work() as connection:
             open_run = connection.execute(
                 select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())

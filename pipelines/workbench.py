@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -185,6 +186,18 @@ def make_source(exchange: Exchange) -> Source:
 def is_part_sink(exchange: Exchange, name: str) -> bool:
     """Whether deliveries of the sink of this name are whole files. Raises Misconfigured."""
     return hasattr(registry.connector("sink", exchange.sinks[name].connector), "promote")
+
+
+def owned(exchange: Exchange, state: Path) -> Exchange:
+    """The exchange with each file sink told whose staging it does: a state sweeps what it staged and nothing else."""
+    owner = blake2b(str(state.resolve()).encode(), digest_size=8).hexdigest()
+    sinks = {
+        name: sink.model_copy(update={"owner": owner})
+        if "owner" in registry.connector("sink", sink.connector).Settings.model_fields and "owner" not in sink.options
+        else sink
+        for name, sink in exchange.sinks.items()
+    }
+    return exchange.model_copy(update={"sinks": sinks})
 
 
 def make_part_sinks(exchange: Exchange) -> dict[str, PartSink]:
