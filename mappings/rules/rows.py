@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from mappings.numbers import number
@@ -21,6 +22,9 @@ Row = Mapping[str, Any]
 
 def parts(case: Case) -> tuple[Part, ...]:
     """The part rows. A quantity that is no number is None beside its finding, which holds the text."""
+    plain = _plain_parts(case.members.get("parts"), case.profile.lengths)
+    if plain is not None:
+        return plain
     rows = _rows(case, "parts")
     if not rows:
         return ()
@@ -28,6 +32,43 @@ def parts(case: Case) -> tuple[Part, ...]:
     quantities = [_amount(case, f"parts[{i}].quantity", "QUANTITY", row.get("quantity", _ABSENT)) for i, row in rows]
     codes = [_part_code(case, i, row) for i, row in rows]
     return tuple(map(Part, names, quantities, codes))
+
+
+def _plain_parts(rows: object, lengths: Mapping[str, int]) -> tuple[Part, ...] | None:
+    """Part rows that are plain texts about which no rule has a remark: most are, and the rest costs ten times this."""
+    if not isinstance(rows, list):
+        return None
+    found: list[Part] = []
+    name_length, code_length = lengths.get("parts.name", 0), lengths.get("parts.code", 0)
+    for row in rows:
+        if type(row) is not dict:
+            return None
+        name, quantity, code = row.get("name"), row.get("quantity"), row.get("code")
+        if type(name) is not str or type(quantity) is not str or type(code) is not str:
+            return None
+        amount = _plain_amount(quantity) if _plain_text(name) and len(name) <= name_length else None
+        if amount is None or not (code.isalnum() and code.isascii() and len(code) <= code_length):
+            return None
+        if len(code) <= _LONGEST_WORD and is_placeholder(code):
+            return None
+        found.append(Part(name, amount, code))
+    return tuple(found)
+
+
+_LONGEST_WORD = 16
+
+
+@lru_cache(maxsize=8_192)
+def _plain_text(text: str) -> bool:
+    """Whether a text is what it seems: printable, trimmed, no placeholder."""
+    return text.isprintable() and text == text.strip() and not is_placeholder(text)
+
+
+@lru_cache(maxsize=8_192)
+def _plain_amount(text: str) -> Decimal | None:
+    """A positive number, or None."""
+    amount = number(text)
+    return amount if amount is not None and amount > 0 else None
 
 
 def projects(case: Case) -> tuple[Project, ...]:

@@ -21,7 +21,7 @@ from pipelines.cli.commands import COMMANDS, Command
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["main", "uncollected"]
+__all__ = ["main", "uncollected", "without"]
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _EPILOGUE = (
@@ -130,6 +130,19 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """For imports: libraries that a dependency takes along where it finds them, and that are not used here."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment] # how Python marks a module that is not to be found
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _taken(given: list[str], flag: str) -> tuple[bool, list[str]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli import uncollected
+from pipelines.cli import uncollected, without
 from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.watching import watching
 from pipelines.runcounts import RunCounts, counts_of, open_letters
@@ -47,8 +47,10 @@ def run(
     usable(exchange.placed(state))
     began = time.monotonic()
     with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
-        with uncollected():
-            from pipelines.coordinator import Coordinator  # imported late: it takes Beam along
+        with uncollected(), without("pymongo"):
+            from pipelines.coordinator import (
+                Coordinator,
+            )  # imported late: it takes Beam along, and Beam MongoDB's driver
 
         counts = counts_of(opened, Coordinator(opened, exchange, observer).run())
         letters = open_letters(opened, exchange.name)
