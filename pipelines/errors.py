@@ -47,6 +47,20 @@ class StateMissing(PipelineError):
         return StateMissing, (self.path,)
 
 
+class StateDamaged(PipelineError):
+    """Something that the state's database names is gone from its folder."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"状态目录不完整，缺少 {what}；请从备份恢复整个状态目录"
+            f" / the state folder is incomplete, {what} is gone; restore the whole folder from its backup"
+        )
+
+    def __reduce__(self) -> tuple[type[StateDamaged], tuple[str]]:
+        return StateDamaged, (self.what,)
+
+
 class WorkFailed(PipelineError):
     """The work stage ended with an error; nothing of its batch was decided."""
 

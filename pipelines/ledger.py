@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
@@ -29,6 +30,7 @@ from pipelines.equations import check_batch, check_kept
 from pipelines.problems import LETTERS, Problem
 from pipelines.state import State
 from pipelines.verifying import Verifier
+from pipelines.versionruns import ENTRY
 
 TOTALS = ("received", "delivered", "dead", "duplicate", "merged", "filtered", "waiting", "fragments")
 OPEN = "open"
@@ -187,6 +189,7 @@ def prove(state: State, exchanges: Sequence[str] | None = None, *, verify: bool 
     finally:
         if verifier is not None:
             verifier.close()
+    problems += _lost_versions(state)
     for exchange, stray in strays:
         problems.append(stray)
         by_exchange[exchange] += 1
@@ -212,6 +215,31 @@ def _prove_one(state: State, batch: str, verifier: Verifier | None) -> tuple[lis
     if verifier is not None and closed == "closed":
         found += verifier.batch(batch)
     return found, closed == "closed"
+
+
+def _lost_versions(state: State) -> list[Problem]:
+    """Files of the version index that the catalogue names and that are not there whole."""
+
+    def lost() -> dict[str, tuple[int, int]]:
+        t = tables.version_runs
+        with state.reading() as connection:
+            rows = connection.execute(select(t.c.name, t.c.rows)).all()
+        sizes = {r.name: (r.rows * ENTRY.itemsize, _size(state.path / "versions" / r.name)) for r in rows}
+        return {name: size for name, size in sizes.items() if size[0] != size[1]}
+
+    first = lost()
+    # A gateway that runs beside this may just have merged a file away: only what is still missing is lost.
+    again = lost() if first else {}
+    return [
+        Problem("lost-versions", "", "versions", wanted, found, name) for name, (wanted, found) in again.items()
+    ]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 def _strays(state: State, exchanges: Sequence[str] | None) -> list[tuple[str, Problem]]:

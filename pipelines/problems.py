@@ -70,6 +70,11 @@ _TEXTS = {
         "a letter was altered: {detail}",
         "请从备份恢复状态目录 / restore the state from its backup",
     ),
+    "lost-versions": (
+        "版本索引文件丢失或被截断",
+        "a file of the version index is gone or cut",
+        "请从备份恢复整个状态目录 / restore the whole state folder from its backup",
+    ),
     "extra-letter": (
         "有台账没有的死信",
         "there is a letter that the ledger does not know",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from connectors import registry
@@ -31,7 +32,9 @@ def usable(exchange: Exchange) -> None:
     profile(exchange.mapping.profile)
     load_table(exchange.routing.table)
     dealers(exchange)
-    make_source(exchange)
+    source = make_source(exchange)
+    if not Path(str(exchange.source.options.get("path", "."))).exists():
+        source.check()  # says what is missing; a run that cannot begin leaves no state behind
     for sink in exchange.sinks.values():
         built(sink)
     files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink), "promote")}

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import StateDamaged
+
 ENTRY = np.dtype(
     [("hi", "<u8"), ("lo", "<u8"), ("content", "<u8"), ("intake", "<u8"), ("version", "<u4"), ("held", "<u4")]
 )
@@ -29,7 +31,10 @@ class Run:
     def __init__(self, path: Path, rows: int) -> None:
         self.rows = rows
         self._path = path
-        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise StateDamaged(f"{path.parent.name}/{path.name}") from None
 
     def __enter__(self) -> Run:
         return self

@@ -496,3 +496,18 @@ def test_command_shows_a_table(stores: Path, store: Any) -> None:
 def test_command_refuses_an_unknown_exchange(bulk: Path) -> None:
     with pytest.raises(SettingsError, match="bulk-files"):
         ledger(bulk / "state", ["nobody"])
+
+
+def test_a_lost_file_of_the_version_index_is_named(tmp_path):
+    from sqlalchemy import insert
+
+    from pipelines import tables
+    from pipelines.state import State
+
+    with State(tmp_path / "state", own=True) as state:
+        with state.unit_of_work() as connection:
+            connection.execute(insert(tables.version_runs), {"name": "0123456789abcdef.run", "rows": 3})
+        proof = prove(state)
+
+    assert [(p.kind, p.record, p.found) for p in proof.problems] == [("lost-versions", "0123456789abcdef.run", -1)]
+    assert not proof.balanced
