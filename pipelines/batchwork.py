@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import dealers
 from routing.dealers import Dealers
+
+_ASKED = 500
+"""Letters asked for at a time."""
 
 
 class BatchWork:
@@ -344,12 +348,17 @@ class BatchWork:
     def _unknown(self, connection: Any, number: int, letters: Iterable[Letter]) -> Iterator[Letter]:
         """Letters that are not kept already; the envelopes of the others are known, so they are duplicates."""
         t, lines = tables.letters.letters, self._journals[number].lines
-        for letter in letters:
-            if connection.execute(select(t.c.id).where(t.c.id == letter.id)).first() is None:
-                yield letter
-            else:
-                line = lines[letter.intake & 0xFFFFFF]
-                line["fate"], line["findings"] = KNOWN, 0
+        flow = iter(letters)
+        while chunk := list(islice(flow, _ASKED)):
+            ids = [letter.id for letter in chunk]
+            kept = set(connection.execute(select(t.c.id).where(t.c.id.in_(ids))).scalars())
+            for letter in chunk:
+                if letter.id not in kept:
+                    kept.add(letter.id)
+                    yield letter
+                else:
+                    line = lines[letter.intake & 0xFFFFFF]
+                    line["fate"], line["findings"] = KNOWN, 0
 
     def _keep(self, connection: Any, task: Task) -> None:
         book, item = self._journals[task.number], task.item

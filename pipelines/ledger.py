@@ -230,9 +230,7 @@ def _lost_versions(state: State) -> list[Problem]:
     first = lost()
     # A gateway that runs beside this may just have merged a file away: only what is still missing is lost.
     again = lost() if first else {}
-    return [
-        Problem("lost-versions", "", "versions", wanted, found, name) for name, (wanted, found) in again.items()
-    ]
+    return [Problem("lost-versions", "", "versions", wanted, found, name) for name, (wanted, found) in again.items()]
 
 
 def _size(path: Path) -> int:

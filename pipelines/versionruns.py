@@ -34,7 +34,8 @@ class Run:
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise StateDamaged(f"{path.parent.name}/{path.name}") from None
+            gone = f"{path.parent.name}/{path.name}"
+            raise StateDamaged(gone) from None
 
     def __enter__(self) -> Run:
         return self
