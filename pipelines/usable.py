@@ -32,9 +32,7 @@ def usable(exchange: Exchange) -> None:
     profile(exchange.mapping.profile)
     load_table(exchange.routing.table)
     dealers(exchange)
-    source = make_source(exchange)
-    if not Path(str(exchange.source.options.get("path", "."))).exists():
-        source.check()  # says what is missing; a run that cannot begin leaves no state behind
+    make_source(exchange)
     for sink in exchange.sinks.values():
         built(sink)
     files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink), "promote")}
@@ -44,6 +42,16 @@ def usable(exchange: Exchange) -> None:
             " / the file sinks of one exchange are all avro or all others: make two exchanges of it"
         )
         raise SettingsError(message)
+
+
+def begun(exchange: Exchange) -> None:
+    """See that there is something to read, so that a run that cannot begin leaves no state behind.
+
+    Raises:
+        Misconfigured: the source's path does not exist.
+    """
+    if not Path(str(exchange.source.options.get("path", "."))).exists():
+        make_source(exchange).check()
 
 
 def built(sink: Destinations) -> Any:

@@ -17,7 +17,7 @@ from pipelines.cli.watching import watching
 from pipelines.runcounts import RunCounts, counts_of, open_letters
 from pipelines.settings import Exchange, load
 from pipelines.state import State
-from pipelines.usable import usable
+from pipelines.usable import begun, usable
 
 
 def run(
@@ -45,6 +45,7 @@ def run(
     wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
     exchange = load(settings, wanted)
     usable(exchange.placed(state))
+    begun(exchange.placed(state))
     began = time.monotonic()
     with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
         with uncollected(), without("pymongo"):

@@ -259,3 +259,13 @@ def test_wrong_use_of_letters_is_explained(place, vingate, arguments, code):
     assert " / " in err
     assert "Traceback" not in err
     assert "bug" not in err
+
+
+def test_a_run_without_its_source_leaves_no_state(place, vingate):
+    gone = ["--set", f"source.path={place / 'gone.ndjson'}", "--set", f"sinks.provinces.path={place / 'out'}"]
+
+    code, _, said = vingate("run", BULK, *gone, "--state", place / "none")
+
+    assert code == 2
+    assert "gone.ndjson" in said
+    assert not (place / "none").exists()
