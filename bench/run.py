@@ -2,7 +2,7 @@
 
     python bench/run.py [--runs N] [--only NAME ...]
 
-Writes bench/RESULTS.md when all is measured. Figures are user+sys CPU of whole processes, children included, as the
+Writes bench/RESULTS.md, section by section. Figures are user+sys CPU of whole processes, children included, as the
 operating system counts them; runs alternate with the loop's, and ratios of medians are what is quoted: seconds differ
 from machine to machine.
 """
@@ -245,8 +245,16 @@ def main() -> None:
         f"{os.cpu_count()} cores, Python {platform.python_version()}.\n"
         "The unit is `bench/reference/peer_orjson.py`, the loop that a user would write instead, on the same machine.\n"
     )
-    if set(given.only) == set(PARTS):
-        (HERE / "RESULTS.md").write_text("\n".join([head, *bench.sections]), "utf-8")
+    write_results(head, bench.sections)
+
+
+def write_results(head: str, sections: list[str]) -> None:
+    """Put new sections in place of those of the same title; the others stay as they were measured."""
+    path = HERE / "RESULTS.md"
+    before = path.read_text("utf-8").split("\n## ")[1:] if path.exists() else []
+    kept = {text.split("\n", 1)[0]: f"## {text.rstrip()}\n" for text in before}
+    kept |= {text[3:].split("\n", 1)[0]: text for text in sections}
+    path.write_text("\n".join([head, *kept.values()]), "utf-8")
 
 
 if __name__ == "__main__":
