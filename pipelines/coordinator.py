@@ -32,6 +32,8 @@ from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
 
 _UNKNOWN_SIZE = 1 << 20
+_FOR_PROCESSES = 4
+"""Worker processes start anew for each batch, so with them batches are so many times larger."""
 _ROW_SIZE = 800
 
 
@@ -166,7 +168,7 @@ class Coordinator:
             planned.add(identity(item))
             chunk.items.append(item)
             size += self._size(item)
-            if size >= bounds.bytes or len(chunk.items) >= bounds.items:
+            if size >= bounds.bytes * (_FOR_PROCESSES if bounds.workers > 1 else 1) or len(chunk.items) >= bounds.items:
                 yield chunk
                 chunk, size = Chunk([], [], []), 0
         if last is not None:
