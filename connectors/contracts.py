@@ -142,6 +142,40 @@ class Source(Protocol):
         """Sentences on what was found (readable, how much waits); raises ConnectorError with the remedy."""
 
 
+class Arrival(NamedTuple):
+    """One payload that was pushed to us, exactly as it arrived."""
+
+    body: bytes
+    source: str
+    """Where from: queue, URL, or path of the door."""
+    key: str = ""
+    """Unique at its source: message id, idempotency key; empty where the source names none."""
+    company: str = ""
+    """The company it was authenticated for; empty if the payload itself must say."""
+    system: str = ""
+    """The collecting system it was authenticated for; empty: the exchange's own."""
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """Where envelopes come from that cannot be read again: what is taken goes to the inbox, and only then is acked."""
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        """The next arrivals, at most `most`, waiting at most so many seconds for the first of them.
+
+        Raises Unavailable while the system cannot be reached; what was taken and not acked comes again.
+        """
+
+    def ack(self) -> None:
+        """Everything taken so far is durable in the inbox. Taken and never acked: it comes again."""
+
+    def check(self) -> list[str]:
+        """Sentences on what was found; raises ConnectorError with the remedy."""
+
+    def close(self) -> None:
+        """Give back what is held; what was not acked goes back to its system. Idempotent."""
+
+
 @runtime_checkable
 class Sink(Protocol):
     """Where deliveries go. Idempotent by `Delivery.id`; partial acceptance is the normal case."""

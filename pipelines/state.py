@@ -25,7 +25,7 @@ from pipelines.versions import VersionIndex
 DATABASE = "vingate.db"
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest revision of the migration history (pipelines/migrations)."""
 
 

@@ -259,3 +259,73 @@ registrations = Table(
     Column("batch", Text, nullable=False, index=True),
     Column("sequence", Integer, nullable=False, index=True),
 )
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("exchange", Text, nullable=False),
+    Column("source", Text, nullable=False),  # door:national, amqp:QUEUE, ...
+    Column("key", Text, nullable=False),  # unique at its source; empty where the source names none
+    Column("company", Text, nullable=False),  # authenticated company; empty: the payload says
+    Column("system", Text, nullable=False),  # authenticated collecting system; empty: the exchange's own
+    Column("dialect", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("vin", BigInteger, nullable=False),  # hash; 0: none could be read
+    Column("size", BigInteger, nullable=False),  # bytes of the payload
+    Column("verdict", Text, nullable=False),  # JSON of what was answered; empty: nothing was
+    Column("body", LargeBinary, nullable=False),  # sealed
+    Column("batch", Integer),  # number of the batch that took it; null while it waits
+    Index("inbox_by_batch", "exchange", "batch", "id"),
+    sqlite_autoincrement=True,
+)
+
+inbox_keys = Table(
+    "inbox_keys",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("inbox", BigInteger, nullable=False),  # the envelope that came under it first
+    Column("received_at", Text, nullable=False, index=True),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("company", Text, primary_key=True),
+    Column("companyname", Text, nullable=False),
+    Column("uscc", Text, nullable=False, index=True),
+    Column("password", Text, nullable=False),  # salted hash; empty: it must be reset before it can be used
+    Column("state", Text, nullable=False),  # active, pending, closed
+    Column("failures", Integer, nullable=False, default=0),  # wrong passwords in a row
+    Column("locked_until", Text, nullable=False, default=""),
+    Column("registered_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),  # SHA-256 of the token
+    Column("company", Text, nullable=False, index=True),
+    Column("issued_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False, index=True),
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("app", Text, primary_key=True),  # appId of the Shanghai interface, companyIdentity of 二级维护
+    Column("company", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),  # sealed: signatures are made with it
+    Column("state", Text, nullable=False),  # active, closed
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("app", Text, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("expires_at", Text, nullable=False, index=True),
+)

@@ -101,7 +101,7 @@ def test_store_made_by_the_sink_is_taken_over(engine: Engine) -> None:
     history.upgrade(engine, REPAIRS)
     with engine.connect() as connection:
         assert history.differences(connection, REPAIRS) == []
-        assert connection.execute(text("SELECT version_num FROM repairs_revision")).scalar() == "0001"
+        assert connection.execute(text("SELECT version_num FROM repairs_revision")).scalar() == SCHEMA_VERSION
 
 
 def test_differences_are_seen(engine: Engine) -> None:

@@ -1,0 +1,152 @@
+"""The inbox: envelopes whose source cannot be read again (HTTP, AMQP), durable from the commit that put them here.
+
+An envelope that is in it counts as received: the door may answer, the queue may be acknowledged. Batches take waiting
+envelopes in the order of their ids; a batch that was forgotten gives them back, a closed one removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from connectors.contracts import Arrival
+from dlq.sealing import Sealer
+from pipelines import tables
+
+SEALED_FOR = b"inbox"
+"""What envelopes are sealed for."""
+_AT_ONCE = 500
+
+
+class Judged(NamedTuple):
+    """An envelope on its way into the inbox, with what was found when it was answered."""
+
+    arrival: Arrival
+    dialect: str = ""
+    """Dialect that it was recognised as; empty: the exchange finds out."""
+    vin: int = 0
+    """Hash of its VIN (`pipelines.vinhash`); 0: none could be read."""
+    verdict: str = ""
+    """JSON of what the sender was told; empty where nobody waits for an answer."""
+
+
+class Kept(NamedTuple):
+    """An envelope in the inbox."""
+
+    id: int
+    source: str
+    company: str
+    system: str
+    dialect: str
+    received_at: str
+    body: bytes
+
+
+class Inbox:
+    """The inbox of one exchange, on connections that the caller commits."""
+
+    def __init__(self, exchange: str, sealer: Sealer) -> None:
+        self._exchange, self._sealer = exchange, sealer
+
+    def put(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:
+        """Keep envelopes; for each whether it is new. One whose key is known at its source is not kept again."""
+        t = tables.inbox
+        fresh = self._fresh(connection, judged, received_at)
+        chosen = [one for one, new in zip(judged, fresh, strict=True) if new]
+        if chosen:
+            connection.execute(insert(t), [self._row(one, received_at) for one in chosen])
+        return fresh
+
+    def _row(self, one: Judged, received_at: datetime) -> dict[str, Any]:
+        arrival = one.arrival
+        return {
+            "exchange": self._exchange,
+            "source": arrival.source,
+            "key": arrival.key,
+            "company": arrival.company,
+            "system": arrival.system,
+            "dialect": one.dialect,
+            "received_at": received_at.isoformat(),
+            "vin": one.vin,
+            "size": len(arrival.body),
+            "verdict": one.verdict,
+            "body": self._sealer.seal(arrival.body, SEALED_FOR),
+            "batch": None,
+        }
+
+    def _fresh(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:
+        """Which envelopes are new, by key; their keys are taken at once, so that of two at a time one is new."""
+        keyed = {
+            (one.arrival.source, one.arrival.key): i for i, one in reversed(list(enumerate(judged))) if one.arrival.key
+        }
+        fresh = [not one.arrival.key for one in judged]
+        k = tables.inbox_keys
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        for source, key in keyed:
+            row = {
+                "exchange": self._exchange,
+                "source": source,
+                "key": key,
+                "inbox": 0,
+                "received_at": received_at.isoformat(),
+            }
+            taken = connection.execute(dialect.insert(k).values(row).on_conflict_do_nothing())
+            fresh[keyed[source, key]] = taken.rowcount == 1
+        return fresh
+
+    def take(self, connection: Connection, most: int, size: int, batch: int) -> list[Kept]:
+        """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes."""
+        t = tables.inbox
+        rows = connection.execute(
+            select(t).where(t.c.exchange == self._exchange, t.c.batch.is_(None)).order_by(t.c.id).limit(most)
+        ).all()
+        chosen: list[Any] = []
+        total = 0
+        for row in rows:
+            if chosen and total + row.size > size:
+                break
+            chosen.append(row)
+            total += row.size
+        ids = [row.id for row in chosen]
+        for at in range(0, len(ids), _AT_ONCE):
+            connection.execute(update(t).where(t.c.id.in_(ids[at : at + _AT_ONCE])).values(batch=batch))
+        return [self._kept(row) for row in chosen]
+
+    def of(self, connection: Connection, batch: int) -> Iterator[Kept]:
+        """The envelopes that a batch took, in order."""
+        t = tables.inbox
+        rows = connection.execute(select(t).where(t.c.exchange == self._exchange, t.c.batch == batch).order_by(t.c.id))
+        return (self._kept(row) for row in rows)
+
+    def _kept(self, row: Any) -> Kept:
+        body = self._sealer.unseal(row.body, SEALED_FOR)
+        return Kept(row.id, row.source, row.company, row.system, row.dialect, row.received_at, body)
+
+    def give_back(self, connection: Connection) -> int:
+        """Envelopes of batches that were opened and forgotten wait again; how many do."""
+        t, b = tables.inbox, tables.batches
+        alive = select(b.c.number).where(b.c.exchange == self._exchange)
+        where = (t.c.exchange == self._exchange) & t.c.batch.is_not(None) & t.c.batch.not_in(alive)
+        return connection.execute(update(t).where(where).values(batch=None)).rowcount
+
+    def remove(self, connection: Connection, batch: int) -> int:
+        """Remove the envelopes of a decided batch: letters, stores and journals keep what is needed; how many went."""
+        t = tables.inbox
+        return connection.execute(delete(t).where(t.c.exchange == self._exchange, t.c.batch == batch)).rowcount
+
+    def waiting(self, connection: Connection) -> tuple[int, int]:
+        """How many envelopes wait, and their bytes."""
+        t = tables.inbox
+        where = (t.c.exchange == self._exchange) & t.c.batch.is_(None)
+        row = connection.execute(select(func.count(), func.coalesce(func.sum(t.c.size), 0)).where(where)).one()
+        return int(row[0]), int(row[1])
+
+    def forget_keys(self, connection: Connection, before: datetime) -> int:
+        """Drop source keys older than a moment; how many went."""
+        k = tables.inbox_keys
+        where = (k.c.exchange == self._exchange) & (k.c.received_at < before.isoformat())
+        return connection.execute(delete(k).where(where)).rowcount

@@ -1,0 +1,92 @@
+"""The inbox: what is put is new once, is taken in order, and comes back when its batch was forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from connectors.contracts import Arrival
+from pipelines import tables
+from pipelines.inbox import Inbox, Judged
+from pipelines.state import State
+
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def state(tmp_path: Path):
+    with State(tmp_path / "state", own=True) as state:
+        yield state
+
+
+def put(state: State, *arrivals: Arrival, exchange: str = "collect", at: datetime = NOW) -> list[bool]:
+    with state.unit_of_work() as connection:
+        return Inbox(exchange, state.sealer()).put(connection, [Judged(one) for one in arrivals], at)
+
+
+def arrival(body: bytes, key: str = "", source: str = "queue") -> Arrival:
+    return Arrival(body, source, key, "31000001", "31")
+
+
+def batch(state: State, number: int, exchange: str = "collect") -> None:
+    row = {"id": f"b-{number}", "exchange": exchange, "number": number, "run": 1, "kind": "inbox", "state": "open"}
+    with state.unit_of_work() as connection:
+        if connection.execute(select(tables.runs.c.id)).first() is None:
+            connection.execute(insert(tables.runs), {"exchange": exchange, "started_at": ""})
+        connection.execute(insert(tables.batches), {**row, "received_at": "", "items": b"[]"})
+
+
+def test_known_keys_are_not_kept_again(state: State) -> None:
+    assert put(state, arrival(b"a", "1"), arrival(b"b", "1"), arrival(b"c", "2")) == [True, False, True]
+    assert put(state, arrival(b"a", "1"), arrival(b"d", "1", source="other")) == [False, True]
+    assert put(state, arrival(b"a", "1"), exchange="report") == [True]
+
+
+def test_envelopes_without_a_key_are_all_new(state: State) -> None:
+    assert put(state, arrival(b"a"), arrival(b"a")) == [True, True]
+
+
+def test_a_key_is_known_after_its_envelope_went(state: State) -> None:
+    put(state, arrival(b"a", "1"))
+    inbox = Inbox("collect", state.sealer())
+    with state.unit_of_work() as connection:
+        inbox.take(connection, 10, 1000, 7)
+        assert inbox.remove(connection, 7) == 1
+    assert put(state, arrival(b"a", "1")) == [False]
+    with state.unit_of_work() as connection:
+        assert inbox.forget_keys(connection, NOW + timedelta(days=7)) == 1
+    assert put(state, arrival(b"a", "1")) == [True]
+
+
+def test_taken_in_order_and_bounded(state: State) -> None:
+    put(state, *[arrival(bytes([65 + i]) * 10) for i in range(5)])
+    inbox = Inbox("collect", state.sealer())
+    with state.unit_of_work() as connection:
+        assert [one.body[:1] for one in inbox.take(connection, 2, 1000, 1)] == [b"A", b"B"]
+        assert [one.body[:1] for one in inbox.take(connection, 9, 20, 2)] == [b"C", b"D"]
+        assert [one.body[:1] for one in inbox.take(connection, 9, 1, 3)] == [b"E"], "one at least, however large"
+        assert inbox.take(connection, 9, 1000, 4) == []
+        assert [one.body[:1] for one in inbox.of(connection, 2)] == [b"C", b"D"]
+
+
+def test_envelopes_of_forgotten_batches_wait_again(state: State) -> None:
+    put(state, arrival(b"a"), arrival(b"b"))
+    batch(state, 1)
+    inbox = Inbox("collect", state.sealer())
+    with state.unit_of_work() as connection:
+        inbox.take(connection, 1, 1000, 1)
+        inbox.take(connection, 1, 1000, 2)
+        assert inbox.waiting(connection) == (0, 0)
+        assert inbox.give_back(connection) == 1
+        assert [one.body for one in inbox.take(connection, 9, 1000, 3)] == [b"b"]
+
+
+def test_bodies_lie_sealed(state: State) -> None:
+    put(state, arrival("沪A12345".encode()))
+    with state.reading() as connection:
+        body = connection.execute(select(tables.inbox.c.body)).scalar_one()
+    assert "沪A12345".encode() not in body
+    assert "沪A12345".encode() not in (state.path / "vingate.db-wal").read_bytes()
