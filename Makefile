@@ -17,6 +17,7 @@ run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, 
 	$(BIN)/vingate nation --state var/nation
 
 test: .venv/.ready-dev  ## Set up, then run all tests
+	bash scripts/servers
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/.ready-dev  ## Lint, format, types, import contracts
