@@ -203,6 +203,23 @@ def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, st
     Raises:
         SettingsError: unreadable file, bad TOML, unknown or wrong option: with line and remedy.
     """
+    text, data = read(path)
+    override(data, overrides, environment)
+    try:
+        exchange = Exchange.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(explained(error.errors(), text, path)) from None
+    if wrong := refused(exchange):
+        raise SettingsError(explained(wrong, text, path))
+    return exchange
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Text and content of a TOML file, `{here}` replaced by the folder of the file.
+
+    Raises:
+        SettingsError: unreadable file, bad TOML.
+    """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -213,29 +230,30 @@ def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, st
         raise SettingsError(message) from None
     text = text.replace("{here}", path.resolve().parent.as_posix())
     try:
-        data = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = f"{path}: 不是合法的 TOML：{error} / not TOML: {error}"
         raise SettingsError(message) from None
+
+
+def override(data: dict[str, Any], overrides: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Put what the environment says into settings, and over that what `--set a.b=c` says.
+
+    Raises:
+        SettingsError: an override that names no option.
+    """
     for name, value in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             _put(data, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value, f"${name}")
-    for override in overrides:
-        key, separator, value = override.partition("=")
+    for one in overrides:
+        key, separator, value = one.partition("=")
         if not separator or not key.strip():
-            message = f"--set {override}: 应为 a.b=值 / must read a.b=value"
+            message = f"--set {one}: 应为 a.b=值 / must read a.b=value"
             raise SettingsError(message)
         _put(data, key.strip().split("."), value, f"--set {key}")
-    try:
-        exchange = Exchange.model_validate(data)
-    except ValidationError as error:
-        raise SettingsError(_explained(error.errors(), text, path)) from None
-    if wrong := _refused(exchange):
-        raise SettingsError(_explained(wrong, text, path))
-    return exchange
 
 
-def _refused(exchange: Exchange) -> list[ErrorDetails]:
+def refused(exchange: Exchange) -> list[ErrorDetails]:
     """Options that the named connectors do not know, with the place where they stand.
 
     Whatever else a connector has against its settings it says when it is built: some options are filled in until then.
@@ -281,7 +299,8 @@ def _literal(value: str) -> Any:
     return value
 
 
-def _explained(problems: Sequence[ErrorDetails], text: str, path: Path) -> str:
+def explained(problems: Sequence[ErrorDetails], text: str, path: Path) -> str:
+    """Problems that pydantic found in the settings of a file, each with its line and what to do about it."""
     lines = [f"{path}: 设置有误 / settings are wrong:"]
     for problem in problems:
         place = ".".join(str(part) for part in problem["loc"])
