@@ -163,17 +163,21 @@ class Feed(Protocol):
     def take(self, most: int, seconds: float) -> list[Arrival]:
         """The next arrivals, at most `most`, waiting at most so many seconds for the first of them.
 
-        Raises Unavailable while the system cannot be reached; what was taken and not acked comes again.
+        Taking goes on before what was taken is acked, as far as the system lets so much be open at a time. Raises
+        Unavailable while the system cannot be reached, Misconfigured for what only a person can mend.
         """
 
     def ack(self) -> None:
-        """Everything taken so far is durable in the inbox. Taken and never acked: it comes again."""
+        """Everything taken so far is durable in the inbox. Taken and never acked: it comes again.
+
+        What cannot be acked any more, because its connection was lost, comes again with the same key: no error.
+        """
 
     def check(self) -> list[str]:
         """Sentences on what was found; raises ConnectorError with the remedy."""
 
     def close(self) -> None:
-        """Give back what is held; what was not acked goes back to its system. Idempotent."""
+        """Give back what is held; what was not acked goes back to its system. Idempotent; a later take opens again."""
 
 
 @runtime_checkable

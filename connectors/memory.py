@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
-from threading import Lock
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,6 +24,7 @@ from connectors.contracts import (
     DUPLICATE,
     REFUSED,
     UNAVAILABLE,
+    Arrival,
     Block,
     Delivery,
     Misconfigured,
@@ -37,59 +36,12 @@ from connectors.contracts import (
     WorkItem,
     fingerprint,
 )
-from connectors.settings import ConnectorSettings
+from connectors.hubs import Broken, Hub, HubSettings, forget, hub
 
 Mode = Literal["accept", "refuse", "stall", "break"]
 
 _TOO_LONG = "PAYLOAD_TOO_LARGE: 单条超长 / payload too long"
-
-
-class Broken(BaseException):
-    """The process ends here, as far as a test goes: nothing may catch it, no more than a SIGKILL."""
-
-
-@dataclass
-class Hub:
-    """What stands under one name."""
-
-    queues: dict[str, list[bytes]] = field(default_factory=dict)
-    """Payloads to read, by path."""
-    finished: list[str] = field(default_factory=list)
-    delivered: dict[str, Delivery] = field(default_factory=dict)
-    """Deliveries by id, in the order in which they were accepted."""
-    contents: dict[tuple[str, int], str] = field(default_factory=dict)
-    """Content by key and version."""
-    staged: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
-    """Records by temporary name, with the final one."""
-    parts: dict[str, list[bytes]] = field(default_factory=dict)
-    """Records by final name."""
-    writes: int = 0
-    """Deliveries and records offered so far: what `every` counts."""
-    lock: Lock = field(default_factory=Lock)
-
-    def held(self) -> int:
-        """Records in parts, staged or not."""
-        return sum(len(part) for _, part in self.staged.values()) + sum(map(len, self.parts.values()))
-
-
-_HUBS: dict[str, Hub] = {}
 _ATTEMPT = count()
-
-
-def hub(name: str) -> Hub:
-    """The hub of a name; made when first asked for."""
-    return _HUBS.setdefault(name, Hub())
-
-
-def forget(name: str) -> None:
-    """Forget a hub and all that stands in it."""
-    _HUBS.pop(name, None)
-
-
-class HubSettings(ConnectorSettings):
-    """Which hub."""
-
-    hub: str = Field(default="main", min_length=1)
 
 
 class MemorySource:
@@ -162,6 +114,70 @@ class MemorySource:
         queues = hub(self.settings.hub).queues
         total = sum(map(len, queues.values()))
         return [f"{self.settings.hub}: {total} 条待读 / {total} payloads in {len(queues)} queues"]
+
+
+class MemoryFeed:
+    """What arrives at a hub. Several feeds share it: each arrival goes to one of them."""
+
+    class Settings(HubSettings):
+        """Settings of a memory feed."""
+
+        mode: Mode = "accept"
+        """refuse: raise *Unavailable*; stall: give nothing though something waits; break: end the process."""
+        every: int = Field(default=1, ge=1)
+        """Fail at each n-th take."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._number = next(_ATTEMPT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        """The next arrivals, in order.
+
+        Raises:
+            Unavailable: the hub is not reachable, or in mode `refuse`.
+            Broken: in mode `break`; what was taken goes back.
+        """
+        store = hub(self.settings.hub)
+        stalled = self._fails(store)
+        with store.arrived:
+            store.arrived.wait_for(lambda: store.arrivals and not stalled, seconds)
+            if stalled:
+                return []
+            given, store.arrivals[:most] = store.arrivals[:most], []
+            store.taken.setdefault(self._number, []).extend(given)
+        return given
+
+    def _fails(self, store: Hub) -> bool:
+        """Whether to give nothing; counts this take."""
+        store.takes += 1
+        mode = self.settings.mode if store.takes % self.settings.every == 0 else "accept"
+        if mode == "break":
+            store.lose()
+            raise Broken(self.settings.hub)
+        if mode == "refuse" or not store.reachable:
+            message = "按设置不可用 / unavailable on request"
+            raise Unavailable(message, "稍后重试 / try again later")
+        return mode == "stall"
+
+    def ack(self) -> None:
+        """What was taken is gone."""
+        hub(self.settings.hub).taken.pop(self._number, None)
+
+    def check(self) -> list[str]:
+        """How much waits."""
+        total = len(hub(self.settings.hub).arrivals)
+        return [f"{self.settings.hub}: {total} 条待取 / {total} arrivals wait"]
+
+    def close(self) -> None:
+        """What was not acked waits again."""
+        store = hub(self.settings.hub)
+        with store.arrived:
+            store.arrivals[:0] = store.taken.pop(self._number, [])
+            store.arrived.notify_all()
 
 
 class FailingSettings(HubSettings):
@@ -332,3 +348,7 @@ class MemoryPartSink:
         store = hub(self.settings.hub)
         done, staged = len(store.parts), len(store.staged)
         return [f"{self.settings.hub}: {done} 个分片, {staged} 个暂存 / {done} parts, {staged} staged"]
+
+
+__all__ = ["Broken", "Hub", "HubSettings", "MemoryFeed", "MemoryPart", "MemoryPartSink", "MemorySink", "MemorySource"]
+__all__ += ["Mode", "forget", "hub"]

@@ -1,9 +1,9 @@
 """Connectors by name, found through entry points and imported only when they are asked for.
 
-A third party adds a connector with an entry point in the group `vingate.sources` or `vingate.sinks`; its class has a
-pydantic model as attribute `Settings` and is built as `Connector(Settings(...))`. The built-in ones are listed here
-too, so that a checkout works whose package metadata is older or missing; an entry point of the same name wins only
-if it is no built-in.
+A third party adds a connector with an entry point in the group `vingate.sources`, `vingate.feeds` or `vingate.sinks`;
+its class has a pydantic model as attribute `Settings` and is built as `Connector(Settings(...))`. The built-in ones are
+listed here too, so that a checkout works whose package metadata is older or missing; an entry point of the same name
+wins only if it is no built-in.
 
     >>> from connectors.registry import names
     >>> "files" in names("source")
@@ -19,17 +19,20 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from connectors.contracts import Misconfigured, PartSink, Sink, Source
+from connectors.contracts import Feed, Misconfigured, PartSink, Sink, Source
 
-Kind = Literal["source", "sink"]
+Kind = Literal["source", "feed", "sink"]
 
-_GROUPS: dict[Kind, str] = {"source": "vingate.sources", "sink": "vingate.sinks"}
+_GROUPS: dict[Kind, str] = {"source": "vingate.sources", "feed": "vingate.feeds", "sink": "vingate.sinks"}
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
         "files": "connectors.files:FilesSource",
         "avro": "connectors.avrofiles:AvroSource",
         "sql": "connectors.sqlstore:SqlSource",
         "memory": "connectors.memory:MemorySource",
+    },
+    "feed": {
+        "memory": "connectors.memory:MemoryFeed",
     },
     "sink": {
         "files": "connectors.files:FilesSink",
@@ -60,7 +63,7 @@ def connector(kind: Kind, name: str) -> type[Any]:
     """
     place = _places(kind).get(name)
     if place is None:
-        zh = {"source": "来源", "sink": "去向"}[kind]
+        zh = {"source": "来源", "feed": "推送来源", "sink": "去向"}[kind]
         message = f"没有名为 {name!r} 的{zh}连接器 / no {kind} connector is named {name!r}"
         raise Misconfigured(message, f"已安装 / installed: {', '.join(names(kind))}")
     module, _, attribute = place.partition(":")
@@ -97,6 +100,16 @@ def source(name: str, settings: Mapping[str, Any]) -> Source:
         Misconfigured: unknown name, or settings that the connector refuses (each with its place, never its value).
     """
     built: Source = _build("source", name, settings)
+    return built
+
+
+def feed(name: str, settings: Mapping[str, Any]) -> Feed:
+    """Build the feed connector `name` from its settings.
+
+    Raises:
+        Misconfigured: unknown name, or settings that the connector refuses (each with its place, never its value).
+    """
+    built: Feed = _build("feed", name, settings)
     return built
 
 

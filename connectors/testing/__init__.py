@@ -14,8 +14,9 @@ its tests are skipped by name.
 """
 
 from connectors.testing.common import TEXT, small_files
+from connectors.testing.feeds import FeedContract
 from connectors.testing.partsinks import PartSinkContract
 from connectors.testing.sinks import SinkContract
 from connectors.testing.sources import SourceContract
 
-__all__ = ["TEXT", "PartSinkContract", "SinkContract", "SourceContract", "small_files"]
+__all__ = ["TEXT", "FeedContract", "PartSinkContract", "SinkContract", "SourceContract", "small_files"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pickle
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def small_files(limit: int) -> Iterator[None]:
 
 
 class Contract:
-    """What every connector must do, source or sink."""
+    """What every connector must do, source, feed or sink."""
 
     name = ""
     """The connector's name in the registry; empty if it has none."""
@@ -52,9 +52,14 @@ class Contract:
         """An empty folder."""
         return tmp_path
 
-    def build(self, settings: dict[str, Any]) -> Any:  # noqa: ANN401 - either kind
+    def build(self, settings: dict[str, Any]) -> Any:  # noqa: ANN401 - any kind
         """Build the connector by its name."""
-        return (registry.source if self.kind == "source" else registry.sink)(self.name, settings)
+        build: dict[registry.Kind, Callable[[str, dict[str, Any]], Any]] = {
+            "source": registry.source,
+            "feed": registry.feed,
+            "sink": registry.sink,
+        }
+        return build[self.kind](self.name, settings)
 
     def test_it_is_found_by_name(self, place: Path) -> None:
         built = self.build(self.working_settings(place))

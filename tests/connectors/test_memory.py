@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import count
 
 import orjson
 import pytest
 
-from connectors.contracts import Delivery
-from connectors.memory import Broken, MemoryPartSink, MemorySink, MemorySource, forget, hub
-from connectors.testing import TEXT, PartSinkContract, SinkContract, SourceContract
+from connectors.contracts import Arrival, Delivery, Unavailable
+from connectors.memory import Broken, MemoryFeed, MemoryPartSink, MemorySink, MemorySource, forget, hub
+from connectors.testing import TEXT, FeedContract, PartSinkContract, SinkContract, SourceContract
+
+NUMBER = count()
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,63 @@ class TestMemorySource(SourceContract):
 
     def broken_settings(self, place):
         return None
+
+
+class TestMemoryFeed(FeedContract):
+    name = "memory"
+
+    def put(self, place, bodies, keys=()):
+        named = keys or [f"m{next(NUMBER)}" for _ in bodies]
+        hub(str(place)).put(Arrival(body, "q", key) for body, key in zip(bodies, named, strict=True))
+
+    def feed(self, place):
+        return MemoryFeed(MemoryFeed.Settings(hub=str(place)))
+
+    def lose(self, place):
+        hub(str(place)).lose()
+
+    @contextmanager
+    def away(self, place):
+        hub(str(place)).reachable = False
+        yield
+        hub(str(place)).reachable = True
+
+    def working_settings(self, place):
+        return {"hub": str(place)}
+
+    def broken_settings(self, place):
+        return None
+
+    def failing(self, place, mode, every=2):
+        self.put(place, [self.body(n) for n in range(9)])
+        return MemoryFeed(MemoryFeed.Settings(hub=str(place), mode=mode, every=every))
+
+    def test_every_second_take_is_refused(self, place):
+        feed = self.failing(place, "refuse")
+        assert self.numbers(feed.take(2, 0)) == [0, 1]
+        with pytest.raises(Unavailable):
+            feed.take(2, 0)
+        assert self.numbers(feed.take(2, 0)) == [2, 3]
+
+    def test_every_second_take_stalls(self, place):
+        feed = self.failing(place, "stall")
+        assert [self.numbers(feed.take(2, 0)) for _ in range(3)] == [[0, 1], [], [2, 3]]
+
+    def test_a_break_gives_back_what_was_taken(self, place):
+        feed = self.failing(place, "break", every=3)
+        feed.take(2, 0)
+        feed.ack()
+        feed.take(2, 0)
+        with pytest.raises(Broken):
+            feed.take(2, 0)
+        assert self.numbers(self.feed(place).take(9, 0)) == list(range(2, 9))
+
+    def test_two_feeds_share_what_arrives(self, place):
+        self.put(place, [self.body(n) for n in range(6)])
+        one, two = self.feed(place), self.feed(place)
+        assert [self.numbers(one.take(2, 0)), self.numbers(two.take(3, 0))] == [[0, 1], [2, 3, 4]]
+        one.close()
+        assert self.numbers(two.take(9, 0)) == [0, 1, 5]
 
 
 class TestMemorySink(SinkContract):

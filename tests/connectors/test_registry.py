@@ -16,10 +16,11 @@ from connectors.memory import MemorySink
 
 def test_the_built_in_ones_are_there():
     assert {"avro", "files", "memory", "sql"} <= set(registry.names("source"))
+    assert {"memory"} <= set(registry.names("feed"))
     assert {"avro", "files", "memory", "memory-parts", "sql"} <= set(registry.names("sink"))
 
 
-@pytest.mark.parametrize("kind", ["source", "sink"])
+@pytest.mark.parametrize("kind", ["source", "feed", "sink"])
 def test_every_name_is_a_class_with_settings(kind):
     for name in registry.names(kind):
         settings = registry.connector(kind, name).Settings
@@ -27,7 +28,7 @@ def test_every_name_is_a_class_with_settings(kind):
         assert settings.model_config["frozen"], name
 
 
-@pytest.mark.parametrize("build", [registry.source, registry.sink])
+@pytest.mark.parametrize("build", [registry.source, registry.feed, registry.sink])
 def test_an_unknown_name_is_answered_with_those_installed(build):
     with pytest.raises(Misconfigured) as caught:
         build("kafka", {})
