@@ -1,0 +1,93 @@
+"""Rate limits: a token bucket for each company, and one for each address that has not said who it is.
+
+Pure: the clock is handed in. A bucket holds at most `burst` calls and gains `rate` a second; who was quiet longest is
+forgotten first when there are too many buckets (a bucket at rest is full, so nothing is lost by that).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+
+class Buckets:
+    """Token buckets by key, safe to use from several threads.
+
+    Args:
+        rate: calls a second, more than 0.
+        burst: calls at once after a rest, at least 1; by default one second's.
+        most: how many buckets are kept.
+        clock: seconds, monotonic.
+
+    >>> moment = [0.0]
+    >>> buckets = Buckets(rate=2, burst=2, clock=lambda: moment[0])
+    >>> [buckets.take("a") for _ in range(3)]
+    [0.0, 0.0, 0.5]
+    """
+
+    def __init__(
+        self, rate: float = 100.0, burst: float = 0.0, most: int = 50_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if rate <= 0:
+            msg = "速率须大于 0 / the rate must be more than 0"
+            raise ValueError(msg)
+        self._rate, self._burst, self._most, self._clock = rate, max(burst or rate, 1.0), most, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: str, calls: float = 1.0) -> float:
+        """Take calls from a bucket: 0.0 if they are free, else the seconds after which they will be (none is taken).
+
+        More calls than the burst are taken from a full bucket, which then is in debt: a batch is paid for afterwards.
+        """
+        moment = self._clock()
+        needed = min(calls, self._burst)
+        with self._lock:
+            level, at = self._buckets.get(key, (self._burst, moment))
+            level = min(self._burst, level + max(moment - at, 0.0) * self._rate)
+            wait = max((needed - level) / self._rate, 0.0)
+            self._buckets[key] = (level if wait else level - calls, moment)
+            self._buckets.move_to_end(key)
+            while len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        return wait
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
+def address_key(address: str) -> str:
+    """The key of an address: an IPv6 network of 64 bits counts as one caller, as one IPv4 address does."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "?"
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
+
+
+class AddressLimiter:
+    """Limits calls of callers that are not known yet (registration, token, wrong tokens), by address.
+
+    Args:
+        rate: calls a second of one address.
+        burst: calls at once of one address.
+        most: how many addresses are remembered.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, rate: float = 10.0, burst: float = 100.0, most: int = 50_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._buckets = Buckets(rate, burst, most, clock)
+
+    def take(self, address: str, calls: float = 1.0) -> float:
+        """0.0 if the address may call, else the seconds to wait."""
+        return self._buckets.take(address_key(address), calls)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
