@@ -1,7 +1,9 @@
 """Engines for SQL stores, what differs between databases, and what their errors mean. The only such place.
 
 SQLite runs in WAL mode (readers never block the writer) with `synchronous=FULL` (a commit survives a power cut); a
-write transaction begins with BEGIN IMMEDIATE, so that versions are compared and written under one lock. On PostgreSQL
+write transaction begins with BEGIN IMMEDIATE, so that versions are compared and written under one lock. Its log is
+copied back every 8,000 pages (32 MB): keys are spread, so each commit writes the pages of thousands of keys, and those
+written again before the log is copied are copied once. On PostgreSQL
 the same is reached by locking the table against other writers.
 """
 
@@ -44,7 +46,13 @@ def open_engine(url: str, busy_seconds: float) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
     connection.isolation_level = None  # transactions begin where we say, see _begin_sqlite
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+        "wal_autocheckpoint=8000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

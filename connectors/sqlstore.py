@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -39,12 +40,19 @@ _CURRENT = 6
 """Place of `current` among the columns behind `seq`."""
 
 
+_TAKEN = Outcome(ACCEPTED)
+
+
 class _Known(NamedTuple):
     """A version that stands in the store."""
 
     delivery_id: str
     content: str
     batch: str
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> _Known:
+        return cls(*row[2:5])
 
 
 class SqlSink:
@@ -79,7 +87,7 @@ class SqlSink:
         Raises:
             Misconfigured: there is no such table, or it may not be written.
         """
-        mapped: list[list[Any] | str] = []
+        mapped: list[tuple[Any, ...] | str] = []
         for delivery in deliveries:
             try:
                 mapped.append(self._store.rows.row(delivery.body))
@@ -95,13 +103,13 @@ class SqlSink:
             return [Outcome(UNAVAILABLE, str(error))] * len(deliveries)
 
     def _commit(
-        self, deliveries: Sequence[Delivery], mapped: Sequence[list[Any] | str], taken: frozenset[tuple[str, str]]
+        self, deliveries: Sequence[Delivery], mapped: Sequence[tuple[Any, ...] | str], taken: frozenset[tuple[str, str]]
     ) -> list[Outcome]:
         table = self._store.table
         with writing(self._store.engine, table) as connection:
             standing = self._standing(connection, {one.key for one in deliveries})
             change = _Change(standing, taken)
-            outcomes = [change.take(one, row) for one, row in zip(deliveries, mapped, strict=True)]
+            outcomes = list(map(change.take, deliveries, mapped))
             if change.superseded:
                 statement = update(table).where(table.c.record_key == bindparam("k"), table.c.current.is_(True))
                 connection.execute(statement.values(current=False), [{"k": key} for key in change.superseded])
@@ -109,24 +117,22 @@ class SqlSink:
                 self._insert(connection, change.rows)
         return outcomes
 
-    def _insert(self, connection: Connection, rows: list[list[Any]]) -> None:
+    def _insert(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
         # The statement comes from SQLAlchemy, the rows go straight to the driver: half the time of execute().
         names = [column.name for column in self._store.table.columns if column.name != "seq"]
         compiled: Any = insert(self._store.table).compile(dialect=connection.dialect, column_keys=names)
-        given: list[Any] = [tuple(row) for row in rows]
-        if not compiled.positional:
-            given = [dict(zip(names, row, strict=True)) for row in rows]
-        connection.exec_driver_sql(str(compiled), given)
+        connection.exec_driver_sql(str(compiled), rows)
 
     def _standing(self, connection: Connection, keys: set[str]) -> dict[str, dict[int, _Known]]:
         own = self._store.table.c
-        wanted = select(own.record_key, own.version, own.delivery_id, own.content, own.batch)
+        wanted = func.json_each(bindparam("keys")).table_valued("value")
+        statement = select(own.record_key, own.version, own.delivery_id, own.content, own.batch)
         found: dict[str, dict[int, _Known]] = {}
-        ordered = sorted(keys)
-        statement = wanted.where(own.record_key.in_(bindparam("keys", expanding=True)))
-        for at in range(0, len(ordered), ASKED):
-            for key, version, *known in connection.execute(statement, {"keys": ordered[at : at + ASKED]}):
-                found.setdefault(key, {})[version] = _Known(*known)
+        given = {"keys": orjson.dumps(list(keys)).decode()}
+        for key, version, *known in connection.execute(
+            statement.where(own.record_key.in_(select(wanted.c.value))), given
+        ):
+            found.setdefault(key, {})[version] = _Known(*known)
         return found
 
     def _taken(self, deliveries: Sequence[Delivery]) -> frozenset[tuple[str, str]]:
@@ -186,41 +192,47 @@ class SqlSink:
 
 
 class _Change:
-    """What one write changes, worked out in memory from what stands."""
+    """What one write changes, worked out in memory from what stands.
+
+    A key that stands nowhere yet costs one tuple, its row: what a garbage collector must walk is a fifth of the time.
+    """
 
     def __init__(self, standing: dict[str, dict[int, _Known]], taken: frozenset[tuple[str, str]]) -> None:
         self._standing = standing
         self._elsewhere = dict(taken)
-        self._newest: dict[str, list[Any]] = {}
-        self.rows: list[list[Any]] = []
+        self._newest: dict[str, int] = {}
+        self.rows: list[tuple[Any, ...]] = []
         self.superseded: set[str] = set()
 
-    def take(self, delivery: Delivery, row: list[Any] | str) -> Outcome:
+    def take(self, delivery: Delivery, row: tuple[Any, ...] | str) -> Outcome:
         """Add one delivery; what it meets decides its outcome."""
         if isinstance(row, str):
             return Outcome(REFUSED, row)
-        versions = self._standing.setdefault(delivery.key, {})
-        known = versions.get(delivery.version)
+        key, version = delivery.key, delivery.version
+        versions = self._standing.get(key)
+        before = self._newest.get(key)
+        if versions is None and before is not None:
+            versions = self._standing[key] = {self.rows[before][1]: _Known.of(self.rows[before])}
+        known = versions.get(version) if versions else None
         if known is not None:
             return _met(delivery, known)
-        if self._elsewhere.setdefault(delivery.id, delivery.key) != delivery.key:
+        if self._elsewhere.setdefault(delivery.id, key) != key:
             return Outcome(REFUSED, "ID_CONFLICT: 该编号已属另一记录 / this id belongs to another record")
-        newest = max(versions, default=None)
-        late = newest is not None and newest > delivery.version
-        values = [
-            delivery.key, delivery.version, delivery.id, delivery.content, delivery.batch, delivery.merged_into,
-            not late, late, *row,
-        ]  # fmt: skip
+        late = versions is not None and max(versions) > version
+        values = (
+            key, version, delivery.id, delivery.content, delivery.batch, delivery.merged_into, not late, late, *row,
+        )  # fmt: skip
+        if versions is not None:
+            versions[version] = _Known.of(values)
         if not late:
-            before = self._newest.get(delivery.key)
             if before is not None:
-                before[_CURRENT] = False
-            elif newest is not None:
-                self.superseded.add(delivery.key)
-            self._newest[delivery.key] = values
-        versions[delivery.version] = _Known(delivery.id, delivery.content, delivery.batch)
+                old = self.rows[before]
+                self.rows[before] = (*old[:_CURRENT], False, *old[_CURRENT + 1 :])
+            elif versions is not None:
+                self.superseded.add(key)
+            self._newest[key] = len(self.rows)
         self.rows.append(values)
-        return Outcome(ACCEPTED)
+        return _TAKEN
 
 
 def _met(delivery: Delivery, known: _Known) -> Outcome:

@@ -9,9 +9,10 @@ as `orjson.dumps` writes them (`TableSpec.body` does that). So a row gives back 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Any, Literal
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -66,13 +67,10 @@ class RowMap:
     def __init__(self, spec: TableSpec) -> None:
         self.spec = spec
         self._names = list(spec.columns)
-        self._shapes: set[tuple[str, ...]] = set()
-        kinds = list(enumerate(spec.columns.values()))
-        self._text = [at for at, kind in kinds if kind == "text"]
-        self._others = [(at, kind) for at, kind in kinds if kind not in ("text", "json")]
-        self._json = [at for at, kind in kinds if kind == "json"]
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._json = [at for at, kind in enumerate(spec.columns.values()) if kind == "json"]
 
-    def row(self, body: bytes) -> list[Any]:
+    def row(self, body: bytes) -> tuple[Any, ...]:
         """The spec's columns, in order, None where the body has no such member.
 
         Raises:
@@ -85,31 +83,39 @@ class RowMap:
         if not isinstance(value, dict):
             message = "BODY: 不是 JSON 对象 / not a JSON object"
             raise UnmappableError(message)
-        if not self._ordered(value) or None in value.values() or orjson.dumps(value) != body:
+        shape = self._shape(value)
+        if shape is None or orjson.dumps(value) != body:
             raise UnmappableError(self._why(value))
-        row = list(map(value.get, self._names))
-        for at in self._text:
-            if type(row[at]) is not str and row[at] is not None:
-                raise UnmappableError(_wrong(self._names[at], "text"))
-        for at, kind in self._others:
-            if row[at] is not None and not _is(kind, row[at]):
-                raise UnmappableError(_wrong(self._names[at], kind))
-        for at in self._json:
-            if row[at] is not None:
-                row[at] = orjson.dumps(row[at]).decode()
+        values = [*value.values(), None]
+        if shape.texts is not None and set(map(type, shape.texts(values))) != _ALL_TEXT:
+            raise UnmappableError(self._why_not_kinds(value))
+        for at, kind in shape.others:
+            if not _is(kind, values[at]):
+                raise UnmappableError(self._why_not_kinds(value))
+        for at in shape.json:
+            if values[at] is None:
+                raise UnmappableError(self._why(value))
+            values[at] = orjson.dumps(values[at]).decode()
         if b"\\u0000" in body:
             message = "BODY: 含 NUL 字符 / holds a NUL character"
             raise UnmappableError(message)
-        return row
+        return shape.spread(values)
 
-    def _ordered(self, value: dict[str, Any]) -> bool:
-        shape = tuple(value)
-        if shape in self._shapes:
-            return True
-        good = shape == tuple(name for name in self._names if name in value)
-        if good and len(self._shapes) < 1000:
-            self._shapes.add(shape)
-        return good
+    def _shape(self, value: dict[str, Any]) -> _Shape | None:
+        members = tuple(value)
+        shape = self._shapes.get(members)
+        if shape is None and members == tuple(name for name in self._names if name in value):
+            shape = _shape(self.spec.columns, members)
+            if len(self._shapes) < 1000:
+                self._shapes[members] = shape
+        return shape
+
+    def _why_not_kinds(self, value: dict[str, Any]) -> str:
+        if None not in value.values():
+            for name, kind in self.spec.columns.items():
+                if name in value and not _is(kind, value[name]):
+                    return _wrong(name, kind)
+        return self._why(value)
 
     def _why(self, value: dict[str, Any]) -> str:
         unknown = [name[:60] for name in value if name not in self.spec.columns]
@@ -127,11 +133,48 @@ class RowMap:
         return orjson.dumps({name: value for name, value in members if value is not None}, default=repr)
 
 
+class _Shape(NamedTuple):
+    """What there is to do for bodies with the same members."""
+
+    texts: Callable[[list[Any]], tuple[Any, ...]] | None
+    """Gives the values that must be text; None where there are none."""
+    others: list[tuple[int, str]]
+    json: list[int]
+    spread: Callable[[list[Any]], tuple[Any, ...]]
+    """Gives for each column its value; the None behind them all, where it has none."""
+
+
+_ALL_TEXT = {str}
+
+
+def _shape(columns: Mapping[str, str], members: tuple[str, ...]) -> _Shape:
+    places = {name: at for at, name in enumerate(members)}
+    kinds = [(at, columns[name]) for name, at in places.items()]
+    texts = [at for at, kind in kinds if kind == "text"]
+    return _Shape(
+        _getter(texts) if texts else None,
+        [(at, kind) for at, kind in kinds if kind not in ("text", "json")],
+        [at for at, kind in kinds if kind == "json"],
+        _getter([places.get(name, -1) for name in columns]),
+    )
+
+
+def _getter(places: list[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    if len(places) == 1:
+        (only,) = places
+        return lambda values: (values[only],)
+    return itemgetter(*places)
+
+
 def _is(kind: str, value: object) -> bool:
+    if kind == "json":
+        return True
     if kind == "int":
         return type(value) is int and -(2**63) <= value < 2**63
     if type(value) is not str:
         return False
+    if kind == "text":
+        return True
     if kind == "decimal":
         return _DECIMAL.fullmatch(value) is not None
     try:
