@@ -8,17 +8,18 @@ from hashlib import blake2b
 from typing import Any
 
 from mappings.avroschema import compile_encoder, repair_schema
-from mappings.records import RepairRow
+from mappings.records import RepairRow, SentRow
 
 SCHEMA = repair_schema()
 
 CONTENT_FIELDS = RepairRow._fields[1:]
 """The content of a record: every element but the company code, which is part of its key."""
 
-contents_of: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(
-    SCHEMA, CONTENT_FIELDS, unique=frozenset({"plate", "vin", "costlistcode"}), skip=1
+_UNIQUE = frozenset({"plate", "vin", "costlistcode"})
+_typed: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1)
+_sent: Callable[[Iterable[SentRow]], list[bytes]] = compile_encoder(
+    SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1, as_sent=True
 )
-"""Avro encoding of the content of many rows."""
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
@@ -26,9 +27,24 @@ _provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
 _company = compile_encoder(SCHEMA, ("companycode",))
 
 
+def contents_of(rows: Sequence[RepairRow | SentRow | None]) -> list[bytes]:
+    """Avro encoding of the content of many rows, which are the same for a row and for what it was sent as.
+
+    What is no repair record (None) has none.
+    """
+    kinds = set(map(type, rows))
+    if kinds == {SentRow}:
+        return _sent(rows)  # type: ignore[arg-type] # as just seen
+    if kinds == {RepairRow}:
+        return _typed(rows)  # type: ignore[arg-type] # as just seen
+    return [
+        b"" if row is None else _sent((row,))[0] if isinstance(row, SentRow) else _typed((row,))[0] for row in rows
+    ]
+
+
 def content_bytes(values: Sequence[object]) -> bytes:
     """Avro encoding of one record's content, given as the tuple `row[1:]`."""
-    return contents_of(((None, *values),))[0]  # type: ignore[arg-type] # the code is skipped
+    return _typed(((None, *values),))[0]  # type: ignore[arg-type] # the code is skipped
 
 
 def company_bytes(companycode: str) -> bytes:
@@ -81,7 +97,7 @@ def content_digest(content: bytes) -> bytes:
     return content_digests((content,))[0]
 
 
-def key_digests(scope: str, system: str, rows: Iterable[RepairRow]) -> list[bytes]:
+def key_digests(scope: str, system: str, rows: Iterable[RepairRow | SentRow]) -> list[bytes]:
     """16 bytes for each record's key within a scope: see `key_digest`."""
     copy = _key_base(scope, system).copy
     digests = []

@@ -19,7 +19,7 @@ def is_placeholder(value: object) -> bool:
     """
     if value is None:
         return True
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (len(value) > _LONGEST and value.isalnum()):
         return False
     text = value.strip()
     # NFKC never makes a longer text into one of these: what shrinks under it is not plain ASCII afterwards.

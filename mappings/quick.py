@@ -25,8 +25,9 @@ from mappings import dates, plates, vin
 from mappings.divisions import BY_CHARACTER
 from mappings.findings import INFO, Profile
 from mappings.judging import REPAIR, Draft
+from mappings.numbers import number
 from mappings.placeholders import is_placeholder
-from mappings.records import RepairRow
+from mappings.records import Part, Project, RepairRow, SentRow
 from mappings.trees import DEFAULT_LIMITS, Limits
 
 Raw = tuple[Any, ...]
@@ -92,43 +93,75 @@ def compile_block_reader(
     places = {**shape.members, "parts": shape.parts, "projects": shape.projects}
     prefixes = sorted({h[:i] for h in holders for i in range(1, len(h) + 1)})
     locals_ = {(): "d"} | {prefix: f"d{i}" for i, prefix in enumerate(prefixes)}
-    hoisted = "".join(f"    {locals_[x]} = {locals_[x[:-1]]}.{_attribute(x[-1])}\n" for x in prefixes)
+    hoisted = [f"{locals_[x]} = {locals_[x[:-1]]}.{_attribute(x[-1])}" for x in prefixes]
     reads = ", ".join(f"{locals_[places[n][:-1]]}.{_attribute(places[n][-1])}" for n in _MEMBERS)
     fixed = len(prefixes) + len(places) - 1
     most = fixed + min(len(shape.part), len(shape.project)) * limits.rows
     optional = "".join(f" + (d.{_attribute(name)} is not None)" for name in sorted(shape.ignored))
-    source = (
-        "def unwrap(bodies):\n"
-        "  raws = []\n"
-        "  add = raws.append\n"
-        "  for body in bodies:\n"
-        "    lacking = False\n"
-        "    try:\n"
-        "        d = whole(body)\n"
-        "    except ERRORS:\n"
-        "        lacking = True\n"
-        "        try:\n"
-        "            d = partial(body)\n"
-        "        except ERRORS:\n"
-        "            add(None)\n"
-        "            continue\n"
-        f"{hoisted}"
-        f"    raw = ({reads})\n"
-        f"    members = {fixed} + (raw[0] is not None){optional}"
-        f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])\n"
-        "    if body.count(b':') != members or lacking or ESCAPE in body:\n"
-        "        members -= raw[1:].count(None)\n"
-        "        if body.count(b':') != members and (body.count(MARK) != members or GAP(body)) or NUL in body:\n"
-        "            add(None)\n"
-        "            continue\n"
-        f"    add(raw if members <= {most} and len(body) <= {limits.payload_bytes} else None)\n"
-        "  return raws\n"
+    source = _READER.format(
+        hoisted="\n            ".join(hoisted),
+        hoisted_once="\n    ".join(hoisted),
+        reads=reads,
+        members=f"{fixed} + (raw[0] is not None){optional}"
+        f" + {len(shape.part)} * len(raw[9]) + {len(shape.project)} * len(raw[10])",
+        most=most,
+        longest=limits.payload_bytes,
+        surely=min(limits.payload_bytes, most * _SHORTEST_MEMBER),
     )
     errors = (msgspec.MsgspecError, ValueError)
     marks = {"MARK": b'":', "ESCAPE": b"\\", "NUL": b"\\u0000", "GAP": _GAP}
     return _compiled(source, "unwrap", {"whole": whole, "partial": partial, "ERRORS": errors, **marks})
 
 
+_READER = """
+def unwrap(bodies):
+    raws = []
+    add = raws.append
+    colons = 0
+    odd = []
+    for body in bodies:
+        try:
+            d = whole(body)
+        except ERRORS:
+            odd.append(body)
+            add(doubtful(body))
+        else:
+            {hoisted}
+            raw = ({reads})
+            colons += {members}
+            add(raw)
+    joined = b"".join(bodies)
+    if (
+        joined.count(b":") != colons + sum([body.count(b":") for body in odd])
+        or ESCAPE in joined
+        or len(max(bodies, key=len, default=b"")) > {surely}
+    ):
+        return [doubtful(body) for body in bodies]
+    return raws
+
+def doubtful(body):
+    lacking = False
+    try:
+        d = whole(body)
+    except ERRORS:
+        lacking = True
+        try:
+            d = partial(body)
+        except ERRORS:
+            return None
+    {hoisted_once}
+    raw = ({reads})
+    members = {members}
+    if body.count(b":") != members or lacking or ESCAPE in body:
+        members -= raw[1:].count(None)
+        if body.count(b":") != members and (body.count(MARK) != members or GAP(body)) or NUL in body:
+            return None
+    return raw if members <= {most} and len(body) <= {longest} else None
+"""
+"""Source of a block reader. A member has a colon at least, so the colons of a block are as many as its members only if
+they are in each payload; else its payloads are looked at one by one."""
+_SHORTEST_MEMBER = 5
+"""Bytes of `"":""`."""
 _GAP = re.compile(rb'"[ \t\r\n]+:').search
 
 
@@ -315,6 +348,7 @@ def judge(raws, company, latest):
     rows = []
     add = rows.append
     years = YEARS if latest.year < LATER else LATER_YEARS
+    plain = PLAIN(raws)
     for raw, checked in zip(raws, CHECKED([raw[3] for raw in raws])):
         if not checked:
             add(None)
@@ -323,10 +357,8 @@ def judge(raws, company, latest):
         try:
             first = DAYS[repaired]
             last = DAYS[settled]
-            parts = [(PARTS[p.name], QUANTITIES[p.quantity], p.code) for p in parts]
-            projects = [(PROJECTS[p.name], HOURS[p.hours]) for p in projects]
-            codes = [p[2] for p in parts]
-            joined = km + listcode + "".join(codes)
+            {parts}
+            {projects}
             if (
                 not first <= last <= latest
                 or years[v[9]] > first.year + 1
@@ -335,29 +367,67 @@ def judge(raws, company, latest):
             ):
                 add(None)
             elif not (
-                joined.isalnum() and joined.isascii() and len(joined) <= SHORT and listcode
-                and "n" not in joined and "N" not in joined and "" not in codes
+                plain and listcode.isalnum() and listcode.isascii() and len(listcode) <= SHORT
+                and "n" not in listcode and "N" not in listcode
             ) and not (LIST_CODE(listcode) and listcode.lower() not in WORDS and all([
-                CODE(code) and code.lower() not in WORDS for code in codes
+                CODE(p.code) and p.code.lower() not in WORDS for p in {coded}
             ])):
                 add(None)
-            elif not (parts or projects) or len(projects) > FEW and sum([p[1] for p in projects]) > MOST_HOURS:
+            elif not (parts or projects) or len(projects) > FEW and sum({hours}) > MOST_HOURS:
                 add(None)
             else:
                 add(NEW(ROW, (
                     CODES[companycode] if companycode is not None else CODES[company], COMPANIES[companyname], plate, v,
-                    first, last, Decimal(km), FAULTS[fault], listcode, tuple(parts), tuple(projects),
+                    first, last, {km}, FAULTS[fault], listcode, {kept_parts}, {kept_projects},
                 )))
         except (KeyError, IndexError, TypeError, AttributeError):
             add(None)
     return rows
 """
+_TYPED = {
+    "parts": "rows_of_parts = [(PARTS[p.name], QUANTITIES[p.quantity], p.code) for p in parts]",
+    "projects": "projects = [(PROJECTS[p.name], HOURS[p.hours]) for p in projects]",
+    "coded": "parts",
+    "hours": "[p[1] for p in projects]",
+    "km": "Decimal(km)",
+    "kept_parts": "tuple(rows_of_parts)",
+    "kept_projects": "tuple(projects)",
+}
+_AS_SENT = {
+    "parts": "[PARTS[p.name] and QUANTITIES[p.quantity] for p in parts]",
+    "projects": "worked = [PROJECTS[p.name] and HOURS[p.hours] for p in projects]",
+    "coded": "parts",
+    "hours": "worked",
+    "km": "km",
+    "kept_parts": "parts",
+    "kept_projects": "projects",
+}
+
+
+def _plain_codes(longest: int) -> Callable[[Sequence[Raw]], bool]:
+    """A check of all part codes of a block at once: ASCII letters and digits, and no word that means nothing."""
+
+    def plain(raws: Sequence[Raw]) -> bool:
+        try:
+            codes = [part.code for raw in raws for part in raw[9]]
+            joined = "".join(codes)
+        except TypeError:
+            return False
+        if not codes:
+            return True
+        lengths = set(map(len, codes))
+        fit = joined.isalnum() and joined.isascii() and "n" not in joined and "N" not in joined
+        return fit and min(lengths) > 0 and max(lengths) <= longest
+
+    return plain
 
 
 def compile_judge(
-    profile: Profile, *, remarks: bool = True
-) -> Callable[[Sequence[Raw], str, date], list[RepairRow | None]]:
+    profile: Profile, *, remarks: bool = True, as_sent: bool = False
+) -> Callable[[Sequence[Raw], str, date], list[Any]]:
     """A function (raw values, company of the envelope, latest settle date allowed) -> for each a clean row, or None.
+
+    The rows are `RepairRow`, or `SentRow` with `as_sent`: where rows only go into files their amounts need no types.
 
     With `remarks` a clean record is one without any finding; without, one that has none but PLATE_LETTER_UNKNOWN: where
     findings of severity info are not kept, they need not be made.
@@ -389,24 +459,28 @@ def compile_judge(
         "FAULTS": _Clean(_text(lengths["faultdescription"])),
         "Decimal": Decimal,
         "NEW": tuple.__new__,
-        "ROW": RepairRow,
+        "ROW": SentRow if as_sent else RepairRow,
+        "PLAIN": _plain_codes(min(lengths["parts.code"], lengths["costlistcode"])),
     }
-    return _compiled(_JUDGE, "judge", namespace)
+    return _compiled(_JUDGE.format(**(_AS_SENT if as_sent else _TYPED)), "judge", namespace)
 
 
-def compile_raw_judge(shapes: Sequence[Shape], profile: Profile) -> Callable[[bytes, str, date], RepairRow | None]:
-    """Reader and judge in one, trying several shapes in turn: for places that handle single payloads."""
-    readers = [compile_reader(shape) for shape in shapes]
-    judge = compile_judge(profile)
-
-    def run(body: bytes, company: str, latest: date) -> RepairRow | None:
-        for reader in readers:
-            raw = reader(body)
-            if raw is not None:
-                return judge([raw], company, latest)[0]
-        return None
-
-    return run
+def typed(row: RepairRow | SentRow) -> RepairRow:
+    """A row with its amounts as decimals."""
+    if not isinstance(row, SentRow):
+        return row
+    parts = tuple([Part(p.name, number(p.quantity), p.code) for p in row.parts])
+    projects = tuple([Project(p.name, number(p.hours)) for p in row.projects])
+    return RepairRow(*row[:6], Decimal(row.mileage), *row[7:9], parts, projects)
 
 
-__all__ = ["NATIONAL", "Raw", "Shape", "compile_judge", "compile_raw_judge", "compile_reader"]
+__all__ = [
+    "NATIONAL",
+    "Raw",
+    "Shape",
+    "compile_block_reader",
+    "compile_judge",
+    "compile_reader",
+    "draft_maker",
+    "typed",
+]

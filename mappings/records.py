@@ -6,9 +6,10 @@ dates are dates, mileage is in kilometres.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -46,6 +47,26 @@ class RepairRow(NamedTuple):
     costlistcode: str
     parts: tuple[Part, ...]
     projects: tuple[Project, ...]
+
+
+class SentRow(NamedTuple):
+    """A repair record about which there is nothing to remark, with its amounts as they were sent.
+
+    Texts, dates and order are those of `RepairRow`. `mileage` is plain digits, and the rows of `parts` and `projects`
+    are objects with the attributes of `Part` and `Project`, all text.
+    """
+
+    companycode: str
+    companyname: str
+    plate: str
+    vin: str
+    repairdate: date
+    settledate: date
+    mileage: str
+    faultdescription: str
+    costlistcode: str
+    parts: Sequence[Any]
+    projects: Sequence[Any]
 
 
 class _Frozen(BaseModel):

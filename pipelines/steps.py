@@ -12,10 +12,11 @@ from typing import Any
 
 from connectors.contracts import Block, WorkItem
 from dlq import reasons
-from mappings.encoding import company_bytes, content_bytes, contents_of, provenance_bytes
+from mappings.encoding import company_bytes, contents_of, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
+from mappings.quick import typed
 from mappings.reading import AUTO, read
 from mappings.reading import judge as judge_draft
 from mappings.records import Operator, RepairRow, VehicleRegistration
@@ -329,7 +330,7 @@ class Encoder:
         for ordinal, row in zip(load.ordinals, load.values, strict=True):
             judgement = load.judgements.get(ordinal)
             if row is not None:
-                staged.append(encode_interchange(row, self.provenance(load, ordinal, judgement), "report"))
+                staged.append(encode_interchange(typed(row), self.provenance(load, ordinal, judgement), "report"))
             elif judgement is not None and isinstance(judgement.record, VehicleRegistration | Operator):
                 staged.append(judgement.record.model_dump_json().encode())
             else:
@@ -357,10 +358,7 @@ class Encoder:
 
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
     """Rows -> bytes to stage: content, then a whole record for Avro files, canonical JSON for everything else."""
-    if None in load.values:
-        contents = [content_bytes(row[1:]) if row is not None else b"" for row in load.values]
-    else:
-        contents = contents_of(load.values)
+    contents = contents_of(load.values)
     if not bench.in_avro:
         staged = encoder.canonical(load)
     else:

@@ -95,7 +95,7 @@ class Workbench:
     @cached_property
     def quick_judge(self) -> Any:
         """The quick judge that goes with the quick reader."""
-        return quick.compile_judge(self.profile, remarks=bool(self.exchange.rules.receipts))
+        return quick.compile_judge(self.profile, remarks=bool(self.exchange.rules.receipts), as_sent=self.in_avro)
 
     @cached_property
     def draft_of(self) -> Any:

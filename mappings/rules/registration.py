@@ -9,7 +9,7 @@ from mappings import divisions, uscc
 from mappings.records import Operator, VehicleRegistration
 from mappings.rules import fields
 from mappings.rules.case import Case, without_secrets
-from mappings.rules.repair import display
+from mappings.rules.repair import Display
 
 _CODED: Mapping[str, str] = {
     "companyeconomiccategory": "economic-categories",
@@ -20,7 +20,7 @@ _DAYS = frozenset({"roadtransportationlicensestartdate", "roadtransportationlice
 _OPTIONAL = frozenset({"companycode", "companyroadtransportationlicense"})
 
 
-def registration(case: Case) -> tuple[Operator | None, dict[str, Any]]:
+def registration(case: Case) -> tuple[Operator | None, Display]:
     """Judge the registration of a repair shop (lcipproaccountcompany).
 
     Returns:
@@ -33,7 +33,7 @@ def registration(case: Case) -> tuple[Operator | None, dict[str, Any]]:
             _credential(case, "companypassword")
     needed = (name for name, info in Operator.model_fields.items() if info.is_required())
     operator = None if any(values[name] is None for name in needed) else Operator(**values)
-    return operator, display(values)
+    return operator, Display(values)
 
 
 def token(case: Case) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def token(case: Case) -> dict[str, Any]:
     return without_secrets({"companycode": code}, ("companycode",))
 
 
-def vehicle(case: Case) -> tuple[VehicleRegistration | None, dict[str, Any]]:
+def vehicle(case: Case) -> tuple[VehicleRegistration | None, Display]:
     """Judge the registration of a vehicle (车籍): VIN, home and first day are mandatory, the plate is not."""
     values: dict[str, Any] = {
         "vin": fields.vehicle_number(case),
@@ -56,7 +56,7 @@ def vehicle(case: Case) -> tuple[VehicleRegistration | None, dict[str, Any]]:
     if first is not None and last is not None and first > last:
         case.add("DATE_ORDER", "valid_from", first, f"<= {last.isoformat()}")
     whole = all(values[name] is not None for name in ("vin", "home", "valid_from"))
-    return VehicleRegistration(**values) if whole else None, display(values)
+    return VehicleRegistration(**values) if whole else None, Display(values)
 
 
 def _credential(case: Case, field: str) -> None:

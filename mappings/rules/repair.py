@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -40,7 +40,7 @@ _STEP_CODES: Mapping[str, str] = {"fuel": "fuel", "use": "nature-of-use"}
 """Coded members of the insert step that stand in no record -> their tables."""
 
 
-def repair(case: Case) -> tuple[RepairRow | None, dict[str, Any]]:
+def repair(case: Case) -> tuple[RepairRow | None, Display]:
     """Judge a whole record.
 
     Returns:
@@ -51,10 +51,10 @@ def repair(case: Case) -> tuple[RepairRow | None, dict[str, Any]]:
     _across(case, values)
     rows.empty_content(case)
     row = None if any(value is None for value in values.values()) else RepairRow(**values)
-    return row, display(values)
+    return row, Display(values)
 
 
-def step(case: Case, name: str) -> dict[str, Any]:
+def step(case: Case, name: str) -> Display:
     """Judge one step by its own members: those that it holds, and those that it must hold.
 
     Returns:
@@ -69,7 +69,7 @@ def step(case: Case, name: str) -> dict[str, Any]:
     _across(case, values)
     if name == "items":
         rows.empty_content(case)
-    return display({member: value for member, value in values.items() if member in case.members})
+    return Display({member: value for member, value in values.items() if member in case.members})
 
 
 def _across(case: Case, values: Mapping[str, Any]) -> None:
@@ -96,14 +96,30 @@ def latest_day(case: Case) -> date:
     return reference + timedelta(days=ahead)
 
 
-def display(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Typed members for display: ISO dates, whole numbers as int, what could not be read left out."""
-    shown = {name: _shown(value) for name, value in values.items() if value is not None}
-    if "parts" in shown:
-        shown["parts"] = [{"name": n, "quantity": _shown(q), "code": code} for n, q, code in values["parts"]]
-    if "projects" in shown:
-        shown["projects"] = [{"name": n, "hours": _shown(hours)} for n, hours in values["projects"]]
-    return shown
+class Display(Mapping[str, Any]):
+    """Typed members for display: ISO dates, whole numbers as int, what could not be read left out.
+
+    Made when they are looked at: of most payloads nobody looks at more than the key.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {name: value for name, value in values.items() if value is not None}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+        value = self._values[name]
+        if name == "parts":
+            return [{"name": n, "quantity": _shown(q), "code": code} for n, q, code in value]
+        if name == "projects":
+            return [{"name": n, "hours": _shown(hours)} for n, hours in value]
+        return _shown(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _shown(value: object) -> object:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from mappings.findings import Profile
 from mappings.numbers import number
 from mappings.placeholders import clean, is_placeholder
 from mappings.records import Part, Project
@@ -73,6 +74,9 @@ def _plain_amount(text: str) -> Decimal | None:
 
 def projects(case: Case) -> tuple[Project, ...]:
     """The project rows, and rule 15 on each of them."""
+    plain = _plain_projects(case.members.get("projects"), case.profile)
+    if plain is not None:
+        return plain
     rows = _rows(case, "projects")
     if not rows:
         return ()
@@ -83,6 +87,25 @@ def projects(case: Case) -> tuple[Project, ...]:
         if worked is not None and worked > most:
             case.add("HOURS_OUTLIER", f"projects[{i}].hours", worked, f"<= {most}")
     return tuple(map(Project, names, hours))
+
+
+def _plain_projects(rows: object, profile: Profile) -> tuple[Project, ...] | None:
+    """Project rows that are plain texts about which no rule has a remark."""
+    if not isinstance(rows, list):
+        return None
+    found: list[Project] = []
+    longest, most = profile.lengths.get("projects.name", 0), profile.limits["hours_per_project"]
+    for row in rows:
+        if type(row) is not dict:
+            return None
+        name, hours = row.get("name"), row.get("hours")
+        if type(name) is not str or type(hours) is not str or len(name) > longest or not _plain_text(name):
+            return None
+        worked = _plain_amount(hours)
+        if worked is None or worked > most:
+            return None
+        found.append(Project(name, worked))
+    return tuple(found)
 
 
 def hours_of_record(case: Case, found: Sequence[Project]) -> None:

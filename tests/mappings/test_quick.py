@@ -9,20 +9,31 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings.dates import day_in_shanghai
+from mappings.encoding import contents_of
 from mappings.findings import profile
 from mappings.judging import Context
-from mappings.quick import NATIONAL, Shape, check_vins, compile_judge, compile_raw_judge, compile_reader, draft_maker
+from mappings.quick import (
+    NATIONAL,
+    check_vins,
+    compile_block_reader,
+    compile_judge,
+    compile_reader,
+    draft_maker,
+    typed,
+)
 from mappings.reading import Limits, judge, read
+from mappings.records import SentRow
 from mappings.vin import check_digit
 
 RECEIVED = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 PROFILES = ("strict", "lenient")
-READ = compile_reader(NATIONAL)
+READ, BLOCKS = compile_reader(NATIONAL), compile_block_reader(NATIONAL)
 DRAFT = draft_maker(NATIONAL, "national")
 JUDGES = {
     (name, remarks): compile_judge(profile(name), remarks=remarks) for name in PROFILES for remarks in (True, False)
@@ -337,21 +348,48 @@ def test_raw_values_travel_between_processes():
     assert DRAFT(copied) == DRAFT(raw)
 
 
-def test_several_shapes_are_tried_in_turn():
-    other = Shape(
-        members={name: (f"x-{name}",) for name in NATIONAL.members},
-        parts=("p",),
-        part={"name": "n", "quantity": "q", "code": "c"},
-        projects=("j",),
-        project={"name": "n", "hours": "h"},
-    )
-    names = {v[-1]: f"x-{k}" for k, v in NATIONAL.members.items()}
-    record = clean(random.Random(2))
-    flat = {names[k]: v for k, v in record["basicInfo"].items()} | {"p": [], "j": [{"n": "检查", "h": "1"}]}
-    run = compile_raw_judge([NATIONAL, other], profile("strict"))
+def test_blocks_are_read_as_payloads_one_by_one():
+    rnd = random.Random(5)
+    for _ in range(60):
+        bodies = []
+        for _ in range(rnd.randrange(1, 6)):
+            record = clean(rnd)
+            body = json.dumps(mutated(rnd, record) if rnd.random() < 0.3 else record).encode()
+            if rnd.random() < 0.1:
+                body = body.replace(b'"vin"', b'"vin": "x", "vin"')
+            elif rnd.random() < 0.1:
+                body = body[: rnd.randrange(len(body))]
+            bodies.append(body)
+        assert [as_text(raw) for raw in BLOCKS(bodies)] == [as_text(READ(body)) for body in bodies]
+
+
+def as_text(raw):
+    rows = [[msgspec.structs.asdict(row) for row in rows or ()] for rows in (raw[9], raw[10])] if raw else None
+    return raw and (raw[:9], rows)
+
+
+def test_a_repeated_member_is_seen_beside_one_that_is_missing():
+    twice = json.dumps(fixed()).encode().replace(b'"vin"', b'"vin": "x", "vin"')
+    record = fixed()
+    del record["basicInfo"]["costlistcode"]
+    raws = BLOCKS([json.dumps(record).encode(), twice, json.dumps(fixed()).encode()])
+    assert [raw is not None for raw in raws] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_rows_as_sent_are_the_typed_rows(name):
+    as_sent = compile_judge(profile(name), as_sent=True)
+    rnd = random.Random(11)
     latest = day_in_shanghai(RECEIVED)
-    assert run(json.dumps(flat).encode(), "1", latest)[:9] == run(json.dumps(record).encode(), "1", latest)[:9]
-    assert run(b"[]", "1", latest) is None
+    records = [mutated(rnd, clean(rnd)) if i % 3 == 0 else clean(rnd) for i in range(300)]
+    raws = [raw for raw in (READ(json.dumps(record).encode()) for record in records) if raw is not None]
+    expected, sent = JUDGES[name, True](raws, "31000001", latest), as_sent(raws, "31000001", latest)
+    assert [row and typed(row) for row in sent] == expected
+    assert {type(row) for row in sent if row} == {SentRow}
+    assert contents_of(sent) == contents_of(expected)
+    good = [row for row in sent if row]
+    assert contents_of(good) == contents_of([row for row in expected if row]) == [contents_of([row])[0] for row in good]
+    assert pickle.loads(pickle.dumps(good)) is not None  # noqa: S301 - our own
 
 
 @given(st.lists(st.one_of(st.sampled_from([t for t in NASTY_TEXTS]), st.text(max_size=20), st.none()), max_size=9))
