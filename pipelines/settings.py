@@ -304,7 +304,7 @@ def explained(problems: Sequence[ErrorDetails], text: str, path: Path) -> str:
     lines = [f"{path}: 设置有误 / settings are wrong:"]
     for problem in problems:
         place = ".".join(str(part) for part in problem["loc"])
-        line = _line(text, [str(part) for part in problem["loc"]])
+        line = line_of(text, problem["loc"])
         where = f"（第 {line} 行 / line {line}）" if line else ""
         remedy = ""
         if problem["type"] == "extra_forbidden":
@@ -317,8 +317,9 @@ def explained(problems: Sequence[ErrorDetails], text: str, path: Path) -> str:
     return "\n".join(lines)
 
 
-def _line(text: str, keys: list[str]) -> int:
+def line_of(text: str, place: Sequence[int | str]) -> int:
     """Best guess at the line of a dotted key in TOML text; 0 when it is not there."""
+    keys = [str(part) for part in place]
     section: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
