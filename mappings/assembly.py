@@ -1,8 +1,9 @@
-"""Shanghai's steps of one order -> one record: in any order of arrival, over any number of batches.
+"""Shanghai's pieces of one order -> one record: in any order of arrival, over any number of batches.
 
 A record is whole when reception (`insert`), parts (`items`) and settlement (`settle`) are there. The first insert
 stands (the platform refuses a second one with 2004), of items and settlements the last one (they are updates), and
-corrections are laid over it last, in the order of their arrival.
+corrections are laid over it last, in the order of their arrival. Of 二级维护 the car upload (`car`) and the order
+upload (`order`) must be there; of each the last one stands.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from mappings.reading import read_step
 
 SCHEMA = "vingate.shanghai-order/1"
 NEEDED = ("insert", "items", "settle")
-"""The steps without which there is no record."""
+"""The steps of the three-step interface without which there is no record."""
+MAINTENANCE = ("car", "order")
+"""The uploads of 二级维护 without which there is no record."""
 
 Piece = tuple[str, bytes]
-"""A step's name (`insert`, `items`, `settle`, `correction`) and its body as it arrived."""
+"""A step's name (`insert`, `items`, `settle`, `correction`; `car`, `order`) and its body as it arrived."""
 
 _SCALARS = (
     "companycode",
@@ -36,14 +39,19 @@ _SCALARS = (
 )
 
 
+def family(step: str) -> tuple[str, ...]:
+    """The needed steps of the interface that a step belongs to; an equal code at the other one is another order."""
+    return MAINTENANCE if step in MAINTENANCE else NEEDED
+
+
 def missing(pieces: Iterable[Piece]) -> list[str]:
-    """Which of the needed steps are not there yet."""
-    there = {step for step, _ in pieces}
-    return [step for step in NEEDED if step not in there]
+    """Which of the needed steps are not there yet; the first piece tells of which interface they are."""
+    there = list(dict.fromkeys(step for step, _ in pieces))
+    return [step for step in family(there[0] if there else "") if step not in there]
 
 
 def assemble(pieces: Sequence[Piece], companycode: str = "", companyname: str = "") -> bytes | None:
-    """Make one `shanghai-order` payload of the pieces of one order, or None while a needed step is missing.
+    """Make one `shanghai-order` payload of the pieces of one order; None while a needed step is missing.
 
     The interface never names the company (its appId does): who knows it hands it in. The same pieces give the same
     bytes; pieces of different steps may come in any order. A piece that cannot be read adds nothing.
@@ -63,6 +71,8 @@ def assemble(pieces: Sequence[Piece], companycode: str = "", companyname: str = 
 
 def _ranked(pieces: Sequence[Piece]) -> list[Piece]:
     """The pieces in the order in which they are laid over each other."""
+    if family(pieces[0][0]) == MAINTENANCE:
+        return [[piece for piece in pieces if piece[0] == step][-1] for step in MAINTENANCE]
     inserts = [piece for piece in pieces if piece[0] == "insert"][:1]
     last = [[piece for piece in pieces if piece[0] == step][-1] for step in ("items", "settle")]
     return [*inserts, *last, *(piece for piece in pieces if piece[0] == "correction")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from mappings.findings import INFO, REJECT, Finding
+from mappings.findings import FLAG, INFO, REJECT, Finding
 from mappings.judging import Draft
 from mappings.layout import Layout
 from mappings.numbers import number as read_number
@@ -85,6 +85,7 @@ def _names(paths: list[Path], way: Path) -> dict[Path, frozenset[str]]:
 def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft:
     payload = envelope.payload
     assert payload is not None  # noqa: S101 - draft_of looked
+    sent = frozenset(payload) if plan.demanded else frozenset[str]()
     opener = Opener(tree, limits, plan.known, plan.canonical, envelope.path)
     opener.look(payload, (), ())
     for path in plan.containers:
@@ -107,7 +108,13 @@ def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft
         dialect=plan.dialect,
         members=members,
         wire=_wire(plan, payload),
-        notes=(*_problems(plan, tree, envelope.path), *envelope.notes, *opener.notes(), *_standing(plan)),
+        notes=(
+            *_problems(plan, tree, envelope.path),
+            *envelope.notes,
+            *opener.notes(),
+            *_absent(plan, sent, payload),
+            *_standing(plan),
+        ),
         header_date=envelope.header_date,
         step=plan.shape.step,
         order="" if is_placeholder(order) else clean(order),
@@ -209,6 +216,20 @@ def _problems(plan: Plan, tree: Tree, base: Path) -> Iterator[Finding]:
         wire = written(problem.path, tree.spelled)
         field = field_of(plan.canonical, inner) or wire
         yield Finding(STRUCTURE_WRONG, REJECT, field, problem.value, problem.expected, wire if wire != field else "")
+
+
+def _absent(plan: Plan, sent: frozenset[str], payload: dict[str, Json]) -> Iterator[Finding]:
+    """What the partner's documentation wants to be there, empty or not, and is not; flagged, whatever the profile.
+
+    `sent` are the payload's own members before anything was opened (opening takes out what is of the wrong kind).
+    """
+    expected = "须出现，可为空 / must be there, empty or not"
+    for path, text in plan.demanded:
+        holder = sent if len(path) == 1 else reach(payload, path[:-1])
+        if isinstance(holder, dict | frozenset) and path[-1] not in holder:
+            wire = plan.prefix + text
+            field = plan.canonical.get(path, wire)
+            yield Finding("MANDATORY_MISSING", FLAG, field, "", expected, wire if wire != field else "")
 
 
 def _standing(plan: Plan) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import Any
 from mappings.findings import REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, VEHICLE, Context, Draft, Judgement
 from mappings.records import Operator, RepairRow, VehicleRegistration
-from mappings.rules import registration, repair
+from mappings.rules import maintenance, registration, repair
 from mappings.rules.case import Case
 
 _FOLLOWING_STEPS = frozenset({"items", "settle", "correction"})
@@ -46,7 +46,8 @@ def _judged(draft: Draft, case: Case) -> tuple[RepairRow | Operator | VehicleReg
     if draft.kind == REPAIR:
         return repair.repair(case)
     if draft.kind == STEP:
-        members = repair.step(case, draft.step)
+        rules = maintenance if draft.step in maintenance.STEPS else repair
+        members = rules.step(case, draft.step)
         if draft.step in _FOLLOWING_STEPS and not _noted(case.findings, "ORDER_NOT_CHECKED"):
             case.add("ORDER_NOT_CHECKED", "costlistcode")
         return None, members

@@ -39,6 +39,7 @@ SHIPPED = (
     "registration-feed",
     "shanghai-order",
     "shanghai",
+    "secondary",
     "chengdu",
     "foshan",
     "oem",
@@ -51,13 +52,13 @@ SHIPPED = (
 _REPAIR = frozenset(RepairRow._fields) - {"parts", "projects"}
 CANONICAL: dict[str, frozenset[str]] = {
     "repair": _REPAIR | {"test_no"},
-    "step": _REPAIR | {"fuel", "use"},
+    "step": _REPAIR | {"fuel", "use", "companyunifiedsocialcreditidentifier", "inspection", "engine", "brand"},
     "registration": frozenset(Operator.model_fields) | {"companypassword"},
     "token": frozenset({"companycode", "companypassword"}),
     "vehicle": frozenset(VehicleRegistration.model_fields),
 }
-"""Kind of draft -> the canonical members that a mapping may fill. A step's fuel and use and a record's test_no are
-judged and not kept."""
+"""Kind of draft -> the canonical members that a mapping may fill. A step's fuel, use, engine, brand and USCC and a
+record's test_no are judged and not kept."""
 
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}
@@ -174,7 +175,7 @@ class Shape(_Part):
     """One kind of payload within a dialect."""
 
     kind: Literal["repair", "registration", "token", "step", "vehicle"]
-    step: Literal["", "insert", "items", "settle", "correction"] = ""
+    step: Literal["", "insert", "items", "settle", "correction", "car", "order"] = ""
     order: str = ""
     """Path of the order code that holds steps together."""
     recognise: Recognise = Recognise()
@@ -184,6 +185,8 @@ class Shape(_Part):
     provenance: dict[str, Rule] = {}
     ignored: tuple[str, ...] = ()
     """Paths that the partner's documentation knows and the standard does not: left out without a remark."""
+    demanded: tuple[str, ...] = ()
+    """Such paths that must be there all the same, empty or not (domain 1.7): that one is absent is flagged."""
     notes: tuple[Literal["SIGN_NOT_CHECKED", "ORDER_NOT_CHECKED"], ...] = ()
 
     @model_validator(mode="after")

@@ -68,6 +68,8 @@ class Plan:
     known: Mapping[Path, frozenset[str]]
     sections: tuple[SectionPlan, ...]
     order: Path
+    demanded: tuple[tuple[Path, str], ...]
+    """Paths whose absence is flagged, parsed and as the mapping spells them."""
     canonical: Mapping[Path, str]
     """Path of a member -> our name (`("vehiclepartslist", "[]", "partsname")` -> `parts[].name`)."""
     choices: tuple[tuple[str, tuple[Path, ...]], ...]
@@ -128,7 +130,8 @@ def _plan(layout: Layout, shape: Shape) -> Plan:
         for member, paths in rows[name].items():
             canonical |= {(*plan.path, "[]", *path): f"{name}[].{member}" for path in paths}
     order = parse_path(shape.order, whole=whole) if shape.order else ()
-    ignored = tuple(parse_path(path, whole=whole) for path in shape.ignored)
+    demanded = tuple((parse_path(path, whole=whole), path) for path in shape.demanded)
+    ignored = (*(parse_path(path, whole=whole) for path in shape.ignored), *(path for path, _ in demanded))
     scalars = [path for paths in (*members.values(), *extra.values()) for path in paths]
     everything = [*scalars, *canonical, *ignored, *([order] if order else [])]
     everything += [(*plan.path, "[]", plan.where) for plan in sections if plan.where]
@@ -141,6 +144,7 @@ def _plan(layout: Layout, shape: Shape) -> Plan:
         known=_flat(_known(everything, ignored)) if whole else _known(everything, ignored),
         sections=sections,
         order=order,
+        demanded=demanded,
         canonical=canonical,
         choices=tuple((name, paths) for name, paths in members.items() if len(paths) > 1),
         wire=_wire(shape, given, prefix),

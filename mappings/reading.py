@@ -23,6 +23,7 @@ from mappings.trees import (
 __all__ = ["DEFAULT_LIMITS", "Limits", "MappingError", "dialect_names", "judge", "read", "read_step"]
 
 AUTO = "auto"
+_MAINTENANCE = frozenset({"car", "order"})
 
 
 def read(body: bytes, dialect: str = AUTO, limits: Limits = DEFAULT_LIMITS) -> Draft:
@@ -44,11 +45,12 @@ def read(body: bytes, dialect: str = AUTO, limits: Limits = DEFAULT_LIMITS) -> D
 
 
 def read_step(body: bytes, step: str, limits: Limits = DEFAULT_LIMITS) -> Draft:
-    """Read one Shanghai step whose kind is known from the address called: `insert`, `items`, `settle`, `correction`.
+    """Read one Shanghai step whose kind is known from the address that was called.
 
+    `insert`, `items`, `settle` and `correction` are those of the three-step interface, `car` and `order` of 二级维护.
     An insert and a correction can look alike; nothing else tells them apart.
     """
-    layout = shipped("shanghai")
+    layout = shipped("secondary" if step in _MAINTENANCE else "shanghai")
     try:
         tree = _tree(body, limits)
         return draft_of(layout, tree, limits, step) or _unknown(layout.name, [layout])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from connectors.contracts import WorkItem
 from dlq.sealing import Sealer
 from mappings.assembly import assemble as assemble_order
+from mappings.assembly import family
 from pipelines import tables
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
@@ -52,16 +53,25 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                     .order_by(t.c.intake)
                 ).all()
                 name = names.get(company, "")
-                pieces = [(r.step, sealer.unseal(r.body, r.id.encode())) for r in rows]
-                document = assemble_order(pieces, company, name) if name else None
-                if document is not None:
-                    whole[system, company].append(document)
-                    taken += [r.id for r in rows if r.assembled == 0]
+                for mine in _families(rows) if name else ():
+                    pieces = [(r.step, sealer.unseal(r.body, r.id.encode())) for r in mine]
+                    document = assemble_order(pieces, company, name)
+                    if document is not None:
+                        whole[system, company].append(document)
+                        taken += [r.id for r in mine if r.assembled == 0]
                 if len(taken) >= _ORDERS_AT_ONCE:
                     break
         if not taken:
             return
         yield _items(state, sealer, whole, "orders", {"dialect": "shanghai-order"}), taken
+
+
+def _families(rows: Sequence[Any]) -> list[list[Any]]:
+    """The pieces of one order code apart by interface, those of interfaces with nothing new left out."""
+    apart: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        apart.setdefault(family(row.step), []).append(row)
+    return [mine for mine in apart.values() if any(row.assembled == 0 for row in mine)]
 
 
 def _names(connection: Connection, companies: set[str]) -> dict[str, str]:

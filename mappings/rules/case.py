@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from mappings.findings import REJECT, Finding, Profile
+from mappings.findings import FLAG, REJECT, Finding, Profile
 from mappings.judging import Context, Draft
 from mappings.placeholders import clean
 
@@ -47,7 +47,9 @@ class Case:
         self.broken = frozenset(note.field for note in draft.notes if note.code == "STRUCTURE_WRONG")
         """Fields that unwrapping already found to be of the wrong kind: their absence is no second finding."""
         for note in draft.notes:
-            self._keep(note._replace(severity=self.profile.severities.get(note.code, REJECT)))
+            severity = self.profile.severities.get(note.code, REJECT)
+            softer = note.severity == FLAG and severity == REJECT  # unwrapping knows that this one never rejects
+            self._keep(note._replace(severity=FLAG if softer else severity))
 
     def add(self, code: str, field: str, value: object = None, expected: str = "") -> None:
         """Remark `code` on a field, with the value as sent and what would have been right."""

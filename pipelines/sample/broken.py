@@ -29,6 +29,8 @@ class Broken(NamedTuple):
     codes: tuple[str, ...] = ()
     readable: bool = False
     """Whether the record in it can be judged besides."""
+    dialect: str = ""
+    """Its own dialect; empty: the shop's."""
 
 
 _CHECK = [{"repairproject": "检查", "workinghours": "1"}]
@@ -105,18 +107,27 @@ def _nested(rng: Random, shop: Shop, content: Content) -> bytes:
 
 
 def _maintenance(rng: Random, shop: Shop, content: Content) -> bytes:
-    """A 二级维护 payload (domain 1.7): another interface of the same software."""
+    """A 二级维护 payload (domain 1.7): another interface of the same software, with a mistyped USCC (payload 20)."""
     body = {
         "sign": "0" * 32,
         "nonce": str(between(rng, 10**8, 10**9)),
         "timestamp": "1788192000",
-        "companyIdentity": "91310112132259241T",
+        "companyIdentity": "913101121322592441T",
         "incomingInspectionId": content.listcode,
-        "licensePlate": content.plate,
-        "vin": content.vin,
+        "licensePlate": "沪A099E8",
+        "vin": "WAUAYD4LXAD021549",
         "vehicleType": "630",
+        "engineNum": "xxxxxxyyyy",
+        "vehicleOwner": "某某汽修",
+        "entrustRepair": "某某汽修",
+        "contact": "王某",
+        "contactDetails": "13800000000",
         "obd": "1",
         "carType": "轻型汽油车",
+        "vehicleClassCode": "A",
+        "drivingLicenseImg": "http://img.example.com/dev/1",
+        "color": "黑色",
+        "brand": "宝骏",
     }
     return _again_as(shop, encode_json(body).encode())
 
@@ -155,6 +166,8 @@ def _registration(rng: Random, shop: Shop, content: Content) -> bytes:
     return _again_as(shop, encode_json(body).encode())
 
 
+_SECONDARY = ("USCC_LENGTH", "ENGINE_PLACEHOLDER", "BRAND_WMI_MISMATCH")
+
 BROKEN: tuple[Broken, ...] = (
     Broken("line-truncated", 1.6, _truncated, REJECTED, ("NOT_JSON",)),
     Broken("line-not-json", 0.8, _not_json, REJECTED, ("NOT_JSON",)),
@@ -167,7 +180,7 @@ BROKEN: tuple[Broken, ...] = (
     Broken("line-surrogate", 0.3, _surrogate, REJECTED, ("STRUCTURE_WRONG",), readable=True),
     Broken("line-huge-number", 0.3, _with('"kmrate":1e400'), ACCEPTED, readable=True),
     Broken("line-nested", 0.3, _nested, REJECTED, ("STRUCTURE_WRONG",)),
-    Broken("line-maintenance", 0.5, _maintenance, REJECTED, ("DIALECT_UNKNOWN",)),
+    Broken("line-maintenance", 0.5, _maintenance, REJECTED, _SECONDARY, dialect="secondary"),
     Broken("line-waste", 0.3, _waste, REJECTED, ("DIALECT_UNKNOWN",)),
     Broken("line-token", 0.3, _token, CALL),
     Broken("line-registration", 0.3, _registration, CALL, ("USCC_CHECK_CHAR", "USCC_DEPARTMENT")),

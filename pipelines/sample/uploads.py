@@ -136,7 +136,8 @@ class Desk:
         outcome = _OUTCOME[broken.outcome]
         self._window(visit.day).sound &= outcome == RECORD
         self._window(visit.day).codes.append(codes)
-        self._tally.envelope(COLLECT, self._shop.system, self._dialect, outcome, codes, (broken.name,))
+        dialect = broken.dialect or self._dialect
+        self._tally.envelope(COLLECT, self._shop.system, dialect, outcome, codes, (broken.name,))
         if outcome == RECORD:
             self._settle_home(clean, visit)
 

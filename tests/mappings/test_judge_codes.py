@@ -126,7 +126,7 @@ ELSEWHERE = {
     **dict.fromkeys(("ORDER_UNKNOWN", "ORDER_EXISTS"), "assembly"),
     **dict.fromkeys(("MILEAGE_REGRESSION", "VIN_MANY_PLATES", "PLATE_MANY_VINS", "PRICE_AS_HOURS"), "history"),
     **dict.fromkeys(("COMPANY_NAME_MISMATCH", "SETTLED_LATE"), "history"),
-    **dict.fromkeys(("BRAND_WMI_MISMATCH", "ENGINE_PLACEHOLDER"), "secondary maintenance"),
+    **dict.fromkeys(("BRAND_WMI_MISMATCH", "ENGINE_PLACEHOLDER", "NAME_WITH_QUANTITY"), "secondary maintenance"),
     **dict.fromkeys(("WASTE_CATEGORY_MISMATCH", "WEIGHT_DIFFERENCE", "UNIT_MISSING"), "waste"),
     "JUDGE_INCONSISTENT": "inspections",
 }

@@ -36,7 +36,7 @@ EXPECTED = {
     "16": "shanghai reject SIGN_NOT_CHECKED VIN_LENGTH VIN_ALPHABET",
     "17": "shanghai accept SIGN_NOT_CHECKED ORDER_NOT_CHECKED",
     "19": "shanghai accept SIGN_NOT_CHECKED",
-    "20": UNKNOWN,
+    "20": "secondary reject SIGN_NOT_CHECKED USCC_LENGTH ENGINE_PLACEHOLDER BRAND_WMI_MISMATCH",
     "23": UNKNOWN,
     "24": UNKNOWN,
     "25": "national accept UNKNOWN_MEMBER",
