@@ -35,8 +35,8 @@ STEP_DEMANDS: Mapping[str, frozenset[str]] = {
     "car": frozenset({"vin", "plate"}),
     "order": frozenset({"costlistcode", "repairdate", "settledate", "mileage", "parts", "projects"}),
 }
-"""Step -> the members that it must bring (domain 1.6 and 1.7, M). The mileage, which 1.6 leaves unmarked and JT/T 1132.2
-demands, has no other step to come in. A correction is judged by what it holds."""
+"""Step -> the members that it must bring (domain 1.6 and 1.7, M). The mileage, which 1.6 leaves unmarked and JT/T
+1132.2 demands, has no other step to come in. A correction is judged by what it holds."""
 
 _STEP_CODES: Mapping[str, str] = {"fuel": "fuel", "use": "nature-of-use"}
 """Coded members of the insert step that stand in no record -> their tables."""
