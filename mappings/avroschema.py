@@ -97,13 +97,12 @@ class _Days(dict[date, bytes]):
         return encoded
 
 
-_UNIT: int = 10**DECIMAL_SCALE
-_SCALE = Decimal(_UNIT)
+_SCALE = Decimal(10**DECIMAL_SCALE)
 _LENGTHS = tuple(zigzag(length) for length in range(64))
 _FIVE, _IN_FIVE = _LENGTHS[5], 1 << 39
 
 
-def _decimal_bytes(number: Decimal) -> bytes:
+def decimal_bytes(number: Decimal) -> bytes:
     """Avro's decimal: the unscaled integer in two's complement. Usual sizes take five bytes without asking how many."""
     unscaled = int(number * _SCALE)
     if 0 <= unscaled < _IN_FIVE:
@@ -116,22 +115,7 @@ class _MaybeDecimals(dict[Decimal | None, bytes]):
     def __missing__(self, number: Decimal | None) -> bytes:
         if len(self) >= _MEMO_LIMIT:
             self.clear()
-        encoded = self[number] = b"\x00" if number is None else b"\x02" + _decimal_bytes(number)
-        return encoded
-
-
-def _whole_bytes(digits: str) -> bytes:
-    """Avro's decimal of a whole number in plain digits."""
-    return _FIVE + (int(digits) * _UNIT).to_bytes(5, "big")
-
-
-class _SentDecimals(dict[str, bytes]):
-    """Memo of amounts as they were sent."""
-
-    def __missing__(self, amount: str) -> bytes:
-        if len(self) >= _MEMO_LIMIT:
-            self.clear()
-        encoded = self[amount] = b"\x02" + _decimal_bytes(Decimal(amount))
+        encoded = self[number] = b"\x00" if number is None else b"\x02" + decimal_bytes(number)
         return encoded
 
 
@@ -141,35 +125,30 @@ class _Counts(dict[int, bytes]):
         return encoded
 
 
-def _expression(kind: Any, value: str, unique: bool, as_sent: bool = False) -> str:  # noqa: ANN401 - of a schema
+def _expression(kind: Any, value: str, unique: bool) -> str:  # noqa: ANN401 - any node of a schema
     """Source of the expression that encodes `value` of Avro type `kind`."""
     if kind == "string":
         return f"L[len(e := {value}.encode())] + e" if unique else f"T[{value}]"
     if kind in ("int", "long"):
         return f"L2[{value}]"
     if isinstance(kind, list):
-        return f"S[{value}]" if as_sent else f"M[{value}]"
+        return f"M[{value}]"
     if kind.get("logicalType") == "decimal":
-        return f"W({value})" if as_sent else f"D({value})"
+        return f"D({value})"
     if kind.get("logicalType") == "date":
         return f"Y[{value}]"
     if kind.get("logicalType") == "timestamp-millis":
         return f"zigzag({value})"
     if kind.get("type") == "array":
-        return _array(kind["items"], value, as_sent)
+        return _array(kind["items"], value)
     message = f"no encoding for {kind!r}"
     raise ValueError(message)
 
 
-def _array(items: Any, value: str, as_sent: bool) -> str:  # noqa: ANN401 - any node of a schema
+def _array(items: Any, value: str) -> str:  # noqa: ANN401 - any node of a schema
     if isinstance(items, str):
         body = _expression(items, "x", unique=False)
         inner = f"b''.join([{body} for x in {value}])"
-    elif as_sent:
-        parts = " + ".join(
-            _expression(f["type"], f"x.{f['name']}", unique=f["name"] == "code", as_sent=True) for f in items["fields"]
-        )
-        inner = f"b''.join([{parts} for x in {value}])"
     else:
         names = [field["name"] for field in items["fields"]]
         parts = " + ".join(_expression(f["type"], f["name"], unique=f["name"] == "code") for f in items["fields"])
@@ -178,12 +157,7 @@ def _array(items: Any, value: str, as_sent: bool) -> str:  # noqa: ANN401 - any 
 
 
 def compile_encoder(
-    schema: Mapping[str, Any],
-    fields: tuple[str, ...],
-    unique: frozenset[str] = frozenset(),
-    skip: int = 0,
-    *,
-    as_sent: bool = False,
+    schema: Mapping[str, Any], fields: tuple[str, ...], unique: frozenset[str] = frozenset(), skip: int = 0
 ) -> Callable[[Iterable[Any]], list[bytes]]:
     """A function that encodes the named fields of a record schema for many tuples of their values at once.
 
@@ -192,12 +166,9 @@ def compile_encoder(
         fields: names of the fields to encode, in order.
         unique: string fields whose values rarely repeat: they are encoded without a memo.
         skip: values at the start of each tuple that are not encoded.
-        as_sent: decimals come as plain text, a mandatory one as at most six digits, and rows of arrays as objects.
     """
     kinds = {field["name"]: field["type"] for field in schema["fields"]}
-    expressions = ",\n            ".join(
-        f"{_expression(kinds[name], name, name in unique, as_sent)}" for name in fields
-    )
+    expressions = ",\n            ".join(f"{_expression(kinds[name], name, name in unique)}" for name in fields)
     skipped = "".join(f"_{i}, " for i in range(skip))
     source = (
         "def encode(rows):\n"
@@ -209,10 +180,8 @@ def compile_encoder(
     )
     namespace: dict[str, Any] = {
         "T": _Texts(),
-        "D": _decimal_bytes,
+        "D": decimal_bytes,
         "M": _MaybeDecimals(),
-        "S": _SentDecimals(),
-        "W": _whole_bytes,
         "Y": _Days(),
         "L": _Counts(),
         "L2": _Counts(),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+from mappings import encoding_sent
 from mappings.avroschema import compile_encoder, repair_schema
 from mappings.records import RepairRow, SentRow
 
@@ -17,9 +18,7 @@ CONTENT_FIELDS = RepairRow._fields[1:]
 
 _UNIQUE = frozenset({"plate", "vin", "costlistcode"})
 _typed: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1)
-_sent: Callable[[Iterable[SentRow]], list[bytes]] = compile_encoder(
-    SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1, as_sent=True
-)
+_sent = encoding_sent.compile_encoder(SCHEMA, CONTENT_FIELDS, skip=1)
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
@@ -37,9 +36,7 @@ def contents_of(rows: Sequence[RepairRow | SentRow | None]) -> list[bytes]:
         return _sent(rows)  # type: ignore[arg-type] # as just seen
     if kinds == {RepairRow}:
         return _typed(rows)  # type: ignore[arg-type] # as just seen
-    return [
-        b"" if row is None else _sent((row,))[0] if isinstance(row, SentRow) else _typed((row,))[0] for row in rows
-    ]
+    return [b"" if row is None else _sent((row,))[0] if isinstance(row, SentRow) else _typed((row,))[0] for row in rows]
 
 
 def content_bytes(values: Sequence[object]) -> bytes:
@@ -100,11 +97,12 @@ def content_digest(content: bytes) -> bytes:
 def key_digests(scope: str, system: str, rows: Iterable[RepairRow | SentRow]) -> list[bytes]:
     """16 bytes for each record's key within a scope: see `key_digest`."""
     copy = _key_base(scope, system).copy
-    digests = []
+    digests: list[bytes] = []
+    add = digests.append
     for row in rows:
-        own = copy()
-        own.update(_key_text(row[0], row[8]))
-        digests.append(own.digest())
+        own, company = copy(), row[0]
+        own.update(f"{len(company)}:{company}{row[8]}".encode("utf-8", "surrogatepass"))
+        add(own.digest())
     return digests
 
 

@@ -52,8 +52,9 @@ class RepairRow(NamedTuple):
 class SentRow(NamedTuple):
     """A repair record about which there is nothing to remark, with its amounts as they were sent.
 
-    Texts, dates and order are those of `RepairRow`. `mileage` is plain digits, and the rows of `parts` and `projects`
-    are objects with the attributes of `Part` and `Project`, all text.
+    Texts, dates and order are those of `RepairRow`. `plate` is a province's character and ASCII; `vin`, `costlistcode`
+    and part codes are ASCII; `mileage` is at most six digits; the rows of `parts` and `projects` are objects with the
+    attributes of `Part` and `Project`, all text.
     """
 
     companycode: str

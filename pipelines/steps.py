@@ -276,6 +276,12 @@ def _directed(bench: Workbench, load: Load) -> Load:
     return load._replace(fates=fates, versions=versions, destinations=destinations)
 
 
+class _Companies(dict[str, bytes]):
+    def __missing__(self, code: str) -> bytes:
+        encoded = self[code] = company_bytes(code)
+        return encoded
+
+
 class Encoder:
     """Encodes the records of one item: whole Avro records for parts, canonical JSON for rows."""
 
@@ -285,14 +291,11 @@ class Encoder:
         self._comefrom = bench.exchange.versions.repaircomefrom
         named = dialect_of(bench, task.item)
         self._dialect = QUICK_DIALECT if named == AUTO else named  # what has no judgement came by the quick path
-        self._companies: dict[str, bytes] = {}
+        self._companies = _Companies()
 
     def avro(self, load: Load, contents: list[bytes]) -> list[bytes]:
         """Avro-encoded records of a load."""
         companies = self._companies
-        for row in load.values:
-            if row[0] not in companies:
-                companies[row[0]] = company_bytes(row[0])
         tail = provenance_bytes(self._system, 1, self._comefrom, self._dialect, self._received, ())
         staged = [companies[row[0]] + content + tail for row, content in zip(load.values, contents, strict=True)]
         if load.judgements or load.versions:
