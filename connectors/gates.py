@@ -66,7 +66,7 @@ class Gate:
         return Pause()
 
     def admit(self) -> Pause:
-        """Ask for one call. 0 seconds: it may go out, and `succeeded` or `failed` must be told afterwards."""
+        """Ask for one call. 0 seconds: it may go out, and `succeeded`, `failed` or `release` must follow."""
         held = self.pause()
         if held.seconds:
             return held
@@ -86,6 +86,10 @@ class Gate:
     def failed(self) -> None:
         """The peer did not answer, or with a fault of its own."""
         self._breaker.failed()
+
+    def release(self) -> None:
+        """The call that was admitted was not made after all."""
+        self._breaker.release()
 
     def hold(self, seconds: float, reason: str) -> None:
         """The peer asked for a pause: nothing goes out for so long, or longer where it asked for more before."""

@@ -91,7 +91,7 @@ class AnswerTable(ConnectorSettings):
 
     def whole(self, status: int, body: bytes) -> Said:
         """What an answer means for the whole request."""
-        end = self._by_status(status)
+        end = self.by_status(status)
         opened, readable = _opened(body)
         words = self._words(opened, body)
         if end != "body":
@@ -111,7 +111,7 @@ class AnswerTable(ConnectorSettings):
             body: the answer.
             ids: for each record the names that the peer may know it by (delivery id, record key).
         """
-        if not self.records or self._by_status(status) in ("auth", "stopped"):
+        if not self.records or self.by_status(status) in ("auth", "stopped"):
             return None
         listed = at(_opened(body)[0], self.records)
         if not isinstance(listed, list):
@@ -129,7 +129,8 @@ class AnswerTable(ConnectorSettings):
         words = text_of(at(answer, self.record_reason)) if self.record_reason else ""
         return self._read(text_of(at(answer, self.record_code)), words, self.record_code)
 
-    def _by_status(self, status: int) -> str:
+    def by_status(self, status: int) -> str:
+        """The end of an HTTP status, or `body`: the body says."""
         for table in (self.status, _STATUS):
             for form in (str(status), f"{status // 100}xx"):
                 if form in table:

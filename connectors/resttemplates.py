@@ -31,7 +31,11 @@ _FILTERS: dict[str, Callable[[str], str]] = {
 
 
 class UnfillableError(Exception):
-    """A place names something that is not there."""
+    """A place names something that is not there; `of_record`: in the record, not in the settings."""
+
+    def __init__(self, message: str, root: str = "record") -> None:
+        super().__init__(message)
+        self.of_record = root in ("record", "item")
 
 
 class Record:
@@ -40,6 +44,9 @@ class Record:
     def __init__(self, body: bytes) -> None:
         self.body = body
         self._opened: Any = None
+
+    def __str__(self) -> str:
+        return self.body.decode("utf-8", "replace")
 
     @property
     def opened(self) -> Any:  # noqa: ANN401 - any JSON value
@@ -112,12 +119,12 @@ def _text(template: str, scope: Scope) -> Any:  # noqa: ANN401 - any JSON value
 def _value(match: re.Match[str], scope: Scope) -> Any:  # noqa: ANN401 - any JSON value
     root, path, name = match.groups()
     if root not in scope:
-        raise UnfillableError(_missing(root + path))
+        raise UnfillableError(_missing(root + path), root)
     value = scope[root]
     if path:
         value = at(value.opened if isinstance(value, Record) else value, path.removeprefix("."))
         if value is None:
-            raise UnfillableError(_missing(root + path))
+            raise UnfillableError(_missing(root + path), root)
     return _FILTERS[name](text_of(value)) if name else value
 
 

@@ -1,0 +1,72 @@
+"""Receipts of what a peer accepted, for peers that cannot be asked later: what `verify` of their sinks counts.
+
+One file a batch below a folder, one line a delivery: its id and fingerprint. Lines are appended and synced before the
+outcomes are given, so nothing counts as accepted without its receipt; a line that a crash cut is no receipt, and the
+delivery is sent again. An id counts once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from connectors.contracts import Delivery, Tally, fingerprint
+from connectors.parts import disk_error, safe, sync_folder
+
+_LINE = re.compile(rb"^(\S+) ([0-9a-f]{16})$", re.MULTILINE)
+
+
+class ReceiptFiles:
+    """The receipts of one sink."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, batch: str) -> Path:
+        return self.folder / f"{safe(batch) or '%'}.receipts"
+
+    def add(self, accepted: Sequence[Delivery]) -> None:
+        """Keep receipts, durable when this returns.
+
+        Raises:
+            Unavailable: no room.
+            Misconfigured: the folder cannot be written.
+        """
+        by_batch: dict[str, list[Delivery]] = {}
+        for one in accepted:
+            by_batch.setdefault(one.batch, []).append(one)
+        for batch, deliveries in by_batch.items():
+            lines = [f"{one.id} {fingerprint(one):016x}" for one in deliveries]
+            # A line break first: what a crash cut before must not begin this line.
+            self._append(self._file(batch), ("\n" + "\n".join(lines) + "\n").encode())
+
+    def _append(self, file: Path, data: bytes) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            fresh = not file.exists()
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            if fresh:
+                sync_folder(str(self.folder))
+        except OSError as error:
+            raise disk_error(error, str(file)) from error
+
+    def tally(self, batch: str) -> Tally:
+        """Count and digest of the receipts of a batch."""
+        found: dict[bytes, int] = {}
+        with suppress(FileNotFoundError):
+            try:
+                data = self._file(batch).read_bytes()
+            except PermissionError as error:
+                raise disk_error(error, str(self._file(batch))) from error
+            found = {identity: int(mark, 16) for identity, mark in _LINE.findall(data)}
+        return Tally(len(found), sum(found.values()) % 2**64)
