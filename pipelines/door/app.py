@@ -1,0 +1,82 @@
+"""The door as Starlette applications: one for all dialects, one for Foshan's listener."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+
+from pipelines.door.asgi import Receive, Scope, Send, read_body, send_reply
+from pipelines.door.desk import Desk
+from pipelines.door.endpoints import Endpoint, Handler
+from pipelines.door.pieces import Pieces
+from pipelines.door.protocols import chengdu, foshan, national, secondary, shanghai
+from pipelines.door.protocols.calls import PIECE, RECORD, REGISTER, TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the applications are made of."""
+
+    desk: Desk
+    pieces: Pieces
+
+
+def make_app(door: Door) -> Starlette:
+    """Every dialect but Foshan's, `/v1`, and `/healthz`."""
+    settings, limits = door.desk.settings, door.desk.judge.limits
+    statuses = settings.overload == "status"
+    handlers: dict[str, Handler] = {
+        RECORD: door.desk.record,
+        TOKEN: door.desk.token,
+        REGISTER: door.desk.register,
+    }
+    routes: list[BaseRoute] = []
+    post = partial(_route, routes, "POST")
+    for dialect in (national, chengdu):
+        for path, kind in dialect.PATHS.items():
+            most = settings.body_bytes
+            post(path, Endpoint(dialect, kind, handlers[kind], limits, most, statuses=statuses))
+    for signed, most in ((shanghai, settings.photo_body_bytes), (secondary, settings.body_bytes)):
+        for path, (kind, step) in signed.PATHS.items():
+            handler = door.pieces.piece if kind == PIECE else door.pieces.query
+            post(path, Endpoint(signed, kind, handler, limits, most, statuses=statuses, step=step))
+    _route(routes, "GET", chengdu.TIME_PATH, _time)
+    _route(routes, "GET", "/healthz", _healthz)
+    return Starlette(routes=routes)
+
+
+def make_foshan_app(door: Door) -> Starlette:
+    """Foshan's dialect alone: its clients write passwords into addresses."""
+    settings, limits = door.desk.settings, door.desk.judge.limits
+    handlers: dict[str, Handler] = {RECORD: door.desk.record, TOKEN: door.desk.token}
+    routes: list[BaseRoute] = []
+    for path, kind in foshan.PATHS.items():
+        most, statuses = settings.body_bytes, settings.overload == "status"
+        endpoint = Endpoint(foshan, kind, handlers[kind], limits, most, statuses=statuses, query=True)
+        _route(routes, "GET", path, endpoint)
+    return Starlette(routes=routes)
+
+
+def _route(routes: list[BaseRoute], method: str, path: str, endpoint: object) -> None:
+    routes.append(Route(path, endpoint, methods=[method]))  # type: ignore[arg-type]  # ASGI applications are taken too
+
+
+class _Plain:
+    """An endpoint that says one text."""
+
+    def __init__(self, text: object) -> None:
+        self._text = text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await read_body(scope, receive, 1024)
+        said = self._text() if callable(self._text) else self._text
+        await send_reply(send, 200, b"text/plain;charset=UTF-8", str(said).encode())
+
+
+_time = _Plain(lambda: time.time_ns() // 1_000_000)
+_healthz = _Plain("ok")

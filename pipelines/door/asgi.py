@@ -1,0 +1,102 @@
+"""The thin end of HTTP: bodies read within bounds, replies sent, one line of log a request. Bare ASGI, for speed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ACCESS = logging.getLogger("vingate.door.access")
+_DRAINED = 4
+"""A body beyond its bound is read to its end and thrown away, up to so many times the bound."""
+
+
+class Gone(Exception):
+    """The caller went away before its request was whole: nothing of it counts."""
+
+
+class TooLarge(Exception):
+    """The request is longer than it may be; `close` says whether the rest of it was left unread."""
+
+    def __init__(self, close: bool) -> None:
+        super().__init__(close)
+        self.close = close
+
+
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The whole body, at most `most` bytes.
+
+    Raises:
+        Gone: the caller went away.
+        TooLarge: it is longer.
+    """
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > most:
+            raise TooLarge(close=False)
+        return body
+    if (announced := _announced(scope)) > most * _DRAINED:
+        raise TooLarge(close=True)
+    pieces, size = [body], len(body)
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Gone
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size <= most and announced <= most:
+            pieces.append(piece)
+        elif size > most * _DRAINED:
+            raise TooLarge(close=True)
+        else:
+            pieces.clear()
+        if not message.get("more_body", False):
+            if size > most:
+                raise TooLarge(close=False)
+            return b"".join(pieces)
+
+
+async def send_reply(
+    send: Send, status: int, media: bytes, body: bytes, retry_after: int = 0, *, close: bool = False
+) -> None:
+    """Send a whole answer."""
+    headers = [(b"content-type", media), (b"content-length", b"%d" % len(body))]
+    if retry_after:
+        headers.append((b"retry-after", b"%d" % retry_after))
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def address_of(scope: Scope) -> str:
+    """The caller's address; empty where there is none (tests)."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def log(scope: Scope, status: int, said: str, begun: float) -> None:
+    """One line a request: never its query, which may hold a password, and nothing of its body."""
+    if ACCESS.isEnabledFor(logging.INFO):
+        ACCESS.info(
+            "%s %s %d",
+            scope["method"],
+            scope["path"],
+            status,
+            extra={"answer": said, "ms": round((time.perf_counter() - begun) * 1_000, 1), "peer": address_of(scope)},
+        )
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < 16 else 0
+    return 0

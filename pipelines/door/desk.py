@@ -1,0 +1,195 @@
+"""What is done with a call, in no dialect: who calls, how often, what the payload is worth, and where it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, TypeVar
+
+import orjson
+
+from connectors.contracts import Arrival
+from mappings.records import Operator
+from pipelines.door import accounts
+from pipelines.door.callers import Callers
+from pipelines.door.intake import Guard, Intake, Item, NotDurable
+from pipelines.door.judging import Judge, Verdict
+from pipelines.door.limits import AddressLimiter, Buckets
+from pipelines.door.protocols import calls
+from pipelines.door.protocols.calls import Call, Outcome
+from pipelines.door.settings import DoorSettings
+from pipelines.door.tokens import Holder
+from pipelines.inbox import Judged
+
+T = TypeVar("T")
+
+_IN_LOOP = 16 * 1024
+"""Payloads up to this size are judged where they stand; longer ones in a thread."""
+_PASSWORD_THREADS, _PASSWORDS_WAITING = 4, 200
+_REFUSED = {
+    accounts.CREDENTIALS_WRONG: calls.PASSWORD_WRONG,
+    accounts.COMPANY_PENDING: calls.PENDING,
+    accounts.COMPANY_CLOSED: calls.CLOSED,
+    accounts.COMPANY_EXISTS: calls.REGISTERED_BEFORE,
+    accounts.PASSWORD_UNFIT: calls.PASSWORD_UNFIT,
+}
+
+
+class Desk:
+    """Handles calls for one exchange.
+
+    Args:
+        exchange: name of the exchange that records go to.
+        judge: judges payloads as that exchange does.
+        callers: knows who calls.
+        intake: keeps envelopes.
+        settings: limits.
+        clock: the moment.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        judge: Judge,
+        callers: Callers,
+        intake: Intake,
+        settings: DoorSettings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.exchange, self.judge, self.callers, self.intake = exchange, judge, callers, intake
+        self.settings, self.clock = settings, clock
+        self._companies = Buckets(settings.requests_per_second)
+        self._addresses = AddressLimiter(settings.address_per_second, settings.address_per_second * 10)
+        self._passwords = ThreadPoolExecutor(_PASSWORD_THREADS, "door-password")
+        self._hashing = 0
+
+    def close(self) -> None:
+        """End the threads."""
+        self._passwords.shutdown()
+
+    async def record(self, call: Call, address: str) -> Outcome:
+        """Take a record: token, rate, judgement, inbox."""
+        if self.intake.full:
+            return self.busy()
+        now = self.clock()
+        holder = await self.holder(call.token, now)
+        if holder is None:
+            return self.stranger(call, address)
+        if wait := self.hurry(holder.company):
+            return wait
+        verdict = self.judge.quickly(call.payload, call.dialect, holder.company, now)
+        if verdict is None:
+            verdict = await self.carefully(call, holder.company, now)
+        return await self.keep(verdict, call, holder.company)
+
+    async def token(self, call: Call, address: str) -> Outcome:
+        """Give a token for company code and password."""
+        if refused := self._unknown(call, address):
+            return refused
+        login = await self._with_password(self.callers.login, call.company, call.password, self.clock())
+        if login is None:
+            return self.busy()
+        return Outcome(token=login.token) if login.token else Outcome(_REFUSED[login.refusal])
+
+    async def register(self, call: Call, address: str) -> Outcome:
+        """Make an account; what the shop said of itself goes to the register of operators, without its password."""
+        if refused := self._unknown(call, address):
+            return refused
+        if self.intake.full:
+            return self.busy()
+        now = self.clock()
+        verdict = await asyncio.to_thread(self.judge.registration, call.payload, call.dialect, now)
+        if verdict.refused or verdict.operator is None:
+            return Outcome(findings=verdict.refused)
+        made = await self._with_password(self.callers.register, verdict.operator, call.password, now)
+        if made is None:
+            return self.busy()
+        if made.refusal:
+            return Outcome(_REFUSED[made.refusal])
+        if self.settings.operators:
+            body = operator_form(verdict.operator, made.company)
+            arrival = Arrival(body, "door:register", "", "", "")
+            kept = await self.put([Item(self.settings.operators, Judged(arrival))])
+            if kept.refusal:
+                return kept
+        return Outcome(company=made.company, pending=made.state == accounts.PENDING)
+
+    async def holder(self, token: str, now: datetime) -> Holder | None:
+        """Whose a token is."""
+        if not token:
+            return None
+        known, holder = self.callers.peek(token, now)
+        return holder if known else await asyncio.to_thread(self.callers.company_of, token, now)
+
+    def stranger(self, call: Call, address: str) -> Outcome:
+        """The answer to a call that no valid token came with; what cannot be read is told before that."""
+        if wait := self.address_hurry(address):
+            return wait
+        if call.problems:
+            return Outcome(findings=call.problems)
+        return Outcome(calls.TOKEN_WRONG if call.token else calls.TOKEN_MISSING)
+
+    def hurry(self, company: str, count: int = 1) -> Outcome | None:
+        """The answer to a company that calls too often."""
+        wait = self._companies.take(company, count)
+        return Outcome(calls.TOO_MANY, retry_after=ceil(wait)) if wait else None
+
+    def address_hurry(self, address: str) -> Outcome | None:
+        """The answer to an address that calls too often without saying who it is."""
+        wait = self._addresses.take(address)
+        return Outcome(calls.TOO_MANY, retry_after=ceil(wait)) if wait else None
+
+    def busy(self) -> Outcome:
+        """The answer while too much waits."""
+        return Outcome(calls.BUSY, retry_after=self.settings.backlog.retry_after)
+
+    async def carefully(self, call: Call, company: str, now: datetime) -> Verdict:
+        """Judge a payload with every rule, beside the loop if it is long."""
+        asked = (call.payload, call.dialect, company, now, call.step)
+        if len(call.payload) <= _IN_LOOP:
+            return self.judge.carefully(*asked)
+        return await asyncio.to_thread(self.judge.carefully, *asked)
+
+    async def keep(self, verdict: Verdict, call: Call, company: str, guard: Guard | None = None) -> Outcome:
+        """Keep a judged payload, also a refused one, and say what was found."""
+        if verdict.keep:
+            arrival = Arrival(call.payload, f"door:{call.dialect}", "", company, "")
+            item = Item(self.exchange, Judged(arrival, verdict.dialect, 0, verdict.told), verdict.vin)
+            kept = await self.put([item], guard)
+            if not kept.accepted:
+                return kept
+        return Outcome(findings=verdict.refused)
+
+    async def put(self, items: list[Item], guard: Guard | None = None) -> Outcome:
+        """Keep envelopes durably; accepted, or why none of them is kept."""
+        try:
+            kept = await self.intake.put(items, guard)
+        except NotDurable:
+            return Outcome(calls.NOT_DURABLE, retry_after=self.settings.backlog.retry_after)
+        return Outcome(kept.against) if kept.against else Outcome()
+
+    def _unknown(self, call: Call, address: str) -> Outcome | None:
+        if wait := self.address_hurry(address):
+            return wait
+        return Outcome(findings=call.problems) if call.problems else None
+
+    async def _with_password(self, work: Callable[..., T], *given: Any) -> T | None:
+        """Run what hashes passwords in threads of its own; None where too many wait for them."""
+        if self._hashing >= _PASSWORDS_WAITING:
+            return None
+        self._hashing += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._passwords, work, *given)
+        finally:
+            self._hashing -= 1
+
+
+def operator_form(operator: Operator, company: str) -> bytes:
+    """What the register of operators takes: the members of a registration, its issued code, and no password."""
+    members = operator.model_dump(exclude_none=True) | {"companycode": company}
+    return orjson.dumps(
+        {name: value if isinstance(value, str) else f"{value:%Y%m%d}" for name, value in members.items()}
+    )

@@ -1,0 +1,126 @@
+"""HTTP/1.1 connections with bounds: on the head of a request, and on the time that a caller takes to send it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+PEER = "vingate.peer"
+"""Key of a request's state: common name of the certificate that the caller showed; empty: none."""
+
+
+def _reply(status: bytes) -> bytes:
+    return b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Bounded(HttpToolsProtocol):
+    """One connection. Until a request is whole a timer runs; what is late or too long is answered 408 or 431.
+
+    Subclasses set the bounds (`bounded`): uvicorn makes connections of a class.
+    """
+
+    header_seconds = 10.0
+    body_seconds = 60.0
+    header_bytes = 64 * 1024
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._timer: asyncio.TimerHandle | None = None
+        self._head = 0
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._peer = _common_name(transport)
+        self._wait(self.header_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the timer."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A request began."""
+        super().on_message_begin()
+        self._head = 0
+        self.scope["state"][PEER] = self._peer
+        if self._timer is None:
+            self._wait(self.header_seconds)
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the address came."""
+        super().on_url(url)
+        self._grow(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header came."""
+        super().on_header(name, value)
+        self._grow(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; the body may take its time."""
+        if self.transport.is_closing():
+            return
+        self._wait(self.body_seconds)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body came."""
+        if self.cycle is not None and not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._rest()
+        if self.cycle is not None and not self.transport.is_closing():
+            super().on_message_complete()
+
+    def _grow(self, size: int) -> None:
+        self._head += size
+        if self._head > self.header_bytes:
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def _wait(self, seconds: float) -> None:
+        self._rest()
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        self._refuse(b"408 Request Timeout")
+
+    def _refuse(self, status: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_reply(status))
+        self.transport.close()
+
+
+def bounded(header_seconds: float, body_seconds: float, header_bytes: int) -> type[Bounded]:
+    """A class of connections with these bounds."""
+    members = {"header_seconds": header_seconds, "body_seconds": body_seconds, "header_bytes": header_bytes}
+    return type("BoundedHere", (Bounded,), members)
+
+
+def _common_name(transport: asyncio.Transport) -> str:
+    """Common name of the certificate that the caller showed and that was verified."""
+    shown = transport.get_extra_info("peercert")
+    if not shown:
+        return ""
+    return next((value for group in shown.get("subject", ()) for key, value in group if key == "commonName"), "")

@@ -1,0 +1,226 @@
+"""The door as a process: opens the state, listens, says when it is ready, and stops without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import uvicorn
+from starlette.applications import Starlette
+
+from pipelines.door.app import Door, make_app, make_foshan_app
+from pipelines.door.callers import Callers
+from pipelines.door.desk import Desk
+from pipelines.door.failures import Failures
+from pipelines.door.httpproto import bounded
+from pipelines.door.intake import Intake
+from pipelines.door.judging import Judge
+from pipelines.door.orders import Orders
+from pipelines.door.pieces import Pieces
+from pipelines.door.protocols import shanghai
+from pipelines.door.settings import DoorSettings
+from pipelines.errors import PipelineError, StateMissing, StateTooOld
+from pipelines.settings import Exchange
+from pipelines.state import State
+
+LOG = logging.getLogger("vingate.door")
+_BACKLOG = 2048
+
+
+class CannotListen(PipelineError):
+    """The address is taken or not ours."""
+
+
+class Urls(NamedTuple):
+    """Where the door can be reached; `foshan` is empty while that listener is off."""
+
+    door: str
+    foshan: str
+
+
+def serve_door(
+    settings: DoorSettings,
+    state_path: Path,
+    exchange: Exchange,
+    ready: Callable[[Urls], None] = lambda _: None,
+    *,
+    wait_seconds: float = 60.0,
+    sockets: Sequence[socket.socket] = (),
+) -> None:
+    """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
+
+    The state is the gateway's: the door waits until it is there and of this version, and never makes or changes it.
+
+    Args:
+        settings: of the door.
+        state_path: folder of the state.
+        exchange: the exchange that records go to, as its gateway runs it.
+        ready: called once, when calls are answered.
+        wait_seconds: how long to wait for the state.
+        sockets: listening sockets of the door (and of Foshan's listener), where another process made them.
+
+    Raises:
+        CannotListen: an address cannot be listened on.
+        StateMissing, StateTooOld, StateTooNew: the state did not become usable.
+    """
+    with ExitStack() as stack:
+        state = stack.enter_context(open_state(state_path, wait_seconds))
+        listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
+        door = stack.enter_context(opened(settings, state, exchange.placed(state_path)))
+        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+            runner.run(_serve(settings, door, listening, ready))
+
+
+def open_state(path: Path, seconds: float) -> State:
+    """The state of a gateway, once it is there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return State(path, own=False)
+        except (StateMissing, StateTooOld):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
+
+
+@contextmanager
+def opened(settings: DoorSettings, state: State, exchange: Exchange) -> Generator[Door]:
+    """The door's parts on a state, with the intake running."""
+    sealer = state.sealer()
+    intake = Intake(state, sealer, exchange.name, settings.bounds())
+    callers = Callers(state, sealer, settings.caller_rules())
+    desk = Desk(exchange.name, Judge(exchange), callers, intake, settings)
+    orders = Orders(exchange.name, exchange.versions.system)
+    intake.start()
+    try:
+        yield Door(desk, Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME)))
+    finally:
+        intake.stop()
+        desk.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: there are two in one loop."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _serve(
+    settings: DoorSettings, door: Door, listening: Sequence[socket.socket], ready: Callable[[Urls], None]
+) -> None:
+    apps = [make_app(door), make_foshan_app(door)][: len(listening)]
+    heads = [settings.header_bytes, settings.header_bytes + settings.body_bytes]
+    servers = [_Server(_config(settings, app, head)) for app, head in zip(apps, heads, strict=False)]
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread: the caller stops us
+            loop.add_signal_handler(number, stop)
+    running = [asyncio.create_task(server.serve(sockets=[one])) for server, one in zip(servers, listening, strict=True)]
+    sweeping = asyncio.create_task(_sweep(door.desk))
+    try:
+        while not all(server.started for server in servers) and not any(task.done() for task in running):
+            await asyncio.sleep(0.005)
+        if not any(task.done() for task in running):
+            scheme = "https" if settings.tls.certificate else "http"
+            urls = [f"{scheme}://{_host(settings)}:{one.getsockname()[1]}" for one in listening]
+            ready(Urls(urls[0], urls[1] if len(urls) > 1 else ""))
+        await asyncio.gather(*running)
+    finally:
+        stop()
+        sweeping.cancel()
+        await asyncio.gather(*running, sweeping, return_exceptions=True)
+
+
+async def _sweep(desk: Desk) -> None:
+    """Once in a while remove tokens and nonces that are over."""
+    while True:
+        await asyncio.sleep(600)
+        try:
+            await asyncio.to_thread(desk.callers.sweep, desk.clock())
+        except Exception as error:  # noqa: BLE001 - the next time will do
+            LOG.warning("sweeping failed: %s", type(error).__name__)
+
+
+def _config(settings: DoorSettings, app: Starlette, header_bytes: int) -> uvicorn.Config:
+    tls = settings.tls
+    demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
+    return uvicorn.Config(
+        app,
+        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=settings.connections,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.stop_seconds,
+        ssl_certfile=tls.certificate,
+        ssl_keyfile=tls.key,
+        ssl_ca_certs=tls.authorities,
+        ssl_cert_reqs=demanded if tls.authorities else ssl.CERT_NONE,
+    )
+
+
+def _listening(settings: DoorSettings) -> list[socket.socket]:
+    places = [(settings.host, settings.port)]
+    if settings.foshan_port:
+        places.append((settings.foshan_host or settings.host, settings.foshan_port))
+    made: list[socket.socket] = []
+    try:
+        for host, port in places:
+            made.append(listen(host, port))
+    except CannotListen:
+        for one in made:
+            one.close()
+        raise
+    return made
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        CannotListen: it cannot.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        made = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        message = (
+            f"无法监听 {host}:{port}：{error.strerror}；请换一个端口或停止占用它的程序"
+            f" / cannot listen on {host}:{port}: {error.strerror}; name another port, or stop the program that has it"
+        )
+        raise CannotListen(message) from None
+    made.set_inheritable(False)
+    return made
+
+
+def _host(settings: DoorSettings) -> str:
+    """The host to name to people: an address that stands for all is reached by the loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+
+
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # not on every system: asyncio's own loop does the same, slower
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

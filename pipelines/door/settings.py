@@ -1,0 +1,135 @@
+"""Settings of the door."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pipelines.door import signing
+from pipelines.door.accounts import LockRules
+from pipelines.door.callers import CallerRules
+from pipelines.door.intake import Bounds
+from pipelines.door.tokens import TokenRules
+
+_MEBIBYTE = 1 << 20
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(_Section):
+    """Certificates; without them the door speaks plain HTTP (behind a proxy that does not)."""
+
+    certificate: Path | None = None
+    """PEM file of the certificate and its chain."""
+    key: Path | None = None
+    """PEM file of its key."""
+    authorities: Path | None = None
+    """PEM file of authorities: callers may show a certificate of theirs."""
+    demand: bool = False
+    """Whether every caller must show one."""
+    systems: dict[str, str] = {}
+    """Common name of a caller's certificate -> the company code that it calls `/v1` for, without a token."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            message = "tls: 证书与私钥须同时给出 / certificate and key belong together"
+            raise ValueError(message)
+        if (self.demand or self.systems) and self.authorities is None:
+            message = "tls: 验证对方证书需要 authorities / callers' certificates need authorities"
+            raise ValueError(message)
+        if self.authorities is not None and self.certificate is None:
+            message = "tls: authorities 需要 certificate / authorities need a certificate of the door"
+            raise ValueError(message)
+        return self
+
+
+class Commit(_Section):
+    """How many requests share a commit."""
+
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Most requests of one commit."""
+    linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 1.0
+    """How long the first request of a commit waits for others."""
+
+
+class Backlog(_Section):
+    """How much may wait in the inbox before callers are told to come later."""
+
+    rows: Annotated[int, Field(ge=1)] = 1_000_000
+    bytes: Annotated[int, Field(ge=1)] = 8 << 30
+    retry_after: Annotated[int, Field(ge=1)] = 30
+    """Seconds that are named in Retry-After."""
+
+
+class DoorSettings(_Section):
+    """The door: where it listens, whom it lets in, and how much it bears."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """Port of every dialect but Foshan's; 0: a free one."""
+    foshan_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Port of Foshan's interface, on which nothing else is served; 0: off. Its clients send passwords in addresses."""
+    foshan_host: str = ""
+    """Where Foshan's listener is; empty: as `host`."""
+    operators: str = "operators"
+    """Name of the exchange that registered shops are handed to; empty: to none."""
+    registration: Literal["at-once", "approve"] = "at-once"
+    """Whether a shop may call as soon as it registered, or after the operator approved it."""
+    token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    lock_after: Annotated[int, Field(ge=5)] = 5
+    """Wrong passwords in a row after which an account is locked for some time."""
+    requests_per_second: Annotated[float, Field(gt=0)] = 100.0
+    """Records of one company."""
+    address_per_second: Annotated[float, Field(gt=0)] = 50.0
+    """Calls of one address without a valid token: registration, token request, wrong token; ten seconds' at once."""
+    body_bytes: Annotated[int, Field(ge=1_024)] = 8 * _MEBIBYTE
+    """Longest request."""
+    photo_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * _MEBIBYTE
+    """Longest request where photos belong to it (Shanghai: two of 5 MB, in Base64)."""
+    batch_body_bytes: Annotated[int, Field(ge=1_024)] = 32 * _MEBIBYTE
+    """Longest batch of `/v1/records`."""
+    header_bytes: Annotated[int, Field(ge=1_024)] = 64 * 1024
+    """Longest head of a request; Foshan's listener takes `body_bytes` in addresses."""
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time that a caller has to send the head of a request."""
+    body_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Time that a caller has to send the rest."""
+    keep_alive_seconds: Annotated[int, Field(ge=1)] = 75
+    stop_seconds: Annotated[int, Field(ge=1)] = 25
+    """Time for requests to finish when the door is stopped."""
+    connections: Annotated[int, Field(ge=1)] = 5_000
+    """Most connections at a time; further ones are answered 503."""
+    timestamp_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """How far the timestamp of a signed call may be from the clock."""
+    secret_placement: str = signing.APPENDED
+    """Where the secret stands in the text that is signed (three-step interface)."""
+    overload: Literal["status", "dialect"] = "status"
+    """How callers are told that the door cannot take a call now: by HTTP 413, 429 or 503 around the dialect's answer,
+    or by the dialect's answer alone (HTTP 200)."""
+    tls: Tls = Tls()
+    commit: Commit = Commit()
+    backlog: Backlog = Backlog()
+
+    @field_validator("secret_placement")
+    @classmethod
+    def _placed(cls, value: str) -> str:
+        signing.check_placement(value)
+        return value
+
+    def caller_rules(self) -> CallerRules:
+        """What `Callers` are told."""
+        return CallerRules(
+            approve=self.registration == "at-once",
+            locks=LockRules(after=self.lock_after),
+            tokens=TokenRules(life=timedelta(hours=self.token_hours)),
+        )
+
+    def bounds(self) -> Bounds:
+        """What the intake is told."""
+        return Bounds(self.commit.rows, self.commit.linger_ms / 1_000, self.backlog.rows, self.backlog.bytes)
