@@ -31,6 +31,10 @@ class Misconfigured(ConnectorError):
     """The settings cannot work (no such folder, wrong schema, no permission); a person must change them."""
 
 
+class Unverifiable(ConnectorError):
+    """This destination cannot be read again: what it answered when it was written to is all the proof there is."""
+
+
 class Unreadable(ConnectorError):
     """This input cannot be read (cut Avro, bad archive); it becomes a letter."""
 
@@ -192,7 +196,11 @@ class Sink(Protocol):
         """
 
     def verify(self, batch: str) -> Tally:
-        """Count and digest of what stands at the destination for a batch, re-read and re-computed from it."""
+        """Count and digest of what stands at the destination for a batch, re-read and re-computed from it.
+
+        A sink that cannot read again what it gave away (a queue, an upload) raises Unverifiable: its answer to each
+        delivery is the proof.
+        """
 
     def check(self) -> list[str]:
         """Sentences on what was found; raises ConnectorError with the remedy."""
