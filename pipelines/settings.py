@@ -176,7 +176,7 @@ class Exchange(_Section):
     def placed(self, state: Path) -> Exchange:
         """These settings with `{state}` in any text replaced by the folder of the state that they run on."""
         plain = self.model_dump(mode="json", by_alias=True)
-        return Exchange.model_validate(_replaced(plain, "{state}", state.as_posix()))
+        return Exchange.model_validate(replaced(plain, "{state}", state.as_posix()))
 
     @model_validator(mode="after")
     def _agrees(self) -> Exchange:
@@ -186,12 +186,13 @@ class Exchange(_Section):
         return self
 
 
-def _replaced(value: Any, mark: str, by: str) -> Any:
+def replaced(value: Any, mark: str, by: str) -> Any:
+    """Settings with a mark in any text replaced."""
     if isinstance(value, str):
         return value.replace(mark, by)
     if isinstance(value, dict):
-        return {name: _replaced(inner, mark, by) for name, inner in value.items()}
-    return [_replaced(inner, mark, by) for inner in value] if isinstance(value, list) else value
+        return {name: replaced(inner, mark, by) for name, inner in value.items()}
+    return [replaced(inner, mark, by) for inner in value] if isinstance(value, list) else value
 
 
 def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Exchange:
