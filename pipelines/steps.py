@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 from connectors.contracts import Block, WorkItem
@@ -183,13 +184,15 @@ def _split(
             flags[ordinal] = found
     if not died:
         return load._replace(values=values, judgements=judgements, flags=flags), None
-    alive = [i for i in range(len(load.ordinals)) if i not in died]
+    alive = [True] * len(load.ordinals)
     gone = list(died)
+    for i in gone:
+        alive[i] = False
     kept = load._replace(
-        ordinals=[load.ordinals[i] for i in alive],
-        offsets=[load.offsets[i] for i in alive],
-        bodies=[load.bodies[i] for i in alive],
-        values=[values[i] for i in alive],
+        ordinals=list(compress(load.ordinals, alive)),
+        offsets=list(compress(load.offsets, alive)),
+        bodies=list(compress(load.bodies, alive)),
+        values=list(compress(values, alive)),
         judgements=judgements,
         flags=flags,
     )
@@ -223,6 +226,12 @@ def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     fates: dict[int, int] = {}
     notes: dict[int, str] = {}
     died: _Died = {}
+    if not judgements and load.values and load.task.number not in bench.directives:
+        routings = bench.router.block(load.values, system, comefrom)
+        destinations = [names[routing.routes] for routing in routings]
+        if all(destinations):
+            return load._replace(destinations=destinations), None
+        destinations = []
     for i, row in enumerate(load.values):
         ordinal = load.ordinals[i]
         judgement = judgements.get(ordinal) if judgements else None

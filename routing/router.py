@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from mappings import divisions, plates
-from mappings.records import RepairRow
+from mappings.records import RepairRow, SentRow
 from routing.facts import NOTHING_HELD, DealerRegister, Facts
 from routing.homes import UNKNOWN_HOME, Homes, Registrations, alone, home_by_plate, homes_for
 from routing.steps import Routing
@@ -75,7 +75,7 @@ class Router:
 
     def block(
         self,
-        rows: Iterable[RepairRow],
+        rows: Iterable[RepairRow | SentRow],
         system: str,
         repaircomefrom: int = 1,
         held: Sequence[frozenset[str]] | None = None,
@@ -87,7 +87,18 @@ class Router:
                 route(row.plate, row.vin, row.companycode, row.settledate, system, repaircomefrom, there)
                 for row, there in zip(rows, held, strict=True)
             ]
-        return [route(row.plate, row.vin, row.companycode, row.settledate, system, repaircomefrom) for row in rows]
+        by_character = self._derive is None and self._registrations is None
+        known: dict[str, Routing] = {}
+        found: list[Routing] = []
+        for row in rows:
+            plate = row[2]
+            same = known.get(plate[:1]) if by_character and plate[1:].isascii() else None
+            if same is None:
+                same = route(plate, row[3], row[0], row[5], system, repaircomefrom)
+                if plate[:1] in divisions.BY_CHARACTER and plate[1:].isascii():
+                    known[plate[:1]] = same
+            found.append(same)
+        return found
 
     def _by_their_homes(
         self,

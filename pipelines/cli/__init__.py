@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what stands behind `vingate`; None for that of this process.
     """
+    # Before numpy is imported: nothing here multiplies matrices, and a thread a core that waits to do so costs start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _taken(given, "--debug")
     _tolerant()

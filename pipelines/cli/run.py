@@ -48,10 +48,8 @@ def run(
     begun(exchange.placed(state))
     began = time.monotonic()
     with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
-        with uncollected(), without("pymongo"):
-            from pipelines.coordinator import (
-                Coordinator,
-            )  # imported late: it takes Beam along, and Beam MongoDB's driver
+        with uncollected(), without("pymongo", "pyarrow", "requests"):
+            from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else
 
         counts = counts_of(opened, Coordinator(opened, exchange, observer).run())
         letters = open_letters(opened, exchange.name)
