@@ -483,3 +483,38 @@ def test_many_waiting_deliveries_of_one_item_are_settled_together(gate):
     assert gate.account("collect", "province-11") == {"addressed": 1301, "delivered": 1, "waiting": 1300}
     gate.run("collect", *HURRY)
     assert gate.account("collect", "province-11") == {"addressed": 1301, "delivered": 1301}
+
+
+_CAR = {
+    "companyIdentity": "91310112132259241T",
+    "incomingInspectionId": "G1",
+    "licensePlate": "沪A12345",
+    "vin": vin(1),
+    **dict.fromkeys(("vehicleType", "engineNum", "vehicleOwner", "entrustRepair", "contact", "contactDetails"), ""),
+    **dict.fromkeys(("obd", "carType", "vehicleClassCode", "drivingLicenseImg", "color", "brand"), ""),
+}
+_ORDER = {
+    "companyIdentity": "91310112132259241T",
+    "incomingInspectionId": "G1",
+    "deliveryDate": "2026-09-10",
+    "repairMileage": "50000",
+    "settlementDate": "2026-09-10",
+    "settlementSeq": "S-1",
+    "repairItems": '{"subtotal": "", "items": [{"itemName": "二级维护", "settlementTime": "3"}]}',
+    "repairParts": '{"subtotal": "", "parts": []}',
+    **dict.fromkeys(("otherFee", "total", "oldPartDisposal"), ""),
+}
+
+
+@pytest.mark.parametrize("first", [_CAR, _ORDER])
+def test_maintenance_uploads_make_one_record_beside_an_order_of_the_same_code(gate, steps, first):
+    steps(first, _INSERT, _SETTLE)
+    assert gate.run("collect").totals["waiting"] == 3
+    steps(_ORDER if first is _CAR else _CAR)
+    gate.run("collect")
+    wanted = ("S-1", 1, "上海某某汽车维修有限公司", WORKSHOP, vin(1))
+    assert gate.rows("province-31", "costlistcode, version, companyname, companycode, vin") == [wanted]
+    steps(_ITEMS)
+    gate.run("collect")
+    assert gate.rows("province-31", "costlistcode") == [("S-1",), ("G1",)]
+    assert gate.run("collect") is None

@@ -1,0 +1,134 @@
+"""Rate limits: never more than burst plus rate times time, whoever else calls, in bounded memory."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.door.limits import AddressLimiter, Buckets, address_key
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 100.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def test_the_default_is_a_hundred_a_second():
+    clock = Clock()
+    buckets = Buckets(clock=clock)
+    assert [buckets.take("a") for _ in range(100)] == [0.0] * 100
+    assert buckets.take("a") == pytest.approx(0.01)
+    assert buckets.take("b") == 0.0
+    clock.seconds += 1
+    assert [buckets.take("a") for _ in range(100)] == [0.0] * 100
+    assert buckets.take("a") > 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 2), st.sampled_from("ab")), max_size=120),
+    st.floats(0.5, 20),
+    st.floats(1, 10),
+)
+def test_nobody_gets_more_than_burst_and_rate(calls, rate, burst):
+    clock = Clock()
+    buckets = Buckets(rate, burst, clock=clock)
+    taken = {"a": 0, "b": 0}
+    for wait, key in calls:
+        clock.seconds += wait
+        taken[key] += buckets.take(key) == 0.0
+    for number in taken.values():
+        assert number <= burst + rate * (clock.seconds - 100) + 1e-6
+
+
+@given(st.floats(0.5, 200), st.floats(1, 50), st.integers(1, 60))
+def test_who_waits_as_told_gets_through(rate, burst, calls):
+    clock = Clock()
+    buckets = Buckets(rate, burst, clock=clock)
+    for _ in range(calls):
+        wait = buckets.take("a")
+        if wait:
+            clock.seconds += wait + 1e-6
+            assert buckets.take("a") == 0.0
+
+
+def test_a_batch_is_paid_for_afterwards():
+    clock = Clock()
+    buckets = Buckets(100, 100, clock=clock)
+    assert buckets.take("a", 1_000) == 0.0
+    assert buckets.take("a") == pytest.approx(9.01)
+    clock.seconds += 9.02
+    assert buckets.take("a") == 0.0
+    assert buckets.take("a", 1_000) > 0
+
+
+def test_refused_calls_cost_nothing():
+    clock = Clock()
+    buckets = Buckets(1, 1, clock=clock)
+    buckets.take("a")
+    for _ in range(50):
+        assert buckets.take("a") == pytest.approx(1.0)
+    clock.seconds += 1
+    assert buckets.take("a") == 0.0
+
+
+def test_a_clock_that_goes_back_gives_nothing():
+    clock = Clock()
+    buckets = Buckets(1, 1, clock=clock)
+    buckets.take("a")
+    clock.seconds -= 50
+    assert buckets.take("a") == pytest.approx(1.0)
+
+
+def test_the_number_of_buckets_is_bounded_and_the_quietest_go():
+    clock = Clock()
+    buckets = Buckets(1, 2, most=3, clock=clock)
+    for key in "abc":
+        buckets.take(key)
+        buckets.take(key)
+    for key in "abd":
+        buckets.take(key)
+    assert len(buckets) == 3
+    assert buckets.take("a") > 0
+    assert buckets.take("c") == 0.0
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_is_more_than_nothing(rate):
+    with pytest.raises(ValueError, match="0"):
+        Buckets(rate)
+
+
+def test_threads_together_get_no_more():
+    buckets = Buckets(1, 50, clock=lambda: 0.0)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(wait == 0.0 for wait in pool.map(lambda _: buckets.take("a"), range(400))) == 50
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "?"),
+        ("unix:/run/door", "?"),
+    ],
+)
+def test_a_network_of_64_bits_is_one_caller(address, key):
+    assert address_key(address) == key
+
+
+def test_addresses_are_limited_apart():
+    limiter = AddressLimiter(1, 2, clock=lambda: 0.0)
+    assert [limiter.take("2001:db8::1"), limiter.take("2001:db8::2")] == [0.0, 0.0]
+    assert limiter.take("2001:db8::3") > 0
+    assert limiter.take("203.0.113.7") == 0.0
+    assert len(limiter) == 2
