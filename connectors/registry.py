@@ -55,13 +55,18 @@ def names(kind: Kind) -> list[str]:
     return sorted(_places(kind))
 
 
+def known(kind: Kind, name: str) -> bool:
+    """Whether a connector of this name is installed. The built-in ones are known without looking."""
+    return name in _BUILT_IN[kind] or name in _places(kind)
+
+
 def connector(kind: Kind, name: str) -> type[Any]:
     """The class of a connector.
 
     Raises:
         Misconfigured: no connector has this name, or its module cannot be imported.
     """
-    place = _places(kind).get(name)
+    place = _BUILT_IN[kind].get(name) or _places(kind).get(name)
     if place is None:
         zh = {"source": "来源", "feed": "推送来源", "sink": "去向"}[kind]
         message = f"没有名为 {name!r} 的{zh}连接器 / no {kind} connector is named {name!r}"

@@ -263,7 +263,7 @@ def refused(exchange: Exchange) -> list[ErrorDetails]:
     kinds: list[tuple[registry.Kind, tuple[str, ...], Connector]] = [("source", ("source",), exchange.source)]
     kinds += [("sink", ("sinks", name), sink) for name, sink in exchange.sinks.items()]
     for kind, place, part in kinds:
-        if part.connector not in registry.names(kind):
+        if not registry.known(kind, part.connector):
             continue
         known = registry.connector(kind, part.connector).Settings
         try:
