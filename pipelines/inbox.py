@@ -94,8 +94,8 @@ class Inbox:
                 "inbox": 0,
                 "received_at": received_at.isoformat(),
             }
-            taken = connection.execute(dialect.insert(k).values(row).on_conflict_do_nothing())
-            fresh[keyed[source, key]] = taken.rowcount == 1
+            taken = dialect.insert(k).values(row).on_conflict_do_nothing().returning(k.c.key)
+            fresh[keyed[source, key]] = connection.execute(taken).first() is not None
         return fresh
 
     def take(self, connection: Connection, most: int, size: int, batch: int) -> list[Kept]:

@@ -57,7 +57,7 @@ def enrol(connection: Connection, sealer: Sealer, app: str, company: str, secret
     values = {"secret": sealer.seal((secret or made).encode(), _context(app)), "state": ACTIVE}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     fresh = dialect.insert(t).values(app=app, company=company, **values).on_conflict_do_nothing()
-    if connection.execute(fresh).rowcount != 1:
+    if connection.execute(fresh.returning(t.c.app)).first() is None:
         again = update(t).where(t.c.app == app, t.c.company == company).values(**values)
         if connection.execute(again).rowcount != 1:
             msg = f"应用 {app} 属于另一企业 / the application {app} belongs to another company"

@@ -36,7 +36,8 @@ def remember_nonce(connection: Connection, app: str, nonce: str, now: datetime, 
     connection.execute(delete(t).where(over))
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"app": app, "nonce": nonce, "expires_at": written(now + kept)}
-    return connection.execute(dialect.insert(t).values(row).on_conflict_do_nothing()).rowcount == 1
+    fresh = dialect.insert(t).values(row).on_conflict_do_nothing().returning(t.c.nonce)
+    return connection.execute(fresh).first() is not None
 
 
 def sweep(connection: Connection, now: datetime) -> int:
