@@ -38,6 +38,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "files": "connectors.files:FilesSink",
         "avro": "connectors.avrofiles:AvroSink",
         "sql": "connectors.sqlstore:SqlSink",
+        "http": "connectors.restsink:HttpSink",
         "memory": "connectors.memory:MemorySink",
         "memory-parts": "connectors.memory:MemoryPartSink",
     },

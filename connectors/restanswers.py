@@ -97,7 +97,8 @@ class AnswerTable(ConnectorSettings):
         if end != "body":
             return self._by_words(words) or Said(end, f"HTTP {status}: {words}" if words else f"HTTP {status}")
         if not self.code and not self.texts:
-            return Said("accepted")
+            missing = f"答复中没有 {self.records} / the answer holds no {self.records}: HTTP {status}"
+            return Said("unavailable", missing) if self.records else Said("accepted")
         if not readable:
             return self._by_words(words) or Said("unavailable", f"答复不是 JSON / the answer is no JSON: HTTP {status}")
         code = text_of(at(opened, self.code)) if self.code else ""

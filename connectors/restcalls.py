@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
-from connectors.confidential import masked, revealed
+from connectors.confidential import revealed
 from connectors.contracts import Misconfigured, Unavailable
 from connectors.restsettings import RestSettings, TlsSettings
 
@@ -115,7 +115,7 @@ class Line:
                 address, left = target, left - 1
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             message = f"{self._name}: {_what(error)}"
-            words = clean(str(error)) if isinstance(error, httpx.ConnectError | httpx.ProtocolError) else ""
+            words = clean(str(error)) if isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError) else ""
             raise Unavailable(f"{message}: {words}" if words else message, _AGAIN) from None
 
     @property
@@ -134,7 +134,7 @@ class Line:
 
     def _once(self, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         settings, end = self._settings, time.monotonic() + self._settings.call_seconds
-        with self.client.stream(method, address, headers=dict(headers), content=body) as response:
+        with self.client.stream(method, address, headers=_encoded(headers), content=body) as response:
             if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
                 raise _unfit(self._name, "压缩的答复 / a packed answer, though none was asked for")
             pieces, size = [], 0
@@ -152,6 +152,19 @@ class Line:
         self.client.close()
 
 
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as bytes: UTF-8, since secrets and names may be Chinese.
+
+    Raises:
+        Misconfigured: a header that cannot be one; only its name is shown.
+    """
+    for name, value in headers.items():
+        if not name.isascii() or not value.replace("\t", " ").isprintable():
+            message = f"请求头无法发送 / a header cannot be sent: {name!r}"
+            raise Misconfigured(message, "请检查其值是否含换行 / check whether its value holds a line break")
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
 def _unfit(name: str, why: str) -> Unavailable:
     return Unavailable(f"{name}: {why}", _AGAIN)
 
@@ -166,8 +179,3 @@ def _what(error: Exception) -> str:
     if isinstance(error, httpx.ProtocolError):
         return "答复不完整或不是 HTTP / the answer was cut short or is no HTTP"
     return f"呼叫失败 / the call failed ({type(error).__name__})"
-
-
-def cleaner(secrets: Callable[[], list[str]]) -> Callable[[str], str]:
-    """A function that makes foreign words fit for a message, given what must not stand in one."""
-    return lambda words: masked(words, secrets())

@@ -252,10 +252,8 @@ class Peer:
         raise AuthRefused(held.reason, _FIX)
 
     def _secrets_now(self) -> bytes:
-        """What the settings' secrets read at present, as a digest (tokens that a login gave do not count)."""
-        names = self._credentials
-        found = [*names.named().values(), names.signing_secret(), *names.headers("").values()]
-        return sha256("\0".join(found).encode()).digest()
+        """What the settings' secrets read at present, as a digest."""
+        return sha256("\0".join(self._credentials.fixed()).encode()).digest()
 
 
 def from_template(call: CallTemplate, more: dict[str, Any] | None = None) -> Build:

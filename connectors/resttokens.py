@@ -51,8 +51,16 @@ class Credentials:
         Raises:
             Misconfigured: a secret cannot be read.
         """
+        return [*self.fixed(), self._token]
+
+    def fixed(self) -> list[str]:
+        """The secrets that the settings name, as they read now.
+
+        Raises:
+            Misconfigured: a secret cannot be read.
+        """
         auth = self._settings.auth
-        found = [*self.named().values(), self.signing_secret(), self._token]
+        found = [*self.named().values(), self.signing_secret()]
         found += [revealed(one, f"headers.{name}") for name, one in self._settings.headers.items()]
         if isinstance(auth, BearerAuth):
             found.append(revealed(auth.token, "auth.token"))
@@ -116,7 +124,7 @@ class Credentials:
         elif isinstance(auth, BasicAuth):
             pair = f"{auth.user}:{revealed(auth.password, 'auth.password')}"
             made["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        elif isinstance(auth, LoginAuth) and auth.header:
+        elif isinstance(auth, LoginAuth) and auth.header and token:
             name, _, value = auth.header.partition(":")
             made[name.strip()] = value.strip().replace("{token}", token)
         return made
