@@ -43,6 +43,7 @@ SHIPPED = (
     "chengdu",
     "foshan",
     "oem",
+    "record",
     "national",
     "root",
     "csv",

@@ -23,19 +23,23 @@ from mappings.trees import (
 __all__ = ["DEFAULT_LIMITS", "Limits", "MappingError", "dialect_names", "judge", "read", "read_step"]
 
 AUTO = "auto"
+_STEPPED = frozenset({"shanghai", "secondary"})
 _MAINTENANCE = frozenset({"car", "order"})
 
 
 def read(body: bytes, dialect: str = AUTO, limits: Limits = DEFAULT_LIMITS) -> Draft:
     """Recognise the dialect of one payload by its content, unwrap it and rename its members.
 
-    `dialect` is `auto`, one of `dialect_names()`, or the path of a mapping file (`.toml`). Never raises for bad input:
-    a payload that cannot be read gives a Draft of kind `""` whose notes say why (NOT_JSON, DIALECT_UNKNOWN,
-    STRUCTURE_WRONG).
+    `dialect` is `auto`, one of `dialect_names()`, or the path of a mapping file (`.toml`); `shanghai:STEP` and
+    `secondary:STEP` are pieces whose step is known (`read_step`). Never raises for bad input: a payload that cannot be
+    read gives a Draft of kind `""` whose notes say why (NOT_JSON, DIALECT_UNKNOWN, STRUCTURE_WRONG).
 
     Raises:
         MappingError: wrong use, no such dialect or mapping file.
     """
+    name, _, step = dialect.partition(":")
+    if step and name in _STEPPED:
+        return read_step(body, step, limits)
     layouts = [shipped(name) for name in dialect_names()] if dialect == AUTO else [load_layout(dialect)]
     named = "" if dialect == AUTO else layouts[0].name
     try:

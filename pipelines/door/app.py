@@ -15,6 +15,7 @@ from pipelines.door.endpoints import Endpoint, Handler
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import chengdu, foshan, national, secondary, shanghai
 from pipelines.door.protocols.calls import PIECE, RECORD, REGISTER, TOKEN
+from pipelines.door.v1.api import Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Door:
 
     desk: Desk
     pieces: Pieces
+    api: Api
 
 
 def make_app(door: Door) -> Starlette:
@@ -46,7 +48,7 @@ def make_app(door: Door) -> Starlette:
             post(path, Endpoint(signed, kind, handler, limits, most, statuses=statuses, step=step))
     _route(routes, "GET", chengdu.TIME_PATH, _time)
     _route(routes, "GET", "/healthz", _healthz)
-    return Starlette(routes=routes)
+    return Starlette(routes=[*routes, *door.api.routes()])
 
 
 def make_foshan_app(door: Door) -> Starlette:

@@ -17,7 +17,7 @@ from mappings.findings import REJECT, Finding, Profile, profile
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Context, Draft, Judgement
 from mappings.reading import Limits, read, read_step
 from mappings.reading import judge as judge_draft
-from mappings.records import Operator
+from mappings.records import Operator, RepairRow
 from pipelines.settings import Exchange
 
 QUICK = "national"
@@ -32,6 +32,8 @@ class Verdict:
 
     refused: tuple[Finding, ...] = ()
     """Why it is refused, all at once; empty: accepted."""
+    found: tuple[Finding, ...] = ()
+    """Every finding, also those that do not refuse it."""
     vin: str = ""
     dialect: str = QUICK
     """The dialect that it was read in."""
@@ -41,6 +43,8 @@ class Verdict:
     """Whether its bytes may be kept: not those of calls with credentials."""
     operator: Operator | None = None
     """What an accepted registration says."""
+    row: RepairRow | None = None
+    """The record, where it was carefully judged and accepted."""
 
 
 class Judge:
@@ -78,10 +82,12 @@ class Judge:
         found = list(judgement.findings) + [finding for finding in refused if finding not in judgement.findings]
         return Verdict(
             tuple(refused),
+            tuple(found),
             str(judgement.members.get("vin") or ""),
             step_dialect(judgement.dialect or dialect, step),
             told(found),
             draft.kind not in (TOKEN, REGISTRATION) and b"companypassword" not in payload.lower(),
+            row=judgement.record if isinstance(judgement.record, RepairRow) else None,
         )
 
     def registration(self, payload: bytes, dialect: str, now: datetime) -> Verdict:

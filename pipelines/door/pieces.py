@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
 
+from mappings import uscc
 from mappings.findings import REJECT, Finding
 from mappings.trees import TreeError, fold
 from pipelines.door import signing
@@ -89,7 +90,7 @@ class Pieces:
             return Outcome(findings=(_found("SIGN_MISSING"),))
         application = self._desk.callers.application_of(signed.app)
         if application is None:
-            return Outcome(calls.APP_UNKNOWN)
+            return Outcome(calls.APP_UNKNOWN, findings=_identity(call, signed.app))
         try:
             members = signing.members_as_sent(call.payload)
         except TreeError as error:
@@ -136,6 +137,14 @@ class Pieces:
 def signing_findings() -> frozenset[str]:
     """Codes that a guard gives: findings of the door."""
     return frozenset({"NONCE_REPLAYED", "ORDER_UNKNOWN", "ORDER_EXISTS"})
+
+
+def _identity(call: Call, app: str) -> tuple[Finding, ...]:
+    """What is wrong with a name that nobody has: 二级维护 is called under a USCC, which may be mistyped."""
+    if call.dialect != secondary.NAME:
+        return ()
+    wrong = uscc.problems(uscc.normalise(app))
+    return tuple(Finding(code, REJECT, "companyIdentity", app[:50], expected) for code, expected in wrong)
 
 
 def _found(code: str) -> Finding:

@@ -27,6 +27,9 @@ from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
 from pipelines.door.settings import DoorSettings
+from pipelines.door.v1.api import Api
+from pipelines.door.v1.receipts import Receipts
+from pipelines.door.v1.records import Records
 from pipelines.errors import PipelineError, StateMissing, StateTooOld
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -101,7 +104,8 @@ def opened(settings: DoorSettings, state: State, exchange: Exchange) -> Generato
     orders = Orders(exchange.name, exchange.versions.system)
     intake.start()
     try:
-        yield Door(desk, Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME)))
+        pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
+        yield Door(desk, pieces, Api(desk, Records(desk, exchange), Receipts(state, exchange)))
     finally:
         intake.stop()
         desk.close()

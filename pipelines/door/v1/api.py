@@ -1,0 +1,166 @@
+"""The addresses of `/v1`, as Starlette routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from pipelines.door.asgi import Gone, TooLarge, address_of, read_body
+from pipelines.door.desk import Desk
+from pipelines.door.httpproto import PEER
+from pipelines.door.protocols import calls
+from pipelines.door.protocols.calls import Call, Outcome
+from pipelines.door.v1.models import TokenReply, TokenRequest
+from pipelines.door.v1.openapi import document
+from pipelines.door.v1.problems import NO_RECEIPT, REFUSED, UNSUPPORTED, WRONG_REQUEST, problem, refused
+from pipelines.door.v1.receipts import Receipts
+from pipelines.door.v1.records import Records, WrongRequest, idempotency_key, split
+
+LOG = logging.getLogger("vingate.door")
+
+
+class Api(NamedTuple):
+    """What `/v1` is made of."""
+
+    desk: Desk
+    records: Records
+    receipts: Receipts
+
+    def routes(self) -> list[BaseRoute]:
+        """The routes."""
+        return [
+            Route("/v1/records", _guarded(self._post), methods=["POST"]),
+            Route("/v1/records/{costlistcode:path}", _guarded(self._put), methods=["PUT"]),
+            Route("/v1/records/{costlistcode:path}", _guarded(self._delete), methods=["DELETE"]),
+            Route("/v1/receipts/{receipt}", _guarded(self._receipt), methods=["GET"]),
+            Route("/v1/token", _guarded(self._token), methods=["POST"]),
+            Route("/v1/openapi.json", _guarded(self._document), methods=["GET"]),
+        ]
+
+    async def _post(self, request: Request) -> Response:
+        """One record, or a batch."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        body = await read_body(request.scope, request.receive, self.desk.settings.batch_body_bytes)
+        bodies, batch = split(body)
+        if not batch and len(body) > self.desk.settings.body_bytes:
+            raise TooLarge(close=False)
+        return await self._take(request, bodies, company, batch=batch)
+
+    async def _put(self, request: Request) -> Response:
+        """A correction: the record that stands under this settlement list code from now on."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        body = await read_body(request.scope, request.receive, self.desk.settings.body_bytes)
+        bodies, batch = split(body)
+        if batch:
+            msg = "更正一次一条 / one record is corrected at a time"
+            raise WrongRequest(msg)
+        return await self._take(request, bodies, company, request.path_params["costlistcode"])
+
+    async def _delete(self, request: Request) -> Response:
+        """A withdrawal: the exchange has no such operation, and nothing is taken that it would not do."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        return problem(UNSUPPORTED, detail="撤回记录 / withdrawing a record; 请提交更正 / send a correction (PUT)")
+
+    async def _receipt(self, request: Request) -> Response:
+        """What became of a record."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        found = await asyncio.to_thread(self.receipts.of, company, request.path_params["receipt"])
+        return _json(found) if found is not None else problem(NO_RECEIPT)
+
+    async def _token(self, request: Request) -> Response:
+        """A token for company code and password."""
+        body = await read_body(request.scope, request.receive, 4_096)
+        try:
+            asked = TokenRequest.model_validate_json(body)
+        except ValidationError:
+            return problem(WRONG_REQUEST, detail="companycode, companypassword")
+        call = Call(calls.TOKEN, "v1", b"", company=asked.companycode, password=asked.companypassword)
+        outcome = await self.desk.token(call, address_of(request.scope))
+        if not outcome.accepted:
+            return refused(outcome)
+        seconds = int(self.desk.settings.token_hours * 3_600)
+        return _json(TokenReply(access_token=outcome.token, expires_in=seconds), headers={"cache-control": "no-store"})
+
+    async def _document(self, request: Request) -> Response:
+        """The OpenAPI document."""
+        return Response(orjson.dumps(document()), media_type="application/json")
+
+    async def _take(
+        self, request: Request, bodies: list[bytes], company: str, code: str = "", *, batch: bool = False
+    ) -> Response:
+        key = idempotency_key(request.headers.get("idempotency-key"))
+        if self.desk.intake.full:
+            return refused(self.desk.busy())
+        if wait := self.desk.hurry(company, len(bodies)):
+            return refused(wait)
+        taken = await self.records.take(bodies, company, key, code)
+        if isinstance(taken, Outcome):
+            return refused(taken)
+        if not batch and taken.refused:
+            findings = [one.model_dump() for one in taken.records[0].findings]
+            answer = problem(REFUSED)
+            told = {**orjson.loads(answer.body), "findings": findings, "receipt": taken.records[0].receipt}
+            return Response(orjson.dumps(told), answer.status_code, media_type=answer.media_type)
+        return _json(taken, 202)
+
+    async def _company(self, request: Request) -> str | Response:
+        """Who calls: by the certificate that it showed, or by its token."""
+        peer = request.scope.get("state", {}).get(PEER, "")
+        if peer and peer in self.desk.settings.tls.systems:
+            return self.desk.settings.tls.systems[peer]
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        now: datetime = self.desk.clock()
+        holder = await self.desk.holder(token, now)
+        if holder is not None:
+            return holder.company
+        return refused(self.desk.stranger(Call(calls.RECORD, "v1", b"", token), address_of(request.scope)))
+
+
+def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(model.model_dump_json(), status, headers, "application/json")
+
+
+def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, with every failure told as a problem and none as a trace."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except TooLarge as error:
+            answer = problem(calls.TOO_LARGE)
+            if error.close:
+                answer.headers["connection"] = "close"
+            return answer
+        except Gone:
+            return Response(status_code=400)
+        except WrongRequest as error:
+            return problem(WRONG_REQUEST, detail=str(error))
+        except SQLAlchemyError as error:
+            LOG.error("the store cannot be asked: %s", type(error).__name__)
+            return problem(calls.NOT_DURABLE, retry_after=5)
+        except Exception as error:  # noqa: BLE001 - the caller gets an answer, never a trace
+            where = "".join(traceback.format_tb(error.__traceback__))  # without the error's own words: they may quote
+            LOG.error("a call failed: %s\n%s", type(error).__name__, where)
+            return problem(calls.TROUBLE, retry_after=60)
+
+    return guarded
