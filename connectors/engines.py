@@ -3,43 +3,126 @@
 SQLite runs in WAL mode (readers never block the writer) with `synchronous=FULL` (a commit survives a power cut); a
 write transaction begins with BEGIN IMMEDIATE, so that versions are compared and written under one lock. Its log is
 copied back every 8,000 pages (32 MB): keys are spread, so each commit writes the pages of thousands of keys, and those
-written again before the log is copied are copied once. On PostgreSQL
-the same is reached by locking the table against other writers.
+written again before the log is copied are copied once.
+
+PostgreSQL runs READ COMMITTED, so that a statement behind a lock sees what was committed before it; connections are
+pooled, and have time-outs for statements and locks.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from connectors.contracts import ConnectorError, Misconfigured, Unavailable
 
-_FOR_A_PERSON = ("no such", "has no column", "readonly", "unable to open", "not a database", "malformed")
+WRITES = "vingate_writes"
+"""Execution option of connections to SQLite whose transaction takes the write lock at its begin."""
+
+_FOR_A_PERSON = (
+    "no such", "has no column", "readonly", "unable to open", "not a database", "malformed",
+    "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist", "read-only transaction",
+)  # fmt: skip
+_STATES_FOR_A_PERSON = ("28", "3D", "42", "25006")
+"""Begins of SQLSTATE: login refused, no such database, no such table or no right to it, read-only."""
 
 
-def open_engine(url: str, busy_seconds: float) -> Engine:
-    """An engine that waits at most `busy_seconds` for a lock.
+class Limits(NamedTuple):
+    """How long to wait for a database, and how many connections to keep."""
+
+    busy_seconds: float = 10.0
+    """For a lock, and for a connection."""
+    statement_seconds: float = 60.0
+    """For one statement; SQLite has no such limit."""
+    connections: int = 4
+
+
+def address(url: str, password: str = "") -> str:
+    """An address with a password, where it has none of its own.
+
+    Raises:
+        Misconfigured: it is no address.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _unusable(error) from None
+    if password and not parsed.password:
+        parsed = parsed.set(password=password)
+    return parsed.render_as_string(hide_password=False)
+
+
+def open_engine(url: str, limits: Limits) -> Engine:
+    """An engine that waits no longer than its limits.
 
     Raises:
         Misconfigured: the address cannot be used. The message never holds it: it may hold a password.
     """
     try:
         parsed = make_url(url)
-        lite = parsed.get_backend_name() == "sqlite"
-        arguments = {"timeout": busy_seconds, "check_same_thread": False} if lite else {}
-        engine = create_engine(parsed, connect_args=arguments, pool_timeout=max(busy_seconds, 1.0))
+        if parsed.get_backend_name() == "postgresql":
+            return _open_postgres(parsed, limits)
+        if parsed.get_backend_name() != "sqlite":
+            raise _unusable(NoSuchModuleError())
+        arguments = {"timeout": limits.busy_seconds, "check_same_thread": False}
+        engine = create_engine(parsed, connect_args=arguments, pool_timeout=max(limits.busy_seconds, 1.0))
     except (ArgumentError, NoSuchModuleError, ImportError, TypeError) as error:
-        message = f"数据库地址不可用 / database address cannot be used: {type(error).__name__}"
-        raise Misconfigured(message, "例如 / for example sqlite:////var/lib/vingate/store.db") from None
-    if lite:
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        raise _unusable(error) from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _unusable(error: Exception) -> Misconfigured:
+    message = f"数据库地址不可用 / database address cannot be used: {type(error).__name__}"
+    return Misconfigured(
+        message, "例如 / for example sqlite:////var/lib/vingate/store.db, postgresql+psycopg://user@host/database"
+    )
+
+
+def _open_postgres(url: URL, limits: Limits) -> Engine:
+    """An engine on PostgreSQL: a dead server is noticed, and nothing waits longer than its limit."""
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    patience = max(round(limits.busy_seconds), 2)
+    arguments: dict[str, Any] = {
+        "connect_timeout": patience,
+        "application_name": "vingate",
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # ms that what was sent may stay unanswered
+    }
+    engine = create_engine(
+        url,
+        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,  # a connection that a restart of the server cut is not given out
+        pool_size=limits.connections,
+        max_overflow=0,
+        pool_timeout=patience,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        connection.execute(
+            "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
+            " set_config('idle_in_transaction_session_timeout', %s, false)",
+            [
+                str(round(max(seconds, 0.001) * 1000))
+                for seconds in (limits.busy_seconds, limits.statement_seconds, 600)
+            ],
+        )
+        connection.commit()
+
     return engine
 
 
@@ -58,17 +141,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("vingate_writes", False)
+    writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def writing(engine: Engine, table: Table) -> Iterator[Connection]:
-    """One write transaction that no other writer of the table can overlap."""
-    with engine.connect().execution_options(vingate_writes=True) as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
-        yield connection
 
 
 @contextmanager
@@ -88,10 +162,18 @@ def translated() -> Iterator[None]:
 def store_error(error: DBAPIError | PoolTimeoutError) -> ConnectorError:
     """What a database error means; the text holds neither statement nor parameters nor address."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    text = str(cause).splitlines()[0][:200] if str(cause) else type(error).__name__
-    person = isinstance(error, ProgrammingError) or any(sign in text for sign in _FOR_A_PERSON)
+    text = _said(cause) or type(error).__name__
+    state = str(getattr(cause, "sqlstate", None) or "")
+    person = state.startswith(_STATES_FOR_A_PERSON) if state else any(sign in text for sign in _FOR_A_PERSON)
+    person = person or (isinstance(error, ProgrammingError) and not state)
     if person or not isinstance(error, OperationalError | PoolTimeoutError | DBAPIError):
         message = f"数据库无法使用 / database cannot be used: {text}"
         return Misconfigured(message, "请检查路径、权限与表结构 / check path, rights, tables (migrated?)")
     message = f"数据库暂不可用 / database is unavailable: {text}"
     return Unavailable(message, "稍后自动重试；磁盘满时请清理 / tried again by itself; free space if the disk is full")
+
+
+def _said(cause: object) -> str:
+    """The first line of a driver's error, that of a server without the values that it may quote."""
+    text = str(cause).strip().partition("\n")[0]
+    return re.sub(r'value "[^"]*"|: "[^"]*"', "…", text)[:200]

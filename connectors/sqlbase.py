@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from pydantic import Field, SecretStr
-from sqlalchemy import MetaData, func, select
+from sqlalchemy import Connection, Engine, MetaData, Table, func, select
 
-from connectors.engines import open_engine, translated
+from connectors.confidential import revealed
+from connectors.contracts import Delivery
+from connectors.engines import Limits, address, open_engine, translated
+from connectors.litewriting import LiteWriting
 from connectors.settings import ConnectorSettings
 from connectors.tables import RowMap, TableSpec, tables
 
@@ -19,10 +25,70 @@ class StoreSettings(ConnectorSettings):
     """Which table of which database."""
 
     url: SecretStr
-    """Address, as SQLAlchemy writes it: `sqlite:////path/store.db`. Never shown: it may hold a password."""
+    """Address, as SQLAlchemy writes it: `sqlite:////path/store.db`, `postgresql+psycopg://user@host:5432/database`.
+
+    Or `env:NAME`, `file:PATH`. Never shown: it may hold a password.
+    """
+    password: SecretStr = SecretStr("")
+    """Password for the address, where it holds none: a text, `env:NAME` or `file:PATH`."""
     table: TableSpec
     busy_seconds: float = Field(default=10.0, ge=0)
-    """How long to wait for another writer before answering *unavailable*."""
+    """How long to wait for another writer, or for a connection, before answering *unavailable*."""
+    statement_seconds: float = Field(default=60.0, gt=0)
+    """How long PostgreSQL may work on one statement."""
+    connections: int = Field(default=4, ge=1, le=100)
+    """Connections to PostgreSQL that are kept, and the most that are opened at a time."""
+
+    def address(self) -> str:
+        """The address with its password.
+
+        Raises:
+            Misconfigured: what it or the password points to is not there, or it is no address.
+        """
+        return address(revealed(self.url, "url"), revealed(self.password, "password"))
+
+    def open(self) -> Engine:
+        """An engine of the database.
+
+        Raises:
+            Misconfigured: the address cannot be used.
+        """
+        limits = Limits(self.busy_seconds, self.statement_seconds, self.connections)
+        return open_engine(self.address(), limits)
+
+
+class Writing(Protocol):
+    """The statements by which a sink writes; one class for each kind of database."""
+
+    def unfit(self, delivery: Delivery, row: Sequence[Any], /) -> str:
+        """Why this database cannot hold a row; empty when it can."""
+
+    def begin(self, engine: Engine, keys: Collection[str], /) -> AbstractContextManager[Connection]:
+        """A transaction that no other writer of these keys can overlap."""
+
+    def settle(self, connection: Connection, /) -> None:
+        """Wait until every number (`seq`) below the greatest one is committed or never will be."""
+
+    def standing(self, connection: Connection, keys: Collection[str]) -> Iterable[Any]:
+        """Key, version, delivery id, content and batch of the rows with these keys."""
+
+    def taken(self, connection: Connection, ids: Sequence[str]) -> Iterable[Any]:
+        """Delivery id and key of the rows with these ids."""
+
+    def supersede(self, connection: Connection, keys: Collection[str]) -> None:
+        """No version of these keys is current any more."""
+
+    def insert(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows, whose columns are those of the table behind `seq`; IntegrityError where an id or version is."""
+
+
+def writing(engine: Engine, table: Table) -> Writing:
+    """The statements for a database."""
+    if engine.dialect.name == "postgresql":
+        from connectors.pgwriting import PostgresWriting  # late: stores on SQLite need none of it
+
+        return PostgresWriting(table)
+    return LiteWriting(table)
 
 
 class Store:
@@ -33,7 +99,8 @@ class Store:
         self.spec = settings.table
         self.table = tables(settings.table, MetaData())
         self.rows = RowMap(settings.table)
-        self.engine = open_engine(settings.url.get_secret_value(), settings.busy_seconds)
+        self.engine = settings.open()
+        self.writing = writing(self.engine, self.table)
         weakref.finalize(self, self.engine.dispose)  # a source has no close(), and sqlite3 warns of what is left open
 
     def check(self) -> list[str]:

@@ -46,7 +46,7 @@ class SqlSource:
         if unknown:
             message = f"where 中有未知列 / where names unknown columns: {', '.join(unknown)}"
             raise Misconfigured(message, f"可用 / known: {', '.join(settings.table.columns)}")
-        place = make_url(settings.url.get_secret_value()).database or ""
+        place = make_url(settings.address()).database or ""
         self.digest = sha256(f"{place.rpartition('/')[2]}/{settings.table.name}".encode()).hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,6 +75,7 @@ class SqlSource:
 
     def _last(self) -> int:
         with translated(), self._store.engine.connect() as connection:
+            self._store.writing.settle(connection)
             return connection.scalar(select(func.max(self._store.table.c.seq))) or 0
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
@@ -86,8 +87,12 @@ class SqlSource:
         """
         columns = len(self._store.spec.columns)
         for part in self._parts(item):
-            with translated(), self._store.engine.connect().execution_options(yield_per=block) as connection:
-                for rows in connection.execute(part).partitions(block):
+            with (
+                translated(),
+                self._store.engine.connect().execution_options(yield_per=block) as connection,
+                connection.execute(part) as found,  # closed also where the reader stops midway
+            ):
+                for rows in found.partitions(block):
                     bodies = [self._body(row[1:], columns) for row in rows]
                     yield Block(item, bodies, [row[0] for row in rows], [])
 

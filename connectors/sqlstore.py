@@ -1,4 +1,4 @@
-"""A versioned store of deliveries in a SQL database (SQLite; the same statements run on PostgreSQL), and its reader.
+"""A versioned store of deliveries in a SQL database (SQLite, PostgreSQL), and its reader.
 
     spec = TableSpec(name="repairs", columns={"vin": "text", "mileage": "int"}, indexes=("vin",))
     sink = SqlSink(SqlSink.Settings(url="sqlite:///store.db", table=spec))
@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contracts import (
@@ -31,8 +30,8 @@ from connectors.contracts import (
     Unavailable,
     fingerprint,
 )
-from connectors.engines import translated, writing
-from connectors.sqlbase import ASKED, Store, StoreSettings
+from connectors.engines import translated
+from connectors.sqlbase import Store, StoreSettings
 from connectors.sqlsource import SqlSource
 from connectors.tables import TableSpec, UnmappableError, tables
 
@@ -87,66 +86,51 @@ class SqlSink:
         Raises:
             Misconfigured: there is no such table, or it may not be written.
         """
-        mapped: list[tuple[Any, ...] | str] = []
-        for delivery in deliveries:
-            try:
-                mapped.append(self._store.rows.row(delivery.body))
-            except UnmappableError as error:
-                mapped.append(str(error))
+        if not deliveries:
+            return []
+        mapped = [self._mapped(delivery) for delivery in deliveries]
         try:
             with translated():
                 try:
-                    return self._commit(deliveries, mapped, frozenset())
+                    return self._commit(deliveries, mapped, {})
                 except IntegrityError:
                     return self._commit(deliveries, mapped, self._taken(deliveries))
         except Unavailable as error:
             return [Outcome(UNAVAILABLE, str(error))] * len(deliveries)
 
+    def _mapped(self, delivery: Delivery) -> tuple[Any, ...] | str:
+        """The row of the caller's columns, or why there is none."""
+        try:
+            row = self._store.rows.row(delivery.body)
+        except UnmappableError as error:
+            return str(error)
+        head = f"{delivery.key}{delivery.id}{delivery.content}{delivery.batch}{delivery.merged_into}"
+        if "\0" in head or not 0 <= delivery.version < 2**63:
+            return "BODY: 编号含 NUL 字符或版本号越界 / a NUL character in an id, or a version out of range"
+        return self._store.writing.unfit(delivery, row) or row
+
     def _commit(
-        self, deliveries: Sequence[Delivery], mapped: Sequence[tuple[Any, ...] | str], taken: frozenset[tuple[str, str]]
+        self, deliveries: Sequence[Delivery], mapped: Sequence[tuple[Any, ...] | str], taken: dict[str, str]
     ) -> list[Outcome]:
-        table = self._store.table
-        with writing(self._store.engine, table) as connection:
-            standing = self._standing(connection, {one.key for one in deliveries})
+        statements = self._store.writing
+        keys = {one.key for one, row in zip(deliveries, mapped, strict=True) if not isinstance(row, str)}
+        with statements.begin(self._store.engine, keys) as connection:
+            standing: dict[str, dict[int, _Known]] = {}
+            for key, version, *known in statements.standing(connection, keys):
+                standing.setdefault(key, {})[version] = _Known(*known)
             change = _Change(standing, taken)
             outcomes = list(map(change.take, deliveries, mapped))
             if change.superseded:
-                statement = update(table).where(table.c.record_key == bindparam("k"), table.c.current.is_(True))
-                connection.execute(statement.values(current=False), [{"k": key} for key in change.superseded])
+                statements.supersede(connection, change.superseded)
             if change.rows:
-                self._insert(connection, change.rows)
+                statements.insert(connection, change.rows)
         return outcomes
 
-    def _insert(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        # The statement comes from SQLAlchemy, the rows go straight to the driver: half the time of execute().
-        names = [column.name for column in self._store.table.columns if column.name != "seq"]
-        compiled: Any = insert(self._store.table).compile(dialect=connection.dialect, column_keys=names)
-        connection.exec_driver_sql(str(compiled), rows)
-
-    def _standing(self, connection: Connection, keys: set[str]) -> dict[str, dict[int, _Known]]:
-        own = self._store.table.c
-        wanted = func.json_each(bindparam("keys")).table_valued("value")
-        statement = select(own.record_key, own.version, own.delivery_id, own.content, own.batch)
-        found: dict[str, dict[int, _Known]] = {}
-        given = {"keys": orjson.dumps(list(keys)).decode()}
-        for key, version, *known in connection.execute(
-            statement.where(own.record_key.in_(select(wanted.c.value))), given
-        ):
-            found.setdefault(key, {})[version] = _Known(*known)
-        return found
-
-    def _taken(self, deliveries: Sequence[Delivery]) -> frozenset[tuple[str, str]]:
+    def _taken(self, deliveries: Sequence[Delivery]) -> dict[str, str]:
         """Ids of these deliveries that stand under some key, with it: an id must not mean two things."""
-        own = self._store.table.c
-        statement = select(own.delivery_id, own.record_key).where(own.delivery_id.in_(bindparam("ids", expanding=True)))
-        ids = [one.id for one in deliveries]
         with self._store.engine.connect() as connection:
-            rows = [
-                row
-                for at in range(0, len(ids), ASKED)
-                for row in connection.execute(statement, {"ids": ids[at : at + ASKED]})
-            ]
-        return frozenset((row[0], row[1]) for row in rows)
+            found = self._store.writing.taken(connection, [one.id for one in deliveries])
+            return {row[0]: row[1] for row in found}
 
     def verify(self, batch: str) -> Tally:
         """Rows of the batch and the sum of their fingerprints, computed again from the columns.
@@ -197,7 +181,7 @@ class _Change:
     A key that stands nowhere yet costs one tuple, its row: what a garbage collector must walk is a fifth of the time.
     """
 
-    def __init__(self, standing: dict[str, dict[int, _Known]], taken: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, standing: dict[str, dict[int, _Known]], taken: dict[str, str]) -> None:
         self._standing = standing
         self._elsewhere = dict(taken)
         self._newest: dict[str, int] = {}

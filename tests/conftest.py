@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from servers import postgres as own_postgres
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,3 +38,30 @@ def root() -> Path:
 def payloads() -> Path:
     """The folder of sample payloads, each one request body as a real client sends it."""
     return ROOT / "tests" / "payloads"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    """The run's own PostgreSQL, started when it is first wanted; take `postgres` or `postgres_alone` to use it."""
+    return own_postgres.start(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """The run's own PostgreSQL, used beside others."""
+    with postgres_server.shared():
+        yield postgres_server
+
+
+@pytest.fixture
+def postgres_alone(postgres_server):
+    """The run's own PostgreSQL while nobody else uses it, for who takes it down."""
+    with postgres_server.alone():
+        yield postgres_server
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    """The address of a new database on it."""
+    with postgres.database() as url:
+        yield url

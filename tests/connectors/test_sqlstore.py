@@ -21,7 +21,8 @@ SPEC = TableSpec(name="things", columns=dict(one.split(":") for one in COLUMNS.s
 
 
 def url(place):
-    return f"sqlite:///{place}/store.db"
+    """The address: on SQLite in a folder; PostgreSQL's tests give a place that has one."""
+    return getattr(place, "url", f"sqlite:///{place}/store.db")
 
 
 def make_sink(place, **given):
@@ -35,6 +36,8 @@ def make_source(place, **given):
 
 
 def change(place, statement, *values):
+    if hasattr(place, "url"):
+        return place.execute(statement.replace("?", "%s"), *values)
     with closing(sqlite3.connect(place / "store.db")) as connection, connection:
         return connection.execute(statement, values).fetchall()
 

@@ -1,0 +1,109 @@
+"""How rows get into a versioned table of PostgreSQL: locks by key, one look-up by array, COPY into the table itself.
+
+Versions are worked out in the client from what stands (as on SQLite, by the same code), so that what is new needs no
+temporary table and no second pass on the server. Two writers must not do that for one key at a time, also for a key
+that stands nowhere yet and so has no row to lock: each takes **advisory locks**, in ascending order. A write of few
+keys locks each of them and shares the table; one of many keys has the table's writers to itself, since locks of a
+server are few (64 for each connection).
+
+Readers never wait. Only who asks how far the table is *settled* waits for writers: numbers are taken when rows are
+written and seen when they are committed, so a smaller number can turn up after a greater one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import ARRAY, Connection, Engine, Table, Text, any_, bindparam, select, text
+
+from connectors.contracts import Delivery
+from connectors.copying import copy_rows
+
+FEW = 256
+"""Up to so many keys are locked one by one."""
+INDEXED_BYTES = 2600
+"""What fits into an entry of an index: a third of a page, with something kept back."""
+_CLASS = 0x56_47
+"""First half of the locks that stand for whole tables."""
+
+
+def digest64(*names: str) -> int:
+    """A signed 64-bit digest of some names."""
+    digest = blake2b("\0".join(names).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class PostgresWriting:
+    """The statements by which a sink writes; all of a table of PostgreSQL."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._lock = {"class": _CLASS, "table": digest64(table.name) >> 32}
+        self._columns = [column for column in table.columns if column.name != "seq"]
+        own = table.c
+        self._standing = select(own.record_key, own.version, own.delivery_id, own.content, own.batch).where(
+            own.record_key == any_(bindparam("keys", type_=ARRAY(Text)))
+        )
+        self._taken = select(own.delivery_id, own.record_key).where(
+            own.delivery_id == any_(bindparam("keys", type_=ARRAY(Text)))
+        )
+        indexed = {column.name for index in table.indexes for column in index.columns} - {"batch"}
+        given = list(table.columns)[9:]
+        self._indexed = [(at, column.name) for at, column in enumerate(given) if column.name in indexed]
+
+    def unfit(self, delivery: Delivery, row: Sequence[Any]) -> str:
+        """Why this database cannot hold a row; empty when it can."""
+        for name, value in (("record_key", delivery.key), ("delivery_id", delivery.id), ("batch", delivery.batch)):
+            if len(value) > INDEXED_BYTES // 4 and len(value.encode()) > INDEXED_BYTES:
+                return _too_long(name)
+        for at, name in self._indexed:
+            value = row[at]
+            if type(value) is str and len(value) > INDEXED_BYTES // 4 and len(value.encode()) > INDEXED_BYTES:
+                return _too_long(name)
+        return ""
+
+    @contextmanager
+    def begin(self, engine: Engine, keys: Collection[str]) -> Iterator[Connection]:
+        """A transaction that no other writer of these keys can overlap."""
+        with engine.begin() as connection:
+            if len(keys) > FEW:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
+            else:
+                connection.execute(text("SELECT pg_advisory_xact_lock_shared(:class, :table)"), self._lock)
+                numbers = sorted({digest64(self._table.name, key) for key in keys})
+                wanted = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:keys AS bigint[])) AS one")
+                connection.execute(wanted, {"keys": numbers})
+            yield connection
+
+    def settle(self, connection: Connection) -> None:
+        """Wait for the writers that are under way; holds off new ones until the transaction ends."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
+
+    def standing(self, connection: Connection, keys: Collection[str]) -> Iterable[Any]:
+        """Key, version, delivery id, content and batch of the rows with these keys."""
+        return connection.execute(self._standing, {"keys": list(keys)})
+
+    def taken(self, connection: Connection, ids: Sequence[str]) -> Iterable[Any]:
+        """Delivery id and key of the rows with these ids."""
+        return connection.execute(self._taken, {"keys": list(ids)})
+
+    def supersede(self, connection: Connection, keys: Collection[str]) -> None:
+        """No version of these keys is current any more."""
+        own = self._table.c
+        found = own.record_key == any_(bindparam("keys", type_=ARRAY(Text)))
+        connection.execute(self._table.update().where(found, own.current).values(current=False), {"keys": sorted(keys)})
+
+    def insert(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows, whose columns are those of the table behind `seq`.
+
+        Raises:
+            IntegrityError: an id or a version is there already.
+        """
+        copy_rows(connection, self._table, self._columns, rows)
+
+
+def _too_long(name: str) -> str:
+    return f"BODY: 列 {name} 太长，无法索引 / column {name} is too long to be indexed: {INDEXED_BYTES} bytes at most"
