@@ -32,6 +32,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "memory": "connectors.memory:MemorySource",
     },
     "feed": {
+        "http": "connectors.restfeed:HttpFeed",
         "memory": "connectors.memory:MemoryFeed",
     },
     "sink": {

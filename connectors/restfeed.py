@@ -1,0 +1,386 @@
+"""A feed that polls a peer over HTTP: pages of records, from where the last ack left off.
+
+    feed = HttpFeed(HttpFeed.Settings(
+        url="https://host", request={"path": "/records", "query": {"cursor": "{cursor}", "limit": "500"}},
+        records="data.rows", next="data.next", key="id", position="/var/lib/vingate/host.position"))
+
+Where the polling stands is a *position*: the cursor of a page, and how many of its records are done. It moves by
+
+- `next`: the answer names the cursor of the next page (none: there is no next page yet, and this one may still grow),
+- `record_cursor`: the cursor is a member of the last record taken (`since` parameters),
+- `pages = N`: pages are numbered, and one with N records is full,
+- `confirm`: the peer gives what was not confirmed, and forgets what is: an ack is that call.
+
+The first three keep the position in a file of ours, replaced and synced by `ack`; that file is the feed's only memory,
+and a feed whose process died goes on from it. So an ack is durable when it returns, and what was taken and not acked
+comes again with the same keys. A page must keep the order of its records.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import time
+from collections import deque
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal, NamedTuple
+
+import orjson
+from pydantic import Field, field_validator, model_validator
+
+from connectors.contracts import Arrival, Misconfigured, Unavailable
+from connectors.gates import Gate, Pause
+from connectors.jsonpaths import raw_at, raw_elements, steps, text_of
+from connectors.parts import disk_error, sync_folder
+from connectors.restanswers import AnswerTable
+from connectors.restcalls import Answer, Request
+from connectors.restpeer import Build, Peer, from_template
+from connectors.restsettings import MOMENTS, CallTemplate, RestSettings
+from connectors.resttemplates import Scope, checked
+
+_FIX = "请检查 records、key 与 body 的路径 / check the paths records, key and body"
+_EMPTY_PAGES = 100
+"""Empty pages that are passed in one take; the rest waits for the next."""
+_LATER = "稍后自动重试 / it is tried again later"
+
+
+class PollSettings(RestSettings):
+    """Settings of an HTTP feed."""
+
+    request: CallTemplate = CallTemplate(method="GET")
+    """The call; knows `{cursor}`."""
+    answers: AnswerTable = AnswerTable()
+    records: str = ""
+    """JSON path to the list of records; empty: the answer is the list."""
+    key: str = ""
+    """Path inside a record to what names it at the peer; empty: a digest of its bytes, so equal ones are one."""
+    body: str = ""
+    """Path inside a record to the payload; empty: the record itself, its bytes as they arrived."""
+    form: Literal["json", "text", "base64"] = "json"
+    """How the payload stands at `body`: as JSON, or inside a string."""
+    company: str = ""
+    """Path inside a record to the company that the peer authenticated for it."""
+    system: str = ""
+    """Collecting system of all that comes from here; empty: the exchange's own."""
+    source: str = ""
+    """What the arrivals' source is called; default: the address."""
+    next: str = ""
+    record_cursor: str = ""
+    pages: int = Field(default=0, ge=0)
+    confirm: CallTemplate | None = None
+    """Knows `{keys}`, the list of the keys that are acked."""
+    first: str = ""
+    """Cursor to begin with; for `pages` 1."""
+    position: Path | None = None
+    """File of the position."""
+    every_seconds: float = Field(default=5.0, gt=0)
+    """Pause before the peer is asked again when it had nothing new."""
+    max_answer_bytes: int = Field(default=64 << 20, ge=1)
+
+    @field_validator("records", "key", "body", "company", "next", "record_cursor")
+    @classmethod
+    def _paths_readable(cls, path: str) -> str:
+        steps(path)
+        return path
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PollSettings:
+        ways = [bool(self.next), bool(self.record_cursor), bool(self.pages), self.confirm is not None]
+        if sum(ways) != 1:
+            message = "须且只须设一项 / set exactly one of: next, record_cursor, pages, confirm"
+            raise ValueError(message)
+        if self.confirm is None and self.position is None:
+            message = "须设 position（位置文件）/ set position, the file that keeps the place"
+            raise ValueError(message)
+        if self.confirm is not None and not self.key:
+            message = "confirm 要求设 key / confirm needs key"
+            raise ValueError(message)
+        for call, more in ((self.request, {"cursor"}), (self.confirm or CallTemplate(), {"keys"})):
+            checked([call.path, call.query, call.headers, call.body], MOMENTS | {"token"} | more)
+        return self
+
+
+class Position(NamedTuple):
+    """Where polling stands: a page's cursor, and how many of its records are done."""
+
+    cursor: str
+    done: int = 0
+
+
+class _Waiting(NamedTuple):
+    """A record of a page that was fetched, and where polling stands once it is done."""
+
+    arrival: Arrival
+    after: Position
+
+
+class HttpFeed:
+    """Pages of records, polled; see the module."""
+
+    Settings = PollSettings
+
+    def __init__(self, settings: PollSettings, *, peer: Peer | None = None, gate: Gate | None = None) -> None:
+        self.settings = settings
+        self._peer = peer or Peer(settings, gate=gate)
+        self._fetched: deque[_Waiting] = deque()
+        self._at: Position | None = None
+        """Where the next page begins."""
+        self._taken: Position | None = None
+        """Where polling stands when all that was taken is done; None: nothing was taken since the last ack."""
+        self._open: dict[str, None] = {}
+        """Keys that were fetched and are not confirmed."""
+        self._keys: list[str] = []
+        """Keys that were taken and are not confirmed."""
+        self._tag = ("", Position(""))
+        self._due = 0.0
+        self._closed = Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def pause(self) -> Pause:
+        """Why the peer is not asked at this moment, and for how long."""
+        return self._peer.pause()
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        """The next arrivals, at most `most`, waiting at most so many seconds for the first of them.
+
+        Raises:
+            Unavailable: the peer cannot be reached, or asked us to wait.
+            Misconfigured: it refuses our credentials, or its answers are not what the settings say.
+        """
+        self._closed.clear()
+        end = time.monotonic() + seconds
+        while not self._fetched:
+            now = time.monotonic()
+            if now >= self._due:
+                self._poll()
+                if self._fetched:
+                    break
+                self._due = time.monotonic() + self.settings.every_seconds
+            left = min(end, self._due) - time.monotonic()
+            if time.monotonic() >= end or (left > 0 and self._closed.wait(left)):
+                break
+        return self._given(most)
+
+    def _given(self, most: int) -> list[Arrival]:
+        found: list[Arrival] = []
+        while self._fetched and len(found) < most:
+            waiting = self._fetched.popleft()
+            found.append(waiting.arrival)
+            self._taken = waiting.after
+            self._keys.append(waiting.arrival.key)
+        return found
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        """Ask for the page at hand, and for those behind it while they are empty."""
+        any(self._page() for _ in range(_EMPTY_PAGES))
+
+    def _page(self) -> bool:
+        """Ask for the page at hand; whether that is enough."""
+        at_ = self._at or self._kept()
+        self._at = at_
+        reply = self._peer.call(self._build(at_), self._table())
+        if reply.answer.status == 304:
+            return True
+        if reply.said.end != "accepted":
+            raise self._wrong(reply.said.end, reply.said.reason)
+        elements = self._elements(reply.answer)
+        if self.settings.confirm is not None:
+            fresh = self._queued(elements)
+        else:
+            fresh = self._paged(elements, at_, self._following(reply.answer, at_, len(elements)))
+        self._tag = (reply.answer.headers.get("etag", ""), at_) if not fresh and self._at == at_ else ("", at_)
+        self._fetched.extend(fresh)
+        return bool(fresh) or self._at == at_
+
+    def _table(self) -> AnswerTable:
+        known = {"304": "accepted", **self.settings.answers.status}
+        return self.settings.answers.model_copy(update={"status": known})
+
+    def _build(self, at_: Position) -> Build:
+        made = from_template(self.settings.request, {"cursor": at_.cursor})
+        tag, of = self._tag
+
+        def build(scope: Scope) -> Request:
+            request = made(scope)
+            if tag and of == at_:
+                return request._replace(headers={**request.headers, "If-None-Match": tag})
+            return request
+
+        return build
+
+    def _elements(self, answer: Answer) -> list[bytes]:
+        try:
+            found = raw_at(answer.body, self.settings.records)
+            return raw_elements(b"" if found is None else found)
+        except ValueError:
+            where = self.settings.records or "答复 / the answer"
+            message = f"{self._name}: {where} 不是列表 / is no list"
+            raise Unavailable(message, _FIX) from None
+
+    def _queued(self, elements: list[bytes]) -> list[_Waiting]:
+        fresh = []
+        for element in elements:
+            arrival = self._arrival(element)
+            if arrival.key not in self._open:
+                self._open[arrival.key] = None
+                fresh.append(_Waiting(arrival, Position("")))
+        return fresh
+
+    def _following(self, answer: Answer, at_: Position, count: int) -> Position | None:
+        """The next page, where there is one."""
+        settings = self.settings
+        if settings.pages:
+            return Position(str(int(at_.cursor) + 1)) if count >= settings.pages else None
+        cursor = _text(answer.body, settings.next) if settings.next else ""
+        return Position(cursor) if cursor and cursor != at_.cursor else None
+
+    def _paged(self, elements: list[bytes], at_: Position, following: Position | None) -> list[_Waiting]:
+        fresh = []
+        for number, element in enumerate(elements[at_.done :], at_.done + 1):
+            after = Position(at_.cursor, number)
+            if self.settings.record_cursor:
+                after = Position(self._cursor_of(element))
+            elif following is not None and number == len(elements):
+                after = following
+            fresh.append(_Waiting(self._arrival(element), after))
+        if fresh:
+            self._at = fresh[-1].after
+        elif following is not None:
+            self._at = following
+        return fresh
+
+    def _cursor_of(self, element: bytes) -> str:
+        cursor = _text(element, self.settings.record_cursor)
+        if not cursor:
+            message = f"{self._name}: 记录中没有 {self.settings.record_cursor} / a record has no such member"
+            raise Unavailable(message, _FIX)
+        return cursor
+
+    def _arrival(self, element: bytes) -> Arrival:
+        settings = self.settings
+        key = _text(element, settings.key) if settings.key else sha256(element).hexdigest()
+        if not key:
+            message = f"{self._name}: 记录中没有 {settings.key} / a record has no such member"
+            raise Unavailable(message, _FIX)
+        company = _text(element, settings.company) if settings.company else ""
+        return Arrival(self._payload(element), settings.source or self._name, key, company, settings.system)
+
+    def _payload(self, element: bytes) -> bytes:
+        """The payload of a record; one that is not as the settings say comes whole, so that the steps refuse it."""
+        found = raw_at(element, self.settings.body)
+        if found is None or self.settings.form == "json":
+            return element if found is None else found
+        try:
+            text = orjson.loads(found)
+            return base64.b64decode(text, validate=True) if self.settings.form == "base64" else text.encode()
+        except (ValueError, TypeError, AttributeError, binascii.Error):
+            return element
+
+    def _wrong(self, end: str, reason: str) -> Unavailable | Misconfigured:
+        words = f"{self._name}: {self._peer.clean(reason)}"
+        return Unavailable(words, _LATER) if end == "unavailable" else Misconfigured(words, _FIX)
+
+    @property
+    def _name(self) -> str:
+        return self.settings.url + self.settings.request.path
+
+    # -- where it stands -----------------------------------------------------------------------------------------------
+
+    def _kept(self) -> Position:
+        file = self.settings.position
+        first = Position(self.settings.first or ("1" if self.settings.pages else ""))
+        if file is None:
+            return first
+        try:
+            kept = orjson.loads(file.read_bytes())
+            return Position(str(kept["cursor"]), int(kept["done"]))
+        except FileNotFoundError:
+            return first
+        except (OSError, ValueError, KeyError, TypeError):
+            message = f"位置文件无法读取 / the file of the position cannot be read: {file}"
+            remedy = "请恢复该文件，或删除它从头轮询 / restore it, or remove it to begin again"
+            raise Misconfigured(message, remedy) from None
+
+    def ack(self) -> None:
+        """Everything taken so far is durable in the inbox: keep the position, or confirm it to the peer.
+
+        A confirmation that does not get through is no error: its records come again with the same keys.
+
+        Raises:
+            Unavailable: no room for the position.
+            Misconfigured: the position cannot be kept, or the peer refuses the confirmation.
+        """
+        if self._taken is None:
+            return
+        if self.settings.confirm is None:
+            self._keep(self._taken)
+        elif self._keys:
+            self._confirm(self.settings.confirm)
+        self._taken, self._keys = None, []
+
+    def _confirm(self, call: CallTemplate) -> None:
+        keys, self._keys = self._keys, []
+        for key in keys:
+            self._open.pop(key, None)
+        try:
+            reply = self._peer.call(from_template(call, {"keys": keys}), self.settings.answers)
+        except Unavailable:
+            return
+        if reply.said.end not in ("accepted", "duplicate", "unavailable"):
+            raise self._wrong(reply.said.end, reply.said.reason)
+
+    def _keep(self, position: Position) -> None:
+        file = self.settings.position
+        if file is None:
+            return
+        staged = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with staged.open("wb") as out:
+                out.write(orjson.dumps(position._asdict()))
+                out.flush()
+                os.fsync(out.fileno())
+            staged.replace(file)
+            sync_folder(str(file.parent))
+        except OSError as error:
+            raise disk_error(error, str(file)) from error
+
+    def check(self) -> list[str]:
+        """Ask for the page at hand.
+
+        Raises:
+            ConnectorError: it cannot be reached, refuses us, or the settings do not fit its answers.
+        """
+        at_ = self._kept()
+        reply = self._peer.call(self._build(at_), self._table())
+        if reply.said.end != "accepted":
+            raise self._wrong(reply.said.end, reply.said.reason)
+        found = 0 if reply.answer.status == 304 else len(self._elements(reply.answer))
+        waiting = max(found - at_.done, 0)
+        return [f"{self._name}: 本页 {waiting} 条待取 / {waiting} records wait on this page"]
+
+    def close(self) -> None:
+        """Forget what was not acked, close the connections, and end a take that waits. Idempotent."""
+        self._closed.set()
+        self._fetched.clear()
+        self._at = self._taken = None
+        self._open, self._keys = {}, []
+        self._tag, self._due = ("", Position("")), 0.0
+        self._peer.close()
+
+
+def _text(data: bytes, path: str) -> str:
+    """What stands at a path, as text: a string's content, a number as it is written; empty where nothing does."""
+    found = raw_at(data, path)
+    if found is None:
+        return ""
+    if found.startswith(b'"'):
+        return text_of(orjson.loads(found))
+    return "" if found == b"null" else found.decode()
