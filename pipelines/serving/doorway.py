@@ -1,0 +1,78 @@
+"""The door as a child of the supervisor: it listens on sockets that the supervisor made and keeps.
+
+So a door that starts anew, after a crash or for new settings, refuses nobody: who calls meanwhile waits in the queue of
+the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+from pipelines.door.serving import Urls, listen, serve_door
+from pipelines.errors import PipelineError
+from pipelines.serving import link
+from pipelines.serving.gateway import BEAT_SECONDS
+from pipelines.serving.metrics import carried
+from pipelines.serving.roles import Door, Role
+from pipelines.usable import usable
+
+
+def sockets(door: Door, seconds: float) -> list[socket.socket]:
+    """The listening sockets of a door: of all dialects, and of Foshan's where it is on.
+
+    Args:
+        door: its settings.
+        seconds: how long to try; who was just killed may still have the port.
+
+    Raises:
+        CannotListen: an address is taken or not ours.
+    """
+    places = [(door.host, door.port)]
+    if door.foshan or door.foshan_port:
+        places.append((door.foshan_host or door.host, door.foshan_port))
+    made: list[socket.socket] = []
+    until = time.monotonic() + seconds
+    while len(made) < len(places):
+        try:
+            made.append(listen(*places[len(made)]))
+        except PipelineError:
+            if time.monotonic() > until:
+                for one in made:
+                    one.close()
+                raise
+            time.sleep(0.1)
+    return made
+
+
+def serve(line: link.Link) -> None:
+    """The work of a door process, until its supervisor says stop."""
+    role, folder = Role.model_validate(line.task["role"]), Path(str(line.task["state"]))
+    if role.door is None:
+        return
+    exchange = role.exchanges[role.door.exchange].settings
+    usable(exchange.placed(folder))
+    listening = threading.Event()
+
+    def ready(urls: Urls) -> None:
+        line.report(link.READY, door=urls.door, foshan=urls.foshan)
+        listening.set()
+
+    def stop() -> None:
+        line.stopping.wait()
+        listening.wait()
+        os.kill(os.getpid(), signal.SIGTERM)  # the server finishes what it has begun, then ends
+
+    def beat() -> None:
+        while True:
+            line.report(link.BEAT, metrics=carried())
+            time.sleep(BEAT_SECONDS)
+
+    for work in (stop, beat):
+        threading.Thread(target=work, daemon=True, name=work.__name__).start()
+    made = [socket.socket(fileno=number) for number in line.task["sockets"]]
+    serve_door(role.door, folder, exchange, ready, sockets=made)

@@ -1,0 +1,170 @@
+"""The gateway process: all exchanges of a role in turn, on one state.
+
+In turn and not in threads, because an embedded state belongs to one writer. An exchange that has nothing to do costs a
+look; where all have nothing to do, the process waits in them for what comes first.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from connectors import registry
+from connectors.contracts import Feed
+from pipelines.cli import uncollected, without
+from pipelines.errors import StateBusy
+from pipelines.progress import Observer
+from pipelines.serving import link
+from pipelines.serving.loops import Build, Loop, Runs, WatchedFeed, state_of
+from pipelines.serving.metrics import carried
+from pipelines.serving.observing import Observing
+from pipelines.serving.opening import open_state
+from pipelines.serving.roles import Role, Work
+from pipelines.serving.tracing import open_tracer
+from pipelines.settings import replaced
+from pipelines.state import State
+from pipelines.usable import usable
+
+WAIT_SECONDS = 0.05
+"""How long an idle round waits for input, all exchanges together."""
+BEAT_SECONDS = 1.0
+LOCK_SECONDS = 8.0
+"""How long a start waits for the lock of a gateway that is just ending."""
+
+
+class Gateway:
+    """Runs loops in turn until it is told to stop."""
+
+    def __init__(self, role: Role, build: Build, *, scans: bool = True) -> None:
+        self.role = role
+        self.loops = {name: Loop(name, work, build, scans=scans) for name, work in role.exchanges.items()}
+
+    def open(self, stopping: threading.Event) -> None:
+        """Build all exchanges and take up what a crash left."""
+        for loop in self.loops.values():
+            if not stopping.is_set():
+                loop.open()
+
+    def run(self, stopping: threading.Event, order: Callable[[], Mapping[str, Any] | None]) -> None:
+        """Round after round; `order` gives what the supervisor wants meanwhile."""
+        busy = True
+        while not stopping.is_set():
+            given = order()
+            if given is not None and given.get("order") == link.RELOAD:
+                self.reload(Role.model_validate(given["role"]))
+            busy = self.round(stopping, 0.0 if busy else WAIT_SECONDS / len(self.loops))
+
+    def round(self, stopping: threading.Event, seconds: float) -> bool:
+        """One turn of each exchange; whether any of them did anything."""
+        began, did = time.monotonic(), False
+        for loop in self.loops.values():
+            if stopping.is_set():
+                break
+            did = loop.turn(0.0 if did else seconds) or did
+        if not did and seconds and time.monotonic() - began < seconds / 2:  # all of them failing: nobody waited
+            stopping.wait(seconds)
+        return did
+
+    def reload(self, role: Role) -> None:
+        """Go on with other settings of the same exchanges."""
+        for name, loop in self.loops.items():
+            if name in role.exchanges:
+                loop.reload(role.exchanges[name])
+        self.role = role
+
+    def moved(self, exchange: str) -> None:
+        """An exchange gave a sign of life."""
+        if exchange in self.loops:
+            self.loops[exchange].moved()
+
+    def close(self) -> None:
+        """Close all exchanges."""
+        for loop in self.loops.values():
+            loop.close()
+
+
+def serve(line: link.Link) -> None:
+    """The work of a gateway process, until its supervisor says stop."""
+    role, folder = Role.model_validate(line.task["role"]), Path(str(line.task["state"]))
+    tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
+    for work in role.exchanges.values():
+        usable(work.settings.placed(folder))
+    with _owned(role, folder, line.stopping) as state:
+        feeds: dict[str, dict[str, WatchedFeed]] = {}
+        observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
+        gateway = Gateway(role, _build(state, feeds, observer), scans=bool(line.task.get("scans", True)))
+        _beat(line, gateway, feeds)
+        try:
+            gateway.open(line.stopping)
+            _settle()
+            line.report(link.READY)
+            gateway.run(line.stopping, line.order)
+        finally:
+            gateway.close()
+            if tracer is not None:
+                tracer.close()
+
+
+@contextmanager
+def _owned(role: Role, folder: Path, stopping: threading.Event) -> Iterator[State]:
+    """The state, owned; a gateway that was just killed may hold it for a moment."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            state = open_state(role, folder, own=True)
+            break
+        except StateBusy:
+            if time.monotonic() > until or stopping.wait(0.1):
+                raise
+    with state:
+        yield state
+
+
+def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Observer) -> Build:
+    """How a live run is built on the state, with feeds of its own."""
+    with uncollected(), without("pymongo"):
+        from pipelines.live import Live  # imported late: it takes Beam along
+
+    def build(name: str, work: Work) -> Runs:
+        made: dict[str, Feed] = {}
+        feeds[name] = {}
+        for feed, part in work.feeds.items():
+            options = replaced(part.options, "{state}", state.path.as_posix())
+            made[feed] = feeds[name][feed] = WatchedFeed(name, feed, registry.feed(part.connector, options))
+        if work.every or work.cron:
+            watch_folders(work, state.path)
+        return Live(state, work.settings, made, observer)
+
+    return build
+
+
+def watch_folders(work: Work, folder: Path) -> None:
+    """Make the folders below the state that an exchange scans: there it is our place to make them."""
+    source = work.settings.source.options
+    parts = source["of"].values() if isinstance(source.get("of"), dict) else [source]
+    for part in parts:
+        path = str(part.get("path", ""))
+        if path.startswith("{state}/") and not Path(path).suffix:
+            Path(path.replace("{state}", folder.as_posix())).mkdir(parents=True, exist_ok=True)
+
+
+def _beat(line: link.Link, gateway: Gateway, feeds: Mapping[str, Mapping[str, WatchedFeed]]) -> None:
+    """Tell the supervisor, once a second, how the loops fare and what was counted."""
+
+    def beat() -> None:
+        while True:
+            line.report(link.BEAT, loops=state_of(gateway.loops, feeds), metrics=carried())
+            time.sleep(BEAT_SECONDS)
+
+    threading.Thread(target=beat, daemon=True, name="beat").start()
+
+
+def _settle() -> None:
+    """What stands now stays: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,222 @@
+"""One exchange inside the gateway process: its live run, its schedule, and how it fares.
+
+An exchange whose database or partner is away fails alone: it is built anew after a while, and takes up what it left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from connectors.contracts import Arrival, ConnectorError, Feed, Unavailable
+from dlq.errors import DlqError
+from mappings.layout import MappingError
+from mappings.profiles import ProfileError
+from pipelines.cli.failures import explained
+from pipelines.errors import PipelineError
+from pipelines.serving.logs import log
+from pipelines.serving.metrics import CYCLES, FEEDS
+from pipelines.serving.roles import Work
+from pipelines.settings import Exchange
+from routing.errors import RoutingError
+
+KNOWN = (ConnectorError, PipelineError, DlqError, MappingError, ProfileError, RoutingError, SQLAlchemyError, OSError)
+"""Errors that an exchange is begun again after; any other one is a bug, which ends the process."""
+FIRST_PAUSE, MOST_PAUSE = 0.5, 30.0
+"""Seconds until a failed exchange, or a feed that is away, is tried again; doubled each time."""
+
+
+class Runs(Protocol):
+    """What a loop drives (`pipelines.live.Live` is one)."""
+
+    def recover(self) -> None:
+        """Take up what a crash left."""
+
+    def step(self, seconds: float = 0.05) -> bool:
+        """One round; whether anything was done."""
+
+    def scan(self) -> bool:
+        """One pass over the source; whether anything was done."""
+
+    def reload(self, exchange: Exchange) -> None:
+        """Go on with other settings."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+Build = Callable[[str, Work], Runs]
+"""Builds the live run of an exchange, by its name and its settings."""
+
+
+class Loop:
+    """One exchange, a turn at a time. `scans` says whether this process scans its source."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Work,
+        build: Build,
+        *,
+        scans: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name, self.work, self._build, self._scans = name, work, build, scans
+        self._clock, self._now = clock, now
+        self._runs: Runs | None = None
+        self.failing = ""
+        """What is wrong, for people; empty: nothing."""
+        self._moved_at = clock()
+        self._retry_at, self._pause = 0.0, FIRST_PAUSE
+        self._scan_at = now() if scans and work.schedule.at_start else self._next_scan()
+
+    @property
+    def idle(self) -> float:
+        """Seconds since it moved last; waiting for its next try after a failure is no standstill."""
+        return 0.0 if self.failing else self._clock() - self._moved_at
+
+    def moved(self) -> None:
+        """It gave a sign of life."""
+        self._moved_at = self._clock()
+
+    def open(self) -> None:
+        """Build it and take up what a crash left; a failure is noted."""
+        self._guarded(self._opened)
+
+    def turn(self, seconds: float) -> bool:
+        """One round, and a scan where it is due; whether anything was done. Waits so long for input."""
+        if self.failing and self._clock() < self._retry_at:
+            return False
+        return self._guarded(lambda: self._turn(seconds))
+
+    def reload(self, work: Work) -> None:
+        """Go on with other settings, which were validated; where that fails, the old ones stay and it is told."""
+        changed, rescheduled = work.settings != self.work.settings, work.schedule != self.work.schedule
+        if changed and self._runs is not None:
+            try:
+                self._runs.reload(work.settings)
+            except KNOWN as error:
+                log.error("reload-failed", extra={"exchange": self.name, "text": explained(error)[0]})
+                return
+        self.work = work
+        if rescheduled:
+            self._scan_at = self._now() if self._scans and work.schedule.at_start else self._next_scan()
+        if changed or rescheduled:
+            log.info("reloaded", extra={"exchange": self.name})
+
+    def close(self) -> None:
+        """Give back what is held."""
+        runs, self._runs = self._runs, None
+        if runs is not None:
+            runs.close()
+
+    def _opened(self) -> bool:
+        if self._runs is None:
+            runs = self._build(self.name, self.work)
+            try:
+                runs.recover()
+            except BaseException:
+                runs.close()
+                raise
+            self._runs = runs
+        return True
+
+    def _turn(self, seconds: float) -> bool:
+        self._opened()
+        assert self._runs is not None  # noqa: S101 - what `_opened` is for
+        did = self._runs.step(seconds)
+        if self._scan_at is not None and self._scan_at <= self._now():
+            did = self._runs.scan() or did
+            self._scan_at = self._next_scan()
+        return did
+
+    def _next_scan(self) -> datetime | None:
+        return self.work.schedule.after(self._now()) if self._scans else None
+
+    def _guarded(self, act: Callable[[], bool]) -> bool:
+        try:
+            did = act()
+        except KNOWN as error:
+            self._failed(error)
+            return False
+        if self.failing:
+            log.info("exchange-recovered", extra={"exchange": self.name})
+        self.failing, self._pause = "", FIRST_PAUSE
+        self.moved()
+        return did
+
+    def _failed(self, error: Exception) -> None:
+        said = explained(error)[0]
+        CYCLES.labels(self.name).inc()
+        log.error("exchange-failed", extra={"exchange": self.name, "text": said, "seconds": self._pause})
+        self.failing = said
+        self._retry_at, self._pause = self._clock() + self._pause, min(self._pause * 2, MOST_PAUSE)
+        try:
+            self.close()
+        except KNOWN as second:
+            log.error("close-failed", extra={"exchange": self.name, "text": explained(second)[0]})
+
+
+class WatchedFeed:
+    """A feed whose connection is watched: while it is away it brings nothing, and is asked again after a pause."""
+
+    def __init__(self, exchange: str, name: str, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
+        self._feed, self._exchange, self._name, self._clock = feed, exchange, name, clock
+        self.connected = True
+        self._retry_at, self._pause = 0.0, FIRST_PAUSE
+        self._told(connected=True)
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        """What the feed brings; nothing while it is away."""
+        if not self.connected and self._clock() < self._retry_at:
+            return []
+        try:
+            found = self._feed.take(most, seconds)
+        except Unavailable as error:
+            if self.connected:
+                about = {"exchange": self._exchange, "text": f"{self._name}: {error}"}
+                log.warning("feed-away", extra=about)
+            self._told(connected=False)
+            self._retry_at, self._pause = self._clock() + self._pause, min(self._pause * 2, MOST_PAUSE)
+            return []
+        if not self.connected:
+            log.info("feed-back", extra={"exchange": self._exchange, "text": self._name})
+        self._told(connected=True)
+        self._pause = FIRST_PAUSE
+        return found
+
+    def ack(self) -> None:
+        """What was taken is durable. A feed that is away now brings it again, which is harmless."""
+        try:
+            self._feed.ack()
+        except Unavailable:
+            self._told(connected=False)
+
+    def check(self) -> list[str]:
+        """What the feed says."""
+        return self._feed.check()
+
+    def close(self) -> None:
+        """Give back what is held."""
+        self._feed.close()
+
+    def _told(self, *, connected: bool) -> None:
+        self.connected = connected
+        FEEDS.labels(self._exchange, self._name).set(connected)
+
+
+def state_of(loops: Mapping[str, Loop], feeds: Mapping[str, Mapping[str, WatchedFeed]]) -> dict[str, Any]:
+    """How the loops fare, as it is reported to the supervisor."""
+    return {
+        name: {
+            "idle": round(loop.idle, 3),
+            "failing": loop.failing,
+            "feeds": {feed: watched.connected for feed, watched in feeds.get(name, {}).items()},
+        }
+        for name, loop in loops.items()
+    }

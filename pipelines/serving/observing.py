@@ -1,0 +1,95 @@
+"""What becomes of a run's events: a line in the log, a time in the metrics, a span in the traces, a sign of life."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from pipelines import tables
+from pipelines.progress import Event
+from pipelines.serving.logs import log
+from pipelines.serving.metrics import BATCHES, RECORDS, STAGES
+from pipelines.serving.tracing import Tracer
+from pipelines.state import State
+
+_ENDS = {"staged": "work", "decided": "decide", "closed": "deliver"}
+"""Event -> the stage that it ends."""
+_COUNTS = {
+    "received": ("received",),
+    "decoded": ("decoded",),
+    "dead": ("dead_intake", "dead_records"),
+    "duplicate": ("duplicate_intake", "duplicate_records"),
+    "filtered": ("filtered",),
+    "unplaced": ("unplaced",),
+    "fragments": ("fragments",),
+}
+_MOST_OPEN = 1_000
+
+
+class _Times(NamedTuple):
+    opened: int
+    """Nanoseconds since 1970."""
+    last: int
+
+
+class Observing:
+    """An observer of all exchanges of a process. `moved` is called with an exchange's name at each of its events."""
+
+    def __init__(
+        self,
+        state: State,
+        tracer: Tracer | None = None,
+        moved: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._state, self._tracer, self._moved, self._clock = state, tracer, moved, clock
+        self._open: dict[str, _Times] = {}
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note of an event."""
+        self._moved(event.exchange)
+        now = self._clock()
+        if event.name == "opened":
+            if len(self._open) >= _MOST_OPEN:  # batches that failed never close
+                self._open.clear()
+            self._open[event.batch] = _Times(now, now)
+        elif event.name in _ENDS:
+            self._stage(event, now)
+        elif event.name in ("finished", "ended") or event.note:
+            log.debug(event.name, extra={"exchange": event.exchange, "batch": event.batch, "text": event.note})
+
+    def _stage(self, event: Event, now: int) -> None:
+        times = self._open.get(event.batch)
+        if times is not None:
+            self._span(event, _ENDS[event.name], times.last, now)
+            self._open[event.batch] = times._replace(last=now)
+        if event.name == "closed":
+            self._closed(event, self._open.pop(event.batch, None), now)
+
+    def _closed(self, event: Event, times: _Times | None, now: int) -> None:
+        counts = self._counts(event)
+        BATCHES.labels(event.exchange).inc()
+        for outcome, count in counts.items():
+            RECORDS.labels(event.exchange, outcome).inc(count)
+        told: dict[str, Any] = {"exchange": event.exchange, "batch": event.batch, "counts": counts}
+        if times is not None:
+            self._span(event, "batch", times.opened, now, counts)
+            told["seconds"] = round((now - times.opened) / 1e9, 4)
+        log.info("batch", extra=told)
+
+    def _span(self, event: Event, stage: str, since: int, until: int, counts: Mapping[str, int] | None = None) -> None:
+        STAGES.labels(event.exchange, stage).observe((until - since) / 1e9)
+        if self._tracer is not None:
+            self._tracer.span(event.exchange, event.batch, stage, since, until, counts or {})
+
+    def _counts(self, event: Event) -> dict[str, int]:
+        """What became of the batch at intake; only the number of its payloads where it has no row."""
+        b = tables.batches
+        with self._state.reading() as connection:
+            row = connection.execute(select(b).where(b.c.id == event.batch)).first()
+        if row is None:
+            return {"received": event.total}
+        return {name: sum(getattr(row, column) for column in columns) for name, columns in _COUNTS.items()}

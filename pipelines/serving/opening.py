@@ -1,0 +1,21 @@
+"""The state of a role: SQLite in its folder, or PostgreSQL at the address that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connectors.confidential import revealed
+from pipelines.serving.roles import Role
+from pipelines.state import State
+
+
+def open_state(role: Role, folder: Path, *, own: bool) -> State:
+    """The state of a role.
+
+    Raises:
+        StateBusy: another gateway owns it.
+        StateMissing: `own` is false, and there is none yet.
+        Misconfigured: the address stands in a variable or file that cannot be read.
+    """
+    url = revealed(role.state.url, "state.url")
+    return State(folder, own=own, url=url) if url else State(folder, own=own)

@@ -1,0 +1,128 @@
+"""One role as a service: its children, its health, its metrics, its reloads, and the line that says it can be used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pipelines.serving import link, logs
+from pipelines.serving.children import Child
+from pipelines.serving.health import Health
+from pipelines.serving.logs import log
+from pipelines.serving.metrics import Page
+from pipelines.serving.opening import open_state
+from pipelines.serving.pulse import Pulse, Room
+from pipelines.serving.reloading import Change, Reloader
+from pipelines.serving.roles import Loaded, frozen, load
+from pipelines.serving.standing import Standing
+from pipelines.serving.supervisor import Supervisor
+from pipelines.version import BUILD
+
+PORT_SECONDS = 8.0
+"""How long a start waits for the door's port: who was killed a moment ago may still have it."""
+_COMMAND = (sys.executable, "-m", "pipelines.serving.child")
+
+
+class Service:
+    """`vingate serve`. Everything that is held is given back when `run` returns or raises."""
+
+    def __init__(self, path: Path, overrides: Sequence[str], state: Path) -> None:
+        self._path, self._overrides, self._state = path, overrides, state
+        state.mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)
+        self._loaded = self._load()
+
+    def run(self) -> int:
+        """Serve until a signal says stop; the exit code.
+
+        Raises:
+            SettingsError: the role cannot be used.
+            CannotListen: an address is taken.
+            GaveUp: a child cannot run.
+        """
+        role = self._loaded.role
+        logs.set_up(role.name, "supervisor", role.logging)
+        with ExitStack() as stack:
+            children = self._children(stack)
+            page = Page()
+            room = Room(self._state, role.health.free_megabytes << 20)
+            self.pulse = Pulse(children, role.health.silent_seconds, room)
+            page.add(self.pulse.families)
+            standing = Standing(
+                lambda: open_state(role, self._state, own=False), list(role.exchanges), role.metrics.cache_seconds
+            )
+            page.add(standing)
+            health = Health(
+                role.health.host,
+                role.health.port,
+                self.pulse.health,
+                self.pulse.readiness,
+                page.text if role.metrics.enabled else None,
+            )
+            stack.callback(health.close)
+            self._url = health.url
+            reloader = Reloader(self._loaded, self._state, self._load, self._apply)
+            self.supervisor = Supervisor(
+                children,
+                role.stop_seconds,
+                on_ready=self._ready,
+                on_beat=lambda child, beat: page.carry(child.name, beat.get("metrics", ())),
+                tick=reloader.tick,
+                reload=reloader.begin,
+                on_stop=self._stopping,
+            )
+            log.info("start", extra={"text": f"vingate {BUILD} {self._path}"})
+            return self.supervisor.run()
+
+    def _load(self) -> Loaded:
+        return frozen(load(self._path, self._overrides), self._state)
+
+    def _children(self, stack: ExitStack) -> list[Child]:
+        role = self._loaded.role
+        names = [f"gateway-{n}" for n in range(1, role.gateway.processes + 1)]
+        children = [
+            Child(name, _COMMAND, self._task("gateway", name, scans=not number), after=names[0] if number else "")
+            for number, name in enumerate(names)
+        ]
+        if role.door is not None:
+            from pipelines.serving.doorway import sockets  # imported late: roles without a door need no HTTP server
+
+            self._sockets = [stack.enter_context(one).fileno() for one in sockets(role.door, PORT_SECONDS)]
+            children.append(Child("door", _COMMAND, self._task("door", "door"), sockets=self._sockets, after=names[0]))
+        return children
+
+    def _task(self, kind: str, name: str, **more: Any) -> dict[str, Any]:
+        """What a child of a kind is told in its first line."""
+        found = {"kind": kind, "name": name, "state": str(self._state), "role": self._loaded.data, **more}
+        return {**found, "sockets": self._sockets} if kind == "door" else found
+
+    def _ready(self) -> None:
+        """Say on stdout, once, that everything can be used."""
+        told: dict[str, Any] = {"ready": True, "door": None, "health": self._url}
+        for child in self.supervisor.children:
+            said: Mapping[str, Any] = child.ready or {}
+            told |= {name: said[name] for name in ("door", "foshan") if said.get(name)}
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+        log.info("ready", extra={"text": json.dumps(told)})
+
+    def _stopping(self) -> None:
+        self.pulse.stopping = True
+
+    def _apply(self, loaded: Loaded, found: Change) -> None:
+        """Go on with settings that were validated."""
+        self._loaded = loaded
+        for child in self.supervisor.children:
+            task = {**child.task, "role": loaded.data}
+            anew = found.door if child.name == "door" else found.gateway
+            if anew:
+                self.supervisor.restart(child, task)
+                continue
+            child.task = task
+            if child.name != "door" and found.exchanges:
+                child.tell({"order": link.RELOAD, "role": loaded.data})
+        log.info("reload-taken")
