@@ -331,7 +331,6 @@ def _checked(one: str) -> bool:
     return vin.check_digit(one) == one[8]
 
 
-
 _WORDS = frozenset({"null", "undefined", "n/a"})
 _LETTER_YEARS = {c: 2010 + i for i, c in enumerate("ABCDEFGHJKLMNPRSTVWXY")}
 _YEARS = _LETTER_YEARS | {str(d): 2000 + d for d in range(1, 10)}
