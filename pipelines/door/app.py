@@ -8,6 +8,7 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from pipelines.door.asgi import Receive, Scope, Send, read_body, send_reply
 from pipelines.door.desk import Desk
@@ -61,6 +62,22 @@ def make_foshan_app(door: Door) -> Starlette:
         endpoint = Endpoint(foshan, kind, handlers[kind], limits, most, statuses=statuses, query=True)
         _route(routes, "GET", path, endpoint)
     return Starlette(routes=routes)
+
+
+def direct(app: Starlette) -> ASGIApp:
+    """The application, with the dialects' endpoints called at once: no layer between them and a request."""
+    found = {
+        (method, route.path): route.app
+        for route in app.routes
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        for method in route.methods or ()
+    }
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = found.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (endpoint or app)(scope, receive, send)
+
+    return dispatch
 
 
 def _route(routes: list[BaseRoute], method: str, path: str, endpoint: object) -> None:

@@ -84,9 +84,11 @@ def address_of(scope: Scope) -> str:
 
 
 def log(scope: Scope, status: int, said: str, begun: float) -> None:
-    """One line a request: never its query, which may hold a password, and nothing of its body."""
-    if ACCESS.isEnabledFor(logging.INFO):
-        ACCESS.info(
+    """One line a request (DEBUG where it was taken): never its query, which may hold a password, nor its body."""
+    level = logging.DEBUG if said == "ok" else logging.INFO
+    if ACCESS.isEnabledFor(level):
+        ACCESS.log(
+            level,
             "%s %s %d",
             scope["method"],
             scope["path"],

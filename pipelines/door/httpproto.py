@@ -12,13 +12,16 @@ from uvicorn.server import ServerState
 PEER = "vingate.peer"
 """Key of a request's state: common name of the certificate that the caller showed; empty: none."""
 
+_NEVER = 1e8
+"""Seconds."""
+
 
 def _reply(status: bytes) -> bytes:
     return b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Bounded(HttpToolsProtocol):
-    """One connection. Until a request is whole a timer runs; what is late or too long is answered 408 or 431.
+    """One connection. Until a request is whole it has a deadline; what is late or too long is answered 408 or 431.
 
     Subclasses set the bounds (`bounded`): uvicorn makes connections of a class.
     """
@@ -36,8 +39,10 @@ class Bounded(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._head = 0
         self._peer = ""
+        self._every = max(min(self.header_seconds, self.body_seconds) / 4, 0.02)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
@@ -47,7 +52,8 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the timer."""
-        self._rest()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -55,8 +61,7 @@ class Bounded(HttpToolsProtocol):
         super().on_message_begin()
         self._head = 0
         self.scope["state"][PEER] = self._peer
-        if self._timer is None:
-            self._wait(self.header_seconds)
+        self._wait(self.header_seconds)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the address came."""
@@ -82,7 +87,7 @@ class Bounded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._rest()
+        self._deadline = self.loop.time() + 2 * _NEVER
         if self.cycle is not None and not self.transport.is_closing():
             super().on_message_complete()
 
@@ -92,17 +97,20 @@ class Bounded(HttpToolsProtocol):
             self._refuse(b"431 Request Header Fields Too Large")
 
     def _wait(self, seconds: float) -> None:
-        self._rest()
-        self._timer = self.loop.call_later(seconds, self._late)
+        """Set the deadline. A timer looks at it now and then: one of its own for each request would cost more."""
+        self._deadline = self.loop.time() + seconds
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._every, self._look)
 
-    def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _late(self) -> None:
+    def _look(self) -> None:
         self._timer = None
-        self._refuse(b"408 Request Timeout")
+        if self.transport.is_closing():
+            return
+        left = self._deadline - self.loop.time()
+        if left <= 0:
+            self._refuse(b"408 Request Timeout")
+        elif left < _NEVER:
+            self._timer = self.loop.call_later(min(left, self._every), self._look)
 
     def _refuse(self, status: bytes) -> None:
         if self.transport.is_closing():

@@ -28,6 +28,8 @@ from pipelines.vinhash import vin_hashes
 _OF_THE_STORE = (OperationalError, InterfaceError, OSError)
 """Errors that every request of a group would meet."""
 LOG = logging.getLogger("vingate.door")
+_LINGERS, _GROWTH = 10, 2
+"""A commit waits so many times for others at most, and only while this many came meanwhile."""
 _LOOK_SECONDS = 0.5
 _LOOK_SHARE = 20
 """Counting what waits may take this share of the time: 1/20."""
@@ -73,7 +75,7 @@ class Bounds:
     most: int = 500
     """Requests of one commit."""
     linger: float = 0.001
-    """Seconds that the first request of a commit waits for others."""
+    """Seconds that a commit waits for others, again as long as they come."""
     rows: int = 1_000_000
     """Envelopes waiting in the inbox."""
     size: int = 8 << 30
@@ -115,8 +117,9 @@ class Intake:
         self._bounds, self._clock = bounds, clock
         self._inboxes: dict[str, Inbox] = {}
         self._queue: deque[_Work] = deque()
-        self._wake = threading.Condition()
-        self._pending_size = 0
+        self._wake = threading.Event()
+        self._idle = False
+        self._given = self._taken = 0  # bytes: each is counted by one thread alone
         self._backlog = (0, 0)
         self._looked = -1e9
         self._took = 0.0
@@ -132,11 +135,11 @@ class Intake:
 
     def stop(self) -> None:
         """Commit what was handed over, then end the thread. Idempotent."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        self._stopping = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._tell_late()
 
     @property
     def full(self) -> bool:
@@ -146,7 +149,7 @@ class Intake:
             rows >= bounds.rows
             or size >= bounds.size
             or len(self._queue) >= bounds.pending
-            or self._pending_size >= bounds.pending_size
+            or self._given - self._taken >= bounds.pending_size
         )
 
     @property
@@ -163,13 +166,12 @@ class Intake:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Kept] = loop.create_future()
         size = sum([len(item.judged.arrival.body) for item in items])
-        with self._wake:
-            if self._stopping:
-                raise NotDurable
-            self._queue.append(_Work(items, guard, size, loop, future))
-            self._pending_size += size
-            if len(self._queue) == 1:
-                self._wake.notify()
+        if self._stopping:
+            raise NotDurable
+        self._given += size
+        self._queue.append(_Work(items, guard, size, loop, future))
+        if self._idle:
+            self._wake.set()
         return await future
 
     def _run(self) -> None:
@@ -181,18 +183,33 @@ class Intake:
 
     def _gather(self) -> list[_Work] | None:
         """The next group; empty where there is only a count to renew, None at the end."""
-        with self._wake:
+        if not self._queue:
+            self._sleep()
             if not self._queue:
-                if self._stopping:
-                    return None
-                self._wake.wait(_LOOK_SECONDS)
-            lingers = 0 < len(self._queue) < self._bounds.most and not self._stopping and self._bounds.linger > 0
-        if lingers:
-            time.sleep(self._bounds.linger)
-        with self._wake:
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), self._bounds.most))]
-            self._pending_size -= sum([work.size for work in group])
+                return None if self._stopping else []
+        self._linger()
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), self._bounds.most))]
+        self._taken += sum([work.size for work in group])
         return group
+
+    def _sleep(self) -> None:
+        """Wait for a request, or for the next count."""
+        self._idle = True
+        if not self._queue and not self._stopping:  # one that came before it could see that this thread sleeps
+            self._wake.wait(_LOOK_SECONDS)
+        self._idle = False
+        self._wake.clear()
+
+    def _linger(self) -> None:
+        """Wait as long as others come: a commit costs the same for one as for many."""
+        bounds, seen = self._bounds, 0
+        for _ in range(_LINGERS):
+            if len(self._queue) - seen < (1 if not seen else _GROWTH) or len(self._queue) >= bounds.most:
+                return
+            if not bounds.linger or self._stopping:
+                return
+            seen = len(self._queue)
+            time.sleep(bounds.linger)
 
     def _commit(self, group: Sequence[_Work]) -> None:
         results: list[Kept | None]
@@ -227,6 +244,11 @@ class Intake:
             Kept(why) if why else Kept("", tuple([next(fresh[item.exchange]) for item in work.items]))
             for work, why in zip(group, against, strict=True)
         ]
+
+    def _tell_late(self) -> None:
+        """Requests that were handed over while the thread ended: nothing of them is kept."""
+        late = [self._queue.popleft() for _ in range(len(self._queue))]
+        self._tell(late, [None] * len(late))
 
     def _count(self, group: Sequence[_Work], results: Sequence[Kept | None]) -> None:
         rows = size = 0

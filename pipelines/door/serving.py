@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from pipelines.door.app import Door, make_app, make_foshan_app
+from pipelines.door.app import Door, direct, make_app, make_foshan_app
 from pipelines.door.callers import Callers
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
 async def _serve(
     settings: DoorSettings, door: Door, listening: Sequence[socket.socket], ready: Callable[[Urls], None]
 ) -> None:
-    apps = [make_app(door), make_foshan_app(door)][: len(listening)]
+    apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
     heads = [settings.header_bytes, settings.header_bytes + settings.body_bytes]
     servers = [_Server(_config(settings, app, head)) for app, head in zip(apps, heads, strict=False)]
     loop = asyncio.get_running_loop()
@@ -160,7 +160,7 @@ async def _sweep(desk: Desk) -> None:
             LOG.warning("sweeping failed: %s", type(error).__name__)
 
 
-def _config(settings: DoorSettings, app: Starlette, header_bytes: int) -> uvicorn.Config:
+def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.Config:
     tls = settings.tls
     demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
     return uvicorn.Config(

@@ -55,7 +55,7 @@ class Commit(_Section):
     rows: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Most requests of one commit."""
     linger_ms: Annotated[float, Field(ge=0, le=1_000)] = 1.0
-    """How long the first request of a commit waits for others."""
+    """How long a commit waits for other requests, again while they come."""
 
 
 class Backlog(_Section):
