@@ -31,6 +31,37 @@ class StateBusy(PipelineError):
         return StateBusy, (self.path,)
 
 
+class StateLost(PipelineError):
+    """Another gateway took the state over while this one was stopped; nothing more is committed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"状态 {path} 已被另一个 vingate 接管，本进程不再写入；请结束本进程"
+            f" / another vingate has taken over the state {path}: this process writes nothing more, end it"
+        )
+
+    def __reduce__(self) -> tuple[type[StateLost], tuple[Path]]:
+        return StateLost, (self.path,)
+
+
+class StateElsewhere(PipelineError):
+    """A database was named for a state that is kept on SQLite in its folder."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} 的状态保存在该目录的 SQLite 中；先用 `vingate state copy --to` 迁移，或去掉数据库地址"
+            f" / the state {path} is kept on SQLite in its folder; move it by `vingate state copy --to` first,"
+            " or name no database"
+        )
+
+    def __reduce__(self) -> tuple[type[StateElsewhere], tuple[Path]]:
+        return StateElsewhere, (self.path,)
+
+
 class StateMissing(PipelineError):
     """There is no state in the folder."""
 

@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mappings.history import History, HoursShare, Visit
 from mappings.records import RepairRow
 from pipelines import tables
+from pipelines.upserts import upsert
 from routing.dealers import Dealers
 from routing.merging import Visit as MergeVisit
 from routing.merging import match_one
@@ -85,7 +85,7 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
     if not rows:
         return
     t = tables.history
-    statement = upsert(t)
+    statement = upsert(connection, t)
     statement = statement.on_conflict_do_update(
         index_elements=[t.c.scope, t.c.companycode, t.c.costlistcode],
         set_={name: statement.excluded[name] for name in ("vin", "plate", "repairdate", "settledate", "mileage")},
@@ -113,7 +113,7 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
         worked[row.companycode] += len(hours)
         tens[row.companycode] += sum(1 for h in hours if h % 10 == 0)
     h = tables.company_hours
-    adding = upsert(h)
+    adding = upsert(connection, h)
     adding = adding.on_conflict_do_update(
         index_elements=[h.c.scope, h.c.company],
         set_={"rows": h.c.rows + adding.excluded.rows, "tens": h.c.tens + adding.excluded.tens},

@@ -1,4 +1,4 @@
-"""The State: one SQLite database and its folder, owned by one gateway at a time.
+"""The State: one database (SQLite, PostgreSQL) and its folder, owned by one gateway at a time.
 
 It owns the engine, the unit of work and the migrations. Everything that must be true together is committed together
 here.
@@ -9,54 +9,73 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, select, text
 
 from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.errors import StateBusy, StateMissing, StateTooNew, StateTooOld
+from pipelines.lease import Lease, retried
+from pipelines.stateplace import DATABASE, keep_place, open_place, place_of
 from pipelines.versions import VersionIndex
+from pipelines.versiontable import VersionTable
 
-DATABASE = "vingate.db"
+__all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
+
+_Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest revision of the migration history (pipelines/migrations)."""
 
 
 class State:
     """The durable memory of a gateway in the folder `path`.
 
-    `own=True` takes the gateway's lock: runs need it, commands that only look do not. Raises StateBusy where another
-    gateway holds it, StateMissing where a command looks at a folder that no run has made.
+    `own=True` takes the gateway's lock: runs need it, commands that only look do not. `url` is the address of a
+    database of PostgreSQL; the folder keeps it, so that later ones need none. Raises StateBusy where another gateway
+    owns the state, StateMissing where a command looks at what no run has made.
     """
 
-    def __init__(self, path: Path, *, own: bool) -> None:
+    def __init__(self, path: Path, *, own: bool, url: str = "") -> None:
         self.path = path
         self._lock: int | None = None
+        self._lease: Lease | None = None
+        given = place_of(path, url)
         if own:
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)
             self._lock = _lock(path)
-        elif not (path / DATABASE).is_file():
+        elif not given and not (path / DATABASE).is_file():
             raise StateMissing(path)
-        self.engine = _engine(path / DATABASE)
+        try:
+            self.engine = open_place(path, given)
+        except BaseException:
+            self._unlock()
+            raise
+        self._shared = self.engine.dialect.name == "postgresql"
         try:
             if own:
-                self._migrate()
-                (path / "staging").mkdir(exist_ok=True)
+                self._own(given)
             else:
                 self._look()
         except BaseException:
             self.close()
             raise
-        self.versions = VersionIndex(path / "versions") if own else None
+        self.versions = _versions(path, shared=self._shared) if own else None
         self._sets: list[tuple[str, ...]] | None = None
+
+    def _own(self, given: str) -> None:
+        self._migrate()
+        if self._shared:
+            self._lease = Lease(self.engine, self.path)
+            keep_place(self.path, given)
+        (self.path / "staging").mkdir(exist_ok=True)
 
     @property
     def key_path(self) -> Path:
@@ -83,18 +102,34 @@ class State:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Connection]:
-        """One transaction: everything in it is committed together or not at all."""
+        """One transaction: everything in it is committed together or not at all.
+
+        Raises:
+            StateLost: another gateway took over; nothing was committed.
+        """
         try:
             with self.engine.begin() as connection:
                 yield connection
+                if self._lease is not None:
+                    self._lease.proved(connection)
         except BaseException:
             self.forget_sets()
             raise
 
+    def work(self, unit: Callable[[Connection], _Result]) -> _Result:
+        """Call a unit of work in a transaction; again, when the server gave it up for another one's sake."""
+
+        def once() -> _Result:
+            with self.unit_of_work() as connection:
+                return unit(connection)
+
+        return retried(once)
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that only looks; never waits for the writer."""
-        with self.engine.connect().execution_options(reading=True) as connection:
+        """A connection that only looks, at one moment of the database; never waits for the writer."""
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._shared else {}
+        with self.engine.connect().execution_options(reading=True, **options) as connection:
             yield connection
 
     def destination_set(self, connection: Connection, names: Sequence[str]) -> int:
@@ -134,7 +169,13 @@ class State:
 
     def close(self) -> None:
         """Give back the database and the lock."""
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
         self.engine.dispose()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -160,6 +201,8 @@ class State:
 
     def _migrate(self) -> None:
         with self.engine.begin() as connection:
+            if self._shared:
+                connection.execute(text("SELECT pg_advisory_xact_lock(22089)"))  # of two that come first, one makes it
             fresh = not inspect(connection).has_table("meta")
             if fresh:
                 tables.metadata.create_all(connection)
@@ -173,6 +216,10 @@ class State:
             upgrade(self.engine)
 
 
+def _versions(path: Path, *, shared: bool) -> VersionIndex | VersionTable:
+    return VersionTable() if shared else VersionIndex(path / "versions")
+
+
 def _lock(path: Path) -> int:
     handle = os.open(path / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -181,21 +228,3 @@ def _lock(path: Path) -> int:
         os.close(handle)
         raise StateBusy(path) from None
     return handle
-
-
-def _engine(database: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{database}", connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
-
-    return engine

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -143,6 +144,26 @@ version_front = Table(
     Column("intake", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("held", Integer, nullable=False),
+)
+
+versions = Table(  # the version index on PostgreSQL; on SQLite it stays empty: runs of files are the index there
+    "versions",
+    metadata,
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("content", BigInteger, nullable=False),
+    Column("intake", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
+)
+
+leases = Table(  # who owns the state, or a part of it, on PostgreSQL
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),  # rises with each owner; proved in each of its commits
+    Column("owner", Text, nullable=False),  # host and process, for people
+    Column("session", BigInteger, nullable=False),  # the server's number of the owner's session
+    Column("expires", Float, nullable=False),  # seconds since 1970 by the server's clock
 )
 
 destination_sets = Table(

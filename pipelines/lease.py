@@ -1,0 +1,145 @@
+"""Who owns a state on PostgreSQL: a lease row with an epoch, proved in every commit.
+
+A process that ends, however it ends, loses its session, and with it a lock of the server: the next one takes over at
+once. A process that was stopped keeps its session, but cannot renew: after `SECONDS` another may take over. Taking over
+raises the epoch. Each of the owner's transactions ends by reading the row with its own epoch under a lock that a
+take-over waits for; so what wakes up later commits nothing.
+
+The state as a whole is one name. Partitions are further names: nothing here knows what a name means.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Float, bindparam, cast, extract, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from pipelines import tables
+from pipelines.errors import StateBusy, StateLost
+
+SECONDS = 30.0
+"""How long a lease lasts without being renewed; it is renewed three times as often."""
+WHOLE = "state"
+"""The name of the lease on everything."""
+_Result = TypeVar("_Result")
+_NOW: Any = cast(extract("epoch", func.clock_timestamp()), Float)
+_CLASS = 0x56_49
+
+
+class Lease:
+    """A lease that is held, renewed in a thread of its own until `close`.
+
+    Raises StateBusy when another process holds it and lives.
+    """
+
+    def __init__(self, engine: Engine, path: Path, name: str = WHOLE, seconds: float = SECONDS) -> None:
+        self._engine, self._path, self._name, self._seconds = engine, path, name, seconds
+        self._session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._ended = threading.Event()
+        try:
+            self.epoch = self._take()
+        except BaseException:
+            self._session.close()
+            raise
+        self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._renewer.start()
+
+    def proved(self, connection: Connection) -> None:
+        """Make sure, at the end of a transaction, that the lease is still ours until it is committed.
+
+        Raises:
+            StateLost: another process took over; nothing may be committed.
+        """
+        t = tables.leases
+        own = select(t.c.epoch).where(t.c.name == self._name, t.c.epoch == self.epoch).with_for_update(read=True)
+        if connection.execute(own).first() is None:
+            raise StateLost(self._path)
+
+    def close(self) -> None:
+        """Give the lease back: the next process need not wait."""
+        self._ended.set()
+        self._renewer.join()
+        t = tables.leases
+        own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
+        with suppress(DBAPIError, PoolTimeout):
+            self._session.execute(update(t).where(own).values(expires=0))
+            self._session.execute(text("SELECT pg_advisory_unlock(:class, hashtext(:name))"), self._lock)
+        self._session.close()
+
+    @property
+    def _lock(self) -> dict[str, object]:
+        return {"class": _CLASS, "name": self._name}
+
+    def _take(self) -> int:
+        t = tables.leases
+        first = insert(t).values(name=self._name, epoch=0, owner="", session=0, expires=0).on_conflict_do_nothing()
+        self._session.execute(first)
+        dead = self._alone()
+        own = t.c.name == bindparam("n")
+        free = own if dead else own & (t.c.expires < _NOW)
+        change = update(t).where(free).values(
+            epoch=t.c.epoch + 1, owner=f"{socket.gethostname()}:{os.getpid()}", session=func.pg_backend_pid(),
+            expires=_NOW + self._seconds,
+        )  # fmt: skip
+        before = self._session.execute(select(t.c.session).where(own), {"n": self._name}).scalar_one()
+        taken = self._session.execute(change.returning(t.c.epoch), {"n": self._name}).scalar()
+        if taken is None:
+            raise StateBusy(self._path)
+        if not dead:
+            self._end(before)
+        return int(taken)
+
+    def _alone(self) -> bool:
+        """Whether no other session holds the lock; it is ours then."""
+        return bool(
+            self._session.execute(text("SELECT pg_try_advisory_lock(:class, hashtext(:name))"), self._lock).scalar()
+        )
+
+    def _end(self, session: int) -> None:
+        """End the session of a holder that did not renew, so that its lock comes free."""
+        with suppress(DBAPIError):  # another user's: the epoch is what counts
+            end = text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid = :pid AND datname = current_database() AND application_name = 'vingate'"
+            )
+            self._session.execute(end, {"pid": session})
+            self._alone()
+
+    def _renew(self) -> None:
+        t = tables.leases
+        own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
+        change = update(t).where(own).values(expires=_NOW + self._seconds, session=func.pg_backend_pid())
+        while not self._ended.wait(self._seconds / 3):
+            try:
+                if self._session.execute(change).rowcount != 1:
+                    return
+            except (DBAPIError, PoolTimeout):
+                self._again()
+
+    def _again(self) -> None:
+        """Open the session again after a restart of the server; if that fails, the next round tries."""
+        with suppress(DBAPIError, PoolTimeout):
+            self._session.close()
+        with suppress(DBAPIError, PoolTimeout):
+            self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._alone()
+
+
+def retried(work: Callable[[], _Result], times: int = 5) -> _Result:
+    """Call a unit of work again that the server gave up for another one's sake (deadlock, serialization)."""
+    for _ in range(times - 1):
+        try:
+            return work()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") not in ("40001", "40P01"):
+                raise
+    return work()
