@@ -21,7 +21,7 @@ def main() -> int:
     """Do what the task on stdin says; the exit code."""
     line = link.connected()
     role = Role.model_validate(line.task["role"])
-    logs.set_up(role.name, str(line.task["name"]), role.logging)
+    logs.set_up(role.name, str(line.task["kind"]), role.logging)
     try:
         serve: Callable[[link.Link], None] = import_module(_WORK[str(line.task["kind"])]).serve
         serve(line)

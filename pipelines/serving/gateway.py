@@ -40,9 +40,9 @@ LOCK_SECONDS = 8.0
 class Gateway:
     """Runs loops in turn until it is told to stop."""
 
-    def __init__(self, role: Role, build: Build, *, scans: bool = True) -> None:
+    def __init__(self, role: Role, build: Build) -> None:
         self.role = role
-        self.loops = {name: Loop(name, work, build, scans=scans) for name, work in role.exchanges.items()}
+        self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
 
     def open(self, stopping: threading.Event) -> None:
         """Build all exchanges and take up what a crash left."""
@@ -97,7 +97,7 @@ def serve(line: link.Link) -> None:
     with _owned(role, folder, line.stopping) as state:
         feeds: dict[str, dict[str, WatchedFeed]] = {}
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
-        gateway = Gateway(role, _build(state, feeds, observer), scans=bool(line.task.get("scans", True)))
+        gateway = Gateway(role, _build(state, feeds, observer))
         _beat(line, gateway, feeds)
         try:
             gateway.open(line.stopping)

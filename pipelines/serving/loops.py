@@ -17,7 +17,7 @@ from dlq.errors import DlqError
 from mappings.layout import MappingError
 from mappings.profiles import ProfileError
 from pipelines.cli.failures import explained
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, StateLost
 from pipelines.serving.logs import log
 from pipelines.serving.metrics import CYCLES, FEEDS
 from pipelines.serving.roles import Work
@@ -54,7 +54,7 @@ Build = Callable[[str, Work], Runs]
 
 
 class Loop:
-    """One exchange, a turn at a time. `scans` says whether this process scans its source."""
+    """One exchange, a turn at a time."""
 
     def __init__(
         self,
@@ -62,18 +62,17 @@ class Loop:
         work: Work,
         build: Build,
         *,
-        scans: bool = True,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.name, self.work, self._build, self._scans = name, work, build, scans
+        self.name, self.work, self._build = name, work, build
         self._clock, self._now = clock, now
         self._runs: Runs | None = None
         self.failing = ""
         """What is wrong, for people; empty: nothing."""
         self._moved_at = clock()
         self._retry_at, self._pause = 0.0, FIRST_PAUSE
-        self._scan_at = now() if scans and work.schedule.at_start else self._next_scan()
+        self._scan_at = now() if work.schedule.at_start else self._next_scan()
 
     @property
     def idle(self) -> float:
@@ -105,7 +104,7 @@ class Loop:
                 return
         self.work = work
         if rescheduled:
-            self._scan_at = self._now() if self._scans and work.schedule.at_start else self._next_scan()
+            self._scan_at = self._now() if work.schedule.at_start else self._next_scan()
         if changed or rescheduled:
             log.info("reloaded", extra={"exchange": self.name})
 
@@ -136,11 +135,13 @@ class Loop:
         return did
 
     def _next_scan(self) -> datetime | None:
-        return self.work.schedule.after(self._now()) if self._scans else None
+        return self.work.schedule.after(self._now())
 
     def _guarded(self, act: Callable[[], bool]) -> bool:
         try:
             did = act()
+        except StateLost:  # nothing can be committed any more: only a new process may take the state again
+            raise
         except KNOWN as error:
             self._failed(error)
             return False

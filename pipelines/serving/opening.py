@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from connectors.confidential import revealed
 from pipelines.serving.roles import Role
 from pipelines.state import State
 
@@ -17,5 +16,4 @@ def open_state(role: Role, folder: Path, *, own: bool) -> State:
         StateMissing: `own` is false, and there is none yet.
         Misconfigured: the address stands in a variable or file that cannot be read.
     """
-    url = revealed(role.state.url, "state.url")
-    return State(folder, own=own, url=url) if url else State(folder, own=own)
+    return State(folder, own=own, url=role.state.url.get_secret_value())

@@ -97,13 +97,6 @@ class Door(DoorSettings):
     """Whether Foshan's interface is served though `foshan_port` names no port: on any free one, told on stdout."""
 
 
-class Gateway(_Section):
-    """The process that runs the exchanges."""
-
-    processes: int = Field(default=1, ge=1, le=16)
-    """Processes side by side; more than one needs a state on PostgreSQL. Sources are scanned by the first of them."""
-
-
 class HealthPort(_Section):
     """/healthz, /readyz and /metrics."""
 
@@ -139,7 +132,6 @@ class Role(_Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
     description: str = ""
     state: StateAddress = StateAddress()
-    gateway: Gateway = Gateway()
     door: Door | None = None
     exchanges: dict[str, Work] = Field(min_length=1)
     health: HealthPort = HealthPort()
@@ -151,9 +143,6 @@ class Role(_Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Role:
-        if self.gateway.processes > 1 and not self.state.url.get_secret_value():
-            message = "gateway.processes > 1 需要 PostgreSQL 状态库 / needs a state on PostgreSQL: set state.url"
-            raise ValueError(message)
         for name in (self.door.exchange, self.door.operators) if self.door else ():
             if name and name not in self.exchanges:
                 message = f"door: 没有交换 {name!r}；有 / there is no exchange {name!r}: {', '.join(self.exchanges)}"

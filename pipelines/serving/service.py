@@ -83,21 +83,17 @@ class Service:
 
     def _children(self, stack: ExitStack) -> list[Child]:
         role = self._loaded.role
-        names = [f"gateway-{n}" for n in range(1, role.gateway.processes + 1)]
-        children = [
-            Child(name, _COMMAND, self._task("gateway", name, scans=not number), after=names[0] if number else "")
-            for number, name in enumerate(names)
-        ]
+        children = [Child("gateway", _COMMAND, self._task("gateway"))]
         if role.door is not None:
             from pipelines.serving.doorway import sockets  # imported late: roles without a door need no HTTP server
 
             self._sockets = [stack.enter_context(one).fileno() for one in sockets(role.door, PORT_SECONDS)]
-            children.append(Child("door", _COMMAND, self._task("door", "door"), sockets=self._sockets, after=names[0]))
+            children.append(Child("door", _COMMAND, self._task("door"), sockets=self._sockets, after="gateway"))
         return children
 
-    def _task(self, kind: str, name: str, **more: Any) -> dict[str, Any]:
+    def _task(self, kind: str) -> dict[str, Any]:
         """What a child of a kind is told in its first line."""
-        found = {"kind": kind, "name": name, "state": str(self._state), "role": self._loaded.data, **more}
+        found: dict[str, Any] = {"kind": kind, "state": str(self._state), "role": self._loaded.data}
         return {**found, "sockets": self._sockets} if kind == "door" else found
 
     def _ready(self) -> None:
