@@ -38,13 +38,17 @@ _FIND = text(
     " JOIN versions v ON v.key = w.key ORDER BY w.place"
 )
 _NAMES = ("key", "content", "intake", "version", "held")
-_ARRAYS = func.unnest(
-    bindparam("keys", type_=ARRAY(LargeBinary)),
-    bindparam("contents", type_=ARRAY(BigInteger)),
-    bindparam("intakes", type_=ARRAY(BigInteger)),
-    bindparam("versions", type_=ARRAY(Integer)),
-    bindparam("helds", type_=ARRAY(Integer)),
-).table_valued(*_NAMES, name="w")
+_ARRAYS = (
+    func.unnest(
+        bindparam("keys", type_=ARRAY(LargeBinary)),
+        bindparam("contents", type_=ARRAY(BigInteger)),
+        bindparam("intakes", type_=ARRAY(BigInteger)),
+        bindparam("versions", type_=ARRAY(Integer)),
+        bindparam("helds", type_=ARRAY(Integer)),
+    )
+    .table_valued(*_NAMES, name="w")
+    .render_derived()
+)
 _COPIED = table("added_versions", *(column(name) for name in _NAMES))
 
 
