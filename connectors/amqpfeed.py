@@ -1,0 +1,155 @@
+"""Envelopes from a queue of an AMQP broker: taken, made durable in the inbox, and only then acknowledged.
+
+A message that comes again after a crash or a cut connection has the same key, so the inbox keeps it once. A message is
+never refused or given back one by one: what it holds is judged later, so that it becomes a letter only for what it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from pika.channel import Channel
+from pydantic import Field
+
+from connectors.amqperrors import RETRIED
+from connectors.amqplink import Linked, borrowed
+from connectors.amqpqueues import QueueForm, declare_queues, waiting
+from connectors.amqpsettings import BrokerSettings
+from connectors.amqpsplitting import Split, arrivals
+from connectors.contracts import Arrival, Unavailable
+
+_LONGEST_NAME = 200
+"""Characters of a company or system that a header may name."""
+
+
+class AmqpFeed(Linked):
+    """The messages of one queue. Several feeds share a queue: each message goes to one of them.
+
+    After the connection broke, a thread opens it again and messages that were not acked come again, with their keys.
+    """
+
+    class Settings(BrokerSettings):
+        """Settings of an AMQP feed."""
+
+        queue: str = Field(min_length=1, max_length=255)
+        prefetch: int = Field(default=1000, ge=1, le=65535)
+        """Messages that may be open (sent to us and not acked) at a time: what the broker's flow is held by."""
+        split: Split = "none"
+        """How a message of many records is cut: `none`, `array` (JSON) or `lines` (of JSON)."""
+        split_bytes: int = Field(default=16 << 20, ge=1)
+        """A longer message is not cut."""
+        company_header: str = ""
+        """Header that names the company, where the sender is trusted to say; empty: the payload itself must."""
+        system_header: str = ""
+        """Header that names the collecting system, likewise."""
+        declare: QueueForm = QueueForm()
+        """What the queue is declared with by `vingate check --declare`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.settings = settings
+        self.forget()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
+
+    def forget(self) -> None:
+        """What belongs to one channel: its messages, what is left of the one being taken, the last taken whole."""
+        self._messages: deque[tuple[int, Any, bytes]] = deque()
+        self._rest: deque[Arrival] = deque()
+        self._rest_tag = self._whole = 0
+
+    # -- the gateway's side --------------------------------------------------------------------------------------------
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        """The next arrivals, at most `most`; the records of one message may come in several takes.
+
+        Raises:
+            Unavailable: there is no connection now; it is opened again by itself.
+            Misconfigured: the broker refused us, or there is no such queue.
+        """
+        with self.changed:
+            self.start()
+            self.changed.wait_for(lambda: self._messages or self._rest or self.refused, seconds)
+            given = self._gather(most)
+            if not given and self.channel is None:
+                raise self.error()
+            return given
+
+    def _gather(self, most: int) -> list[Arrival]:
+        given: list[Arrival] = []
+        while len(given) < most:
+            if not self._rest:
+                if not self._messages:
+                    break
+                self._rest_tag, properties, body = self._messages.popleft()
+                self._rest.extend(self._cut(properties, body))
+            given.append(self._rest.popleft())
+            if not self._rest:
+                self._whole = self._rest_tag
+        return given
+
+    def _cut(self, properties: Any, body: bytes) -> list[Arrival]:  # noqa: ANN401 - pika's
+        settings, headers = self.settings, properties.headers or {}
+        return arrivals(
+            settings.queue,
+            _text(properties.message_id),
+            body,
+            settings.split,
+            _text(headers.get(settings.company_header))[:_LONGEST_NAME],
+            _text(headers.get(settings.system_header))[:_LONGEST_NAME],
+            settings.split_bytes,
+        )
+
+    def ack(self) -> None:
+        """Acknowledge all messages of which every record was taken, in one frame."""
+        with self.changed:
+            tag, self._whole, channel, link = self._whole, 0, self.channel, self.link
+        if tag and channel is not None and link is not None:
+            link.call(lambda: channel.basic_ack(tag, multiple=True) if channel.is_open else None)
+
+    # -- the link's side -----------------------------------------------------------------------------------------------
+
+    def opened(self, channel: Channel) -> None:
+        """Consume from the queue."""
+        channel.add_on_cancel_callback(lambda _: self._cancelled())
+        channel.basic_qos(prefetch_count=self.settings.prefetch)
+        channel.basic_consume(self.settings.queue, self._arrived, callback=lambda _: self.up(channel))
+
+    def _arrived(self, _: Channel, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika's
+        with self.changed:
+            self._messages.append((method.delivery_tag, properties, body))
+            self.changed.notify()
+
+    def _cancelled(self) -> None:
+        if self.link is not None:
+            message = f"消费被服务器取消 / the broker cancelled the consumer: {self.settings.queue}"
+            self.link.drop(Unavailable(message, RETRIED))
+
+    # -- for operators -------------------------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """How much waits in the queue, and who else consumes.
+
+        Raises:
+            Unavailable: no node can be reached.
+            Misconfigured: refused, or there is no such queue.
+        """
+        with borrowed(self.settings) as channel:
+            return [waiting(channel, self.settings.queue)]
+
+    def declare(self) -> list[str]:
+        """Declare the queue, its dead-letter exchange and dead-letter queue. Idempotent.
+
+        Raises:
+            Unavailable: no node can be reached.
+            Misconfigured: refused, or one exists with other arguments.
+        """
+        return declare_queues(self.settings, [self.settings.queue], self.settings.declare)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
