@@ -138,7 +138,14 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
             made[feed] = feeds[name][feed] = WatchedFeed(name, feed, registry.feed(part.connector, options))
         if work.every or work.cron:
             watch_folders(work, state.path)
-        return Live(state, work.settings, made, observer)
+        try:
+            return Live(
+                state, work.settings, made, observer, records=work.records, milliseconds=work.milliseconds
+            )
+        except BaseException:
+            for one in made.values():
+                one.close()
+            raise
 
     return build
 

@@ -32,7 +32,7 @@ ACCESS = "vingate.door.access"
 """What the door logs each request to."""
 _MEMBERS = ("child", "exchange", "batch", "counts", "seconds", "answer", "ms", "peer")
 _LONGEST = 2_000
-_QUIET = ("apache_beam", "pika", "paramiko", "httpx", "httpcore", "urllib3", "asyncio")
+_QUIET = ("apache_beam", "uvicorn", "pika", "paramiko", "httpx", "httpcore", "urllib3", "asyncio")
 """Libraries whose lines may hold what goes through them: only their errors are shown."""
 
 

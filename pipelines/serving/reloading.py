@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pipelines.errors import SettingsError
 from pipelines.serving.logs import log
-from pipelines.serving.roles import Loaded, Role
+from pipelines.serving.roles import Loaded, Role, Work
 
 LOOK_SECONDS = 1.0
 TRIAL_SECONDS = 120.0
@@ -27,7 +27,7 @@ class Change(NamedTuple):
     door: bool
     """The door must start anew."""
     gateway: bool
-    """The gateway must start anew: exchanges came or went, or their feeds changed."""
+    """The gateway must start anew: exchanges came or went, or what feeds them and how much at a time changed."""
     exchanges: bool
     """Exchanges go on with other settings, tables or mappings."""
     unmoved: tuple[str, ...]
@@ -49,8 +49,13 @@ def change(old: Role, new: Role) -> Change:
         door = old.door != new.door or before is None or before.settings != after.settings
         unmoved += [f"door.{name}" for name in _ADDRESS if getattr(old.door, name) != getattr(new.door, name)]
     ours, theirs = old.exchanges, new.exchanges
-    gateway = ours.keys() != theirs.keys() or any(ours[name].feeds != theirs[name].feeds for name in ours)
+    gateway = ours.keys() != theirs.keys() or any(_drive(ours[name]) != _drive(theirs[name]) for name in ours)
     return Change(door, gateway, ours != theirs, tuple(unmoved))
+
+
+def _drive(work: Work) -> tuple[object, ...]:
+    """What a running exchange cannot change."""
+    return work.feeds, work.records, work.milliseconds
 
 
 class Reloader:

@@ -152,7 +152,8 @@ def test_what_runs_is_a_copy_of_what_was_validated(role, tmp_path):
 
 def test_what_a_change_takes(role):
     old = load(role, (), {}).role
-    assert change(old, load(role, ["exchanges.inline.records=3"], {}).role) == (False, False, True, ())
+    assert change(old, load(role, ["exchanges.inline.every=3s"], {}).role) == (False, False, True, ())
+    assert change(old, load(role, ["exchanges.inline.records=3"], {}).role).gateway
     assert change(old, load(role, ["exchanges.collect.feeds.queue.hub=x"], {}).role) == (False, True, True, ())
     assert change(old, load(role, ["exchanges.more.description=x"], {}).role).gateway
     assert change(old, load(role, ["health.port=1"], {}).role) == (False, False, False, ("health",))
