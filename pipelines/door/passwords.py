@@ -7,8 +7,9 @@ Stored forms:
 - `{MD5}HEX`, `{SHA1}HEX`, `{SHA256}HEX`: of platforms that knew no better; made anew at the first good login;
 - the empty text: nothing fits, the operator must reset it.
 
-Every comparison costs one scrypt, whatever is stored, so that its time tells nothing. That is CPU and memory (16 MiB by
-default): a server calls it from worker threads (`hashlib.scrypt` gives the interpreter free meanwhile).
+Every comparison costs one scrypt of today's cost, whatever is stored, so that its time tells nothing. That is CPU and
+memory (16 MiB by default): a server calls it from worker threads (`hashlib.scrypt` gives the interpreter free
+meanwhile).
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ class Given:
         parsed = _parsed(stored)
         if parsed is not None:
             cost, salt, digest = parsed
+            if cost != self._cost:
+                self.hashed()  # cheaper or dearer ones shall not be told apart, and it is needed next if it fits
             return hmac.compare_digest(_scrypt(raw, salt, cost, len(digest)), digest)
         legacy = _LEGACY.fullmatch(stored)
         if legacy is None:

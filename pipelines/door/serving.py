@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,12 +96,17 @@ def open_state(path: Path, seconds: float) -> State:
 
 
 @contextmanager
-def opened(settings: DoorSettings, state: State, exchange: Exchange) -> Generator[Door]:
+def opened(
+    settings: DoorSettings,
+    state: State,
+    exchange: Exchange,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
-    intake = Intake(state, sealer, exchange.name, settings.bounds())
+    intake = Intake(state, sealer, exchange.name, settings.bounds(), clock)
     callers = Callers(state, sealer, settings.caller_rules())
-    desk = Desk(exchange.name, Judge(exchange), callers, intake, settings)
+    desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)
     intake.start()
     try:
