@@ -60,6 +60,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("sample", "sample", "sample", "生成样本数据 / write a sample nation", WORK),
     Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
     Command("bench", "bench", "bench", "基准测试 / the reference job, measured", WORK),
+    Command(
+        "import",
+        "importing",
+        "app",
+        "从旧平台迁入企业、记录与车籍 / bring companies, records and registrations over",
+        WORK,
+        group=True,
+    ),
+    Command("companies", "companies", "app", "企业账户：批准、停用、重置密码 / accounts of shops", WORK, group=True),
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),
     Command(

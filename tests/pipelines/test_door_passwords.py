@@ -86,6 +86,11 @@ def test_every_comparison_costs_one_scrypt(monkeypatch):
             if given.fits(form):
                 given.renewed(form)
             assert done == [CHEAP_N], (password, form)
+        given = Given(password, Cost(ln=5))
+        done.clear()
+        if given.fits(stored):
+            given.renewed(stored)
+        assert done.count(32) == 1
 
 
 CHEAP_N = 1 << CHEAP.ln

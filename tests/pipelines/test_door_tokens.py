@@ -71,6 +71,13 @@ def test_a_token_is_its_companys_until_it_is_over(state, company):
     assert holder(state, token, NOW + timedelta(hours=1)) is None
 
 
+def test_a_token_counts_only_while_its_account_is_active(state, company):
+    token = issue(state, company)
+    with state.unit_of_work() as connection:
+        connection.execute(tables.accounts.update().values(state="pending"))
+    assert holder(state, token) is None
+
+
 @pytest.mark.parametrize("token", ["", "0" * 64, "0" * 63, "g" * 64, "0" * 64 + "\n", "' or 1=1 --", "０" * 64])
 def test_what_is_no_token_is_nobodys(state, company, token):
     assert holder(state, token) is None
