@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -354,12 +355,13 @@ def _plate_check(remarks: bool) -> Callable[[str], Any]:
 
 
 _JUDGE = """
-def judge(raws, company, latest):
+def judge(raws, companies, latest):
     rows = []
     add = rows.append
     years = YEARS if latest.year < LATER else LATER_YEARS
     plain = PLAIN(raws)
-    for raw, checked in zip(raws, CHECKED([raw[3] for raw in raws])):
+    companies = REPEAT(companies) if type(companies) is str else companies
+    for raw, checked, company in zip(raws, CHECKED([raw[3] for raw in raws]), companies):
         if not checked:
             add(None)
             continue
@@ -434,8 +436,10 @@ def _plain_codes(longest: int) -> Callable[[Sequence[Raw]], bool]:
 
 def compile_judge(
     profile: Profile, *, remarks: bool = True, as_sent: bool = False
-) -> Callable[[Sequence[Raw], str, date], list[Any]]:
-    """A function (raw values, company of the envelope, latest settle date allowed) -> for each a clean row, or None.
+) -> Callable[[Sequence[Raw], str | Sequence[str], date], list[Any]]:
+    """A function (raw values, company of the envelopes, latest settle date allowed) -> for each a clean row, or None.
+
+    The company is one for all, or one for each.
 
     The rows are `RepairRow`, or `SentRow` with `as_sent`: where rows only go into files their amounts need no types.
 
@@ -468,6 +472,7 @@ def compile_judge(
         "COMPANIES": _Clean(_text(lengths["companyname"])),
         "FAULTS": _Clean(_text(lengths["faultdescription"])),
         "Decimal": Decimal,
+        "REPEAT": repeat,
         "NEW": tuple.__new__,
         "ROW": SentRow if as_sent else RepairRow,
         "PLAIN": _plain_codes(min(lengths["parts.code"], lengths["costlistcode"])),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -29,6 +29,7 @@ from pipelines import accounts, flow, journal, tables
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
+from pipelines.inbox import Inbox
 from pipelines.journal import ADDRESSED, KNOWN, UNPLACED, Journal
 from pipelines.memory import Merger, StateHistory, remember
 from pipelines.receipts import ReceiptWriter
@@ -60,8 +61,9 @@ class BatchWork:
         tasks: Sequence[Task],
         run: int,
         extra: Mapping[str, Any],
+        steps: Callable[[Exchange, Job, Sequence[Task]], list[Receipt]] = flow.run,
     ) -> None:
-        self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
+        self._state, self._exchange, self._sinks, self._sealer, self._steps = state, exchange, sinks, sealer, steps
         self._job, self._tasks, self._run, self._extra = job, tasks, run, extra
         self._receipts: dict[int, list[Receipt]] = {}
         self._journals: dict[int, Journal] = {}
@@ -70,7 +72,7 @@ class BatchWork:
 
     def stage(self) -> None:
         """Run the work stage; every item must come back complete."""
-        self._receipts = _by_item(flow.run(self._exchange, self._job, self._tasks))
+        self._receipts = _by_item(self._steps(self._exchange, self._job, self._tasks))
         self._journals = {task.number: _journal(self._receipts.get(task.number, [])) for task in self._tasks}
         self._parts = {n: tuple(p for r in rs for p in r.parts) for n, rs in self._receipts.items()}
 
@@ -135,7 +137,7 @@ class BatchWork:
         path.write_bytes(orjson.dumps(told))
         tasks = [task for task in self._tasks if task.number in decided.directives]
         job = replace(self._job, staging=str(staging), directives=str(path))
-        again = _by_item(flow.run(self._exchange, job, tasks))
+        again = _by_item(self._steps(self._exchange, job, tasks))
         for task in tasks:
             lines, before = _journal(again.get(task.number, [])).lines, self._journals[task.number].lines
             same = all(np.array_equal(lines[c], before[c]) for c in ("key_hi", "key_lo", "content", "offset"))
@@ -278,14 +280,14 @@ class BatchWork:
 
     def _piece(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
         size = int.from_bytes(body[:4], "big")
-        order, step = orjson.loads(body[4 : 4 + size])
+        order, step, company = orjson.loads(body[4 : 4 + size])
         item = task.item
         name = f"{self._job.batch}/{task.number}/{ordinal}"
         return {
             "id": name,
             "exchange": self._exchange.name,
             "system": item.system or self._exchange.versions.system,
-            "company": item.company,
+            "company": company,
             "order": order,
             "step": step,
             "intake": pack_intake(self._job.number, task.number, ordinal),
@@ -367,6 +369,8 @@ class BatchWork:
             {"batch": self._job.batch, "item": task.number, "source": item.source, "lines": book.pack()},
         )
         t = tables.items
+        if "inbox" in self._extra:  # its keys are remembered by the inbox
+            return
         name = {
             "exchange": self._exchange.name,
             "sender": f"{item.system}|{item.company}",
@@ -390,11 +394,13 @@ class BatchWork:
         return {"batch": self._job.batch, "sink": sink, **part._asdict()}
 
     def _consume(self, connection: Any) -> None:
-        """Tick off what this batch was for: pieces that it took, registrations that it served."""
+        """Tick off what this batch was for: pieces and envelopes that it took, registrations that it served."""
         taken = self._extra.get("fragments", ())
         t = tables.fragments
         for at in range(0, len(taken), 500):
             connection.execute(update(t).where(t.c.id.in_(taken[at : at + 500])).values(assembled=self._job.number))
+        if "inbox" in self._extra:
+            Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))

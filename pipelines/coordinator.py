@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +18,11 @@ import orjson
 from sqlalchemy import delete, func, insert, select, update
 
 from connectors.contracts import Source, WorkItem
-from pipelines import tables
+from pipelines import flow, tables
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
+from pipelines.inbox import Inbox
+from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.keptsettings import keep
 from pipelines.progress import Event, Observer, silent
 from pipelines.registering import begin as begin_registrations
@@ -28,7 +30,7 @@ from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.sources import in_rows
 from pipelines.state import State
-from pipelines.work import Job, Task
+from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import make_source, owned
 
 _UNKNOWN_SIZE = 1 << 20
@@ -47,6 +49,17 @@ class Chunk(NamedTuple):
     """Items whose bytes are known from an earlier batch, or stand in this one too: duplicates before they are read."""
 
 
+Steps = Callable[[Exchange, Job, Sequence[Task]], list[Receipt]]
+"""Does the work stage of a batch: `flow.run`, or that of a kept pipeline."""
+
+
+class _Opened(NamedTuple):
+    batch: str
+    number: int
+    received_at: str
+    staging: Path
+
+
 class Coordinator:
     """Runs one exchange on a state that it owns."""
 
@@ -54,6 +67,7 @@ class Coordinator:
         self.state, self.observer = state, observer
         self._said = exchange.placed(state.path)
         self.exchange = exchange = owned(self._said, state.path)
+        self._plain = exchange.model_dump(mode="json", by_alias=True)
         self.sealer = state.sealer()
         self.sinks = Sinks(exchange, state)
         self.sinks.agree()
@@ -63,23 +77,43 @@ class Coordinator:
 
     def run(self) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result."""
+        self.begin()
+        try:
+            self.scan()
+            self.follow_up()
+            self._sweep()
+        finally:
+            self.sinks.close()
+        self.end()
+        return self.run_id
+
+    def begin(self) -> None:
+        """Begin a run, or go on with the one that was killed: what it left is taken up."""
         self.run_id = self._begin()
         self._tell("run", note="resumed" if self._resumed else "")
         try:
             self._recover()
-            source = make_source(self.exchange)
             begin_registrations(self.state, self.exchange)
-            self._take_in(source)
-            self._follow_up()
-            self._sweep()
-        finally:
+        except BaseException:
             self.sinks.close()
+            raise
+
+    def scan(self) -> None:
+        """Take in everything that the source has now."""
+        self._take_in(make_source(self.exchange))
+
+    def newest(self) -> int:
+        """Number of the newest batch; 0 before the first."""
+        with self.state.reading() as connection:
+            return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0)
+
+    def end(self) -> None:
+        """The run is over: nothing of it is left to do."""
         with self.state.unit_of_work() as connection:
             connection.execute(
                 update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
             )
         self._tell("ended")
-        return self.run_id
 
     # -- begin and recover ---------------------------------------------------------------------------------------------
 
@@ -115,6 +149,7 @@ class Coordinator:
                 .scalars()
                 .all()
             )
+            Inbox(self.exchange.name, self.sealer).give_back(connection)
             if self.state.versions is not None:
                 self.state.versions.sweep(connection)
         for batch in decided:
@@ -224,7 +259,7 @@ class Coordinator:
             connection.execute(
                 insert(tables.batches),
                 {
-                    "id": f"{self.exchange.name}-{number:06d}",
+                    "id": self._id(number),
                     "exchange": self.exchange.name,
                     "number": number,
                     "run": self.run_id,
@@ -258,26 +293,55 @@ class Coordinator:
     def _batch(self, kind: str, items: Sequence[WorkItem], extra: Mapping[str, Any] | None = None) -> str:
         """Open, work, decide, deliver and close one batch; its id."""
         with self.state.unit_of_work() as connection:
+            opened = self._open(connection, self._next(connection), kind, items)
+        return self._work(opened, items, extra or {}, flow.run)
+
+    def inbox_batch(self, most: int, size: int, steps: Steps, failing: Collection[int] = ()) -> str:
+        """One batch of what waits longest in the inbox, at most so many envelopes and bytes; its id, "" if none waits.
+
+        Envelopes that are known to break the steps (`failing`, by their number in the inbox) become letters.
+        """
+        inbox = Inbox(self.exchange.name, self.sealer)
+        with self.state.unit_of_work() as connection:
             number = self._next(connection)
-            batch = f"{self.exchange.name}-{number:06d}"
-            received_at = self._received_at()
-            connection.execute(
-                insert(tables.batches),
-                {
-                    "id": batch,
-                    "exchange": self.exchange.name,
-                    "number": number,
-                    "run": self.run_id,
-                    "kind": kind,
-                    "state": "open",
-                    "received_at": received_at,
-                    "items": packed_items(items),
-                },
-            )
+            kept = inbox.take(connection, most, size, number)
+            if not kept:
+                return ""
+            groups = grouped(kept, self.state.path / "staging" / self._id(number), failing)
+            items = [item for item, _ in groups]
+            opened = self._open(connection, number, "inbox", items)
+        for item, rows in groups:
+            write_envelopes(item, rows, self.sealer)
+        return self._work(opened, items, {"inbox": [row.id for row in kept]}, steps)
+
+    def _id(self, number: int) -> str:
+        return f"{self.exchange.name}-{number:06d}"
+
+    def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
+        """Write a batch to the ledger, before anything of it is worked on."""
+        batch, received_at = self._id(number), self._received_at()
+        connection.execute(
+            insert(tables.batches),
+            {
+                "id": batch,
+                "exchange": self.exchange.name,
+                "number": number,
+                "run": self.run_id,
+                "kind": kind,
+                "state": "open",
+                "received_at": received_at,
+                "items": packed_items(items),
+            },
+        )
         staging = self.state.path / "staging" / batch
         staging.mkdir(parents=True, exist_ok=True)
+        return _Opened(batch, number, received_at, staging)
+
+    def _work(self, opened: _Opened, items: Sequence[WorkItem], extra: Mapping[str, Any], steps: Steps) -> str:
+        """Work, decide, deliver and close a batch that was opened; its id."""
+        batch, number, received_at, staging = opened
         job = Job(
-            exchange=self.exchange.model_dump(mode="json", by_alias=True),
+            exchange=self._plain,
             batch=batch,
             number=number,
             received_at=received_at,
@@ -287,7 +351,7 @@ class Coordinator:
         )
         self._tell("opened", batch, total=len(items))
         tasks = [Task(number, item) for number, item in enumerate(items)]
-        work = BatchWork(self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra or {})
+        work = BatchWork(self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, steps)
         try:
             with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
                 work.stage()
@@ -319,7 +383,7 @@ class Coordinator:
 
     # -- what follows --------------------------------------------------------------------------------------------------
 
-    def _follow_up(self) -> None:
+    def follow_up(self) -> None:
         """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved."""
         from pipelines.assembling import assemble, expire
         from pipelines.registering import reread

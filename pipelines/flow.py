@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ import orjson
 from apache_beam.coders import coder_impl
 from apache_beam.coders.typecoders import registry
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.environments import EmbeddedPythonEnvironment
 from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from connectors.contracts import StagedPart, Tally
+from connectors.contracts import StagedPart, Tally, WorkItem
 from dlq.segments import Segment
 from pipelines import steps
-from pipelines.runner import pipeline
+from pipelines.runner import kept_runner, pipeline
 from pipelines.settings import Exchange
 from pipelines.staging import LetterStager, Stager
 from pipelines.stopping import unwrapped
@@ -66,13 +68,37 @@ registry.register_coder(Load, LoadCoder)
 
 
 class _OnBench(beam.DoFn):
-    """A DoFn that has the job's workbench."""
+    """A DoFn that has the workbench of the job: its own, or the one whose description lies at a path (`Kept`)."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job | Path) -> None:
         self._job = job
 
     def setup(self) -> None:
-        self._bench: Workbench = workbench(self._job)
+        if isinstance(self._job, Job):
+            self._bench: Workbench = workbench(self._job)
+
+    def start_bundle(self) -> None:
+        if isinstance(self._job, Path):
+            self._bench = workbench(read_order(self._job)[0])
+
+
+def read_order(path: Path) -> tuple[Job, list[Task]]:
+    """The job and the tasks that were written for a kept pipeline."""
+    job, tasks = orjson.loads(path.read_bytes())
+    return Job(**job), [Task(number, WorkItem(*item)) for number, item in tasks]
+
+
+def write_order(path: Path, job: Job, tasks: Sequence[Task]) -> None:
+    """Write what a kept pipeline has to do next."""
+    told = [[task.number, list(astuple(task.item))] for task in tasks]
+    path.write_bytes(orjson.dumps([asdict(job), told]))
+
+
+class _Order(beam.DoFn):
+    """The tasks that were written for a kept pipeline."""
+
+    def process(self, path: str) -> Iterator[Task]:
+        yield from read_order(Path(path))[1]
 
 
 class _Receive(_OnBench):
@@ -86,7 +112,7 @@ class _Receive(_OnBench):
 class _Step(_OnBench):
     """A step that is a function over loads: decode, judge, address."""
 
-    def __init__(self, job: Job, function: Callable[[Workbench, Load], tuple[Load, Dead | None]]) -> None:
+    def __init__(self, job: Job | Path, function: Callable[[Workbench, Load], tuple[Load, Dead | None]]) -> None:
         super().__init__(job)
         self._function = function
 
@@ -100,6 +126,7 @@ class _Step(_OnBench):
 
 class _Encode(_OnBench):
     def start_bundle(self) -> None:
+        super().start_bundle()
         self._encoder: tuple[int, steps.Encoder] | None = None
 
     def process(self, load: Load) -> Iterator[Load]:
@@ -113,6 +140,7 @@ class _Deliver(_OnBench):
     """Stages records. An item is finished by its last load, or at the latest with the bundle."""
 
     def start_bundle(self) -> None:
+        super().start_bundle()
         self._open: dict[int, Stager] = {}
 
     def process(self, load: Load) -> Iterator[Receipt]:
@@ -135,6 +163,7 @@ class _Deliver(_OnBench):
 
 class _Letters(_OnBench):
     def start_bundle(self) -> None:
+        super().start_bundle()
         self._stager = LetterStager(self._bench)
 
     def process(self, dead: Dead) -> None:
@@ -146,13 +175,14 @@ class _Letters(_OnBench):
 
 
 def _write_manifest(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
-    """One file that names everything that counts; written whole or not at all."""
+    """One file that names everything that counts; written whole or not at all.
+
+    Not synced: a machine that fell over has decided nothing by it, and the batch runs again.
+    """
     path = Path(staging) / MANIFEST
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(orjson.dumps([receipt._asdict() for receipt in keyed[1]], default=lambda value: value._asdict()))
-        file.flush()
-        os.fsync(file.fileno())
     temporary.replace(path)
     return str(path)
 
@@ -184,27 +214,66 @@ def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
 
 def _run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> None:
     with pipeline(exchange) as p:
-        handler = ErrorHandler("letters" >> beam.ParDo(_Letters(job)).with_output_types(Receipt))
-
-        def step(pcoll: Any, label: str, dofn: beam.DoFn) -> Any:
-            outputs = pcoll | label >> beam.ParDo(dofn).with_output_types(Load).with_outputs(DEAD, main=ALIVE)
-            handler.add_error_pcollection(outputs[DEAD])
-            return outputs[ALIVE]
-
         items = p | "items" >> beam.Create(list(tasks))
         if exchange.batch.workers > 1 or exchange.runner != "embedded":
             items = items | "spread" >> beam.Reshuffle()
-        received = step(items, "receive", _Receive(job))
-        decoded = step(received, "decode", _Step(job, steps.decode))
-        judged = step(decoded, "judge", _Step(job, steps.judge))
-        addressed = step(judged, "address", _Step(job, steps.address))
-        encoded = addressed | "encode" >> beam.ParDo(_Encode(job)).with_output_types(Load)
-        delivered = encoded | "deliver" >> beam.ParDo(_Deliver(job)).with_output_types(Receipt)
-        handler.close()
-        (
-            (delivered, handler.output())
-            | "receipts" >> beam.Flatten()
-            | "together" >> beam.Map(lambda receipt: ("all", receipt)).with_output_types(tuple[str, Receipt])
-            | "gather" >> beam.GroupByKey()
-            | "account" >> beam.Map(_write_manifest, staging=job.staging)
+        _steps(items, job, job.staging)
+
+
+def _steps(items: Any, job: Job | Path, staging: str) -> None:
+    """The life of a record, from work items to the manifest of what was staged."""
+    handler = ErrorHandler("letters" >> beam.ParDo(_Letters(job)).with_output_types(Receipt))
+
+    def step(pcoll: Any, label: str, dofn: beam.DoFn) -> Any:
+        outputs = pcoll | label >> beam.ParDo(dofn).with_output_types(Load).with_outputs(DEAD, main=ALIVE)
+        handler.add_error_pcollection(outputs[DEAD])
+        return outputs[ALIVE]
+
+    received = step(items, "receive", _Receive(job))
+    decoded = step(received, "decode", _Step(job, steps.decode))
+    judged = step(decoded, "judge", _Step(job, steps.judge))
+    addressed = step(judged, "address", _Step(job, steps.address))
+    encoded = addressed | "encode" >> beam.ParDo(_Encode(job)).with_output_types(Load)
+    delivered = encoded | "deliver" >> beam.ParDo(_Deliver(job)).with_output_types(Receipt)
+    handler.close()
+    (
+        (delivered, handler.output())
+        | "receipts" >> beam.Flatten()
+        | "together" >> beam.Map(lambda receipt: ("all", receipt)).with_output_types(tuple[str, Receipt])
+        | "gather" >> beam.GroupByKey()
+        | "account" >> beam.Map(_write_manifest, staging=staging)
+    )
+
+
+class Kept:
+    """The pipeline of one exchange, built once and run for batch after batch: for batches too small to build one each.
+
+    Its one element is the path of an order, the description of the job to do; `folder` is where that and the manifest
+    lie. Only the embedded runner keeps a pipeline.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._order = folder, folder / "order.json"
+        runner, self._options = kept_runner()
+        built = beam.Pipeline(runner=runner)
+        items = (
+            built | "order" >> beam.Create([str(self._order)]) | "items" >> beam.ParDo(_Order()).with_output_types(Task)
         )
+        _steps(items, self._order, str(folder))
+        self._proto = built.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
+        self._runner = runner
+
+    def run(self, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
+        """Do the work stage of a batch, as `run` does."""
+        manifest = self._folder / MANIFEST
+        manifest.unlink(missing_ok=True)
+        write_order(self._order, job, tasks)
+        try:
+            self._runner.run_via_runner_api(self._proto, self._options)
+        except Exception as error:
+            found = unwrapped(error)
+            if found is error:
+                raise
+            raise found from error
+        return read_manifest(self._folder)

@@ -52,6 +52,12 @@ def pipeline(exchange: Exchange) -> Any:
     raise SettingsError(message)
 
 
+def kept_runner() -> tuple[Any, Any]:
+    """The embedded runner and its options, for a pipeline that is run again and again from its proto."""
+    options = PipelineOptions.from_dictionary({"experiments": ["beam_fn_api"], "direct_num_workers": 1})
+    return FnApiRunner(), options
+
+
 def _portable(exchange: Exchange, environment: str) -> Any:
     options: dict[str, Any] = {"environment_type": environment, "sdk_worker_parallelism": exchange.batch.workers}
     if exchange.job_endpoint:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from dlq.sealing import Sealer
 from pipelines.errors import Incomplete
 
-RECORD, PIECE, REMARKS = 0, 1, 2
-"""Kinds of staged rows: a canonical record, a piece of one, what a receipt says of an envelope."""
+RECORD, PIECE, REMARKS, ENVELOPE = 0, 1, 2, 3
+"""Kinds of staged rows: a canonical record, a piece of one, what a receipt says of an envelope, an envelope that comes
+in (`pack_envelope`)."""
 
 _FRAME = struct.Struct(">I")
 _ROW = struct.Struct(">IBI")
@@ -24,6 +25,22 @@ class StagedRow(NamedTuple):
     ordinal: int
     kind: int
     body: bytes
+
+
+_ENVELOPE = struct.Struct(">QH")
+
+
+def pack_envelope(place: int, company: str, body: bytes) -> bytes:
+    """An envelope of the inbox as the body of a staged row: its number there, from whom, what it holds."""
+    name = company.encode()
+    return _ENVELOPE.pack(place, len(name)) + name + body
+
+
+def unpack_envelope(packed: bytes) -> tuple[int, str, bytes]:
+    """What `pack_envelope` was given."""
+    place, length = _ENVELOPE.unpack_from(packed)
+    end = _ENVELOPE.size + length
+    return place, packed[_ENVELOPE.size : end].decode(), packed[end:]
 
 
 class RowWriter:
@@ -41,10 +58,11 @@ class RowWriter:
             sealed = self._sealer.seal(plain, b"rows")
             self._file.write(_FRAME.pack(len(sealed)) + sealed)
 
-    def close(self) -> str:
-        """Sync and close; the segment's path."""
+    def close(self, *, sync: bool = True) -> str:
+        """Close, synced where it must outlast a crash of the machine; the segment's path."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if sync:
+            os.fsync(self._file.fileno())
         self._file.close()
         return str(self.path)
 

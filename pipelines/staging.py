@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import orjson
 
 from connectors.contracts import PartWriter
 from dlq import reasons
-from dlq.letter import INLINE_BYTES, BodyRef, Letter, compose
+from dlq.letter import INLINE_BYTES, BodyRef, Letter, Origin, compose
 from dlq.segments import Segment, write_segment
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
@@ -22,7 +22,7 @@ from pipelines.bodies import locator, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
-from pipelines.steps import Encoder
+from pipelines.steps import Encoder, company_of
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
@@ -97,13 +97,11 @@ class JournalWriter:
         self._pieces.append(lines)
 
     def write(self, path: Path) -> str:
-        """Write the lines, synced; returns the path."""
+        """Write the lines; returns the path. The decision copies them into the state, so they are not synced."""
         lines = np.concatenate(self._pieces) if self._pieces else np.zeros(0, LINE)
         packed = Journal(lines, self._routes.table, self._findings.table, {}, self._notes).pack()
         with path.open("xb") as file:
             file.write(packed)
-            file.flush()
-            os.fsync(file.fileno())
         return str(path)
 
 
@@ -164,11 +162,13 @@ class Stager:
         if in_parts and not load.fates and not remarks:
             return
         rows: list[StagedRow] = []
-        for ordinal, row, body, staged in zip(load.ordinals, load.values, load.bodies, load.staged, strict=True):
+        for i, (ordinal, row, body, staged) in enumerate(
+            zip(load.ordinals, load.values, load.bodies, load.staged, strict=True)
+        ):
             fate = load.fates.get(ordinal, ADDRESSED)
             judgement = load.judgements.get(ordinal)
             if fate == FRAGMENT and judgement is not None:
-                head = orjson.dumps([judgement.order, judgement.step])
+                head = orjson.dumps([judgement.order, judgement.step, company_of(load, i)])
                 rows.append(StagedRow(ordinal, PIECE, len(head).to_bytes(4, "big") + head + body))
             elif not in_parts:
                 rows.append(StagedRow(ordinal, RECORD, staged))
@@ -177,7 +177,7 @@ class Stager:
             if remarks:
                 found = [list(f) for f in judgement.findings] if judgement else []
                 order = judgement.order if judgement else ""
-                company, code = (row[0], row[8]) if row is not None else (self._task.item.company, order)
+                company, code = (row[0], row[8]) if row is not None else (company_of(load, i), order)
                 rows.append(StagedRow(ordinal, REMARKS, remark(company, code, found)))
         if rows:
             if self._rows is None:
@@ -212,14 +212,16 @@ class LetterStager:
         """Make letters of the dead of one load."""
         bench, task, item = self._bench, dead.task, dead.task.item
         system = item.system or bench.exchange.versions.system
-        origin = bench.origin(item.source, item.company, system)
+        origins: dict[str, Origin] = {}
         self._journals.setdefault(task.number, JournalWriter()).add_dead(dead)
         letters = self._letters.setdefault(task.number, [])
         remarks: list[StagedRow] = []
-        for ordinal, offset, body, whys, about in zip(
-            dead.ordinals, dead.offsets, dead.bodies, dead.whys, dead.about, strict=True
+        senders = dead.companies or repeat(item.company)
+        for ordinal, offset, body, whys, about, sender in zip(
+            dead.ordinals, dead.offsets, dead.bodies, dead.whys, dead.about, senders, strict=False
         ):
-            company, code = about.companycode or item.company, about.costlistcode
+            origin = origins.get(sender) or origins.setdefault(sender, bench.origin(item.source, sender, system))
+            company, code = about.companycode or sender, about.costlistcode
             found = tuple([reasons.reason(c, field=f, value=v, expected=e) for c, f, v, e in whys])
             withheld = any(r.code == "CREDENTIALS_IN_FILE" for r in found)
             large = len(body) > INLINE_BYTES or withheld

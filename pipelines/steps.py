@@ -22,12 +22,13 @@ from mappings.reading import AUTO, read
 from mappings.reading import judge as judge_draft
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import carried, journal
-from pipelines.segments import read_rows
+from pipelines.segments import ENVELOPE, read_rows, unpack_envelope
 from pipelines.work import About, Dead, Load, Task, Why
 from pipelines.workbench import QUICK_DIALECT, Workbench
 
-SEALED, TOO_OLD = "sealed", "too-old"
-"""Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces too old."""
+SEALED, TOO_OLD, FAILING = "sealed", "too-old", "failing"
+"""Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces too old;
+that the steps break on them."""
 REGISTRATIONS, OPERATORS = "registrations", "operators"
 """Destinations of reference records: the registers of the state itself."""
 
@@ -42,7 +43,7 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
     Unreadable.
     """
     count = 0
-    for block in _blocks(bench, task.item):
+    for block, companies in _blocks(bench, task.item):
         ordinals = list(range(count, count + len(block.bodies)))
         count += len(block.bodies)
         dead = None
@@ -52,20 +53,33 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
             offsets, bodies, whys = zip(*block.problems, strict=True)
             died: list[tuple[Why, ...]] = [(_said(why),) for why in whys]
             dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [_UNKNOWN] * len(numbers))
-        yield Load(task, ordinals, block.offsets, block.bodies), dead
+        yield Load(task, ordinals, block.offsets, block.bodies, companies=companies), dead
     yield Load(task, [], [], [], total=count), None
 
 
-def _blocks(bench: Workbench, item: WorkItem) -> Iterator[Block]:
-    """Blocks of the source; or of a sealed segment, for letters that are replayed and orders that were assembled."""
+def _blocks(bench: Workbench, item: WorkItem) -> Iterator[tuple[Block, list[str]]]:
+    """Blocks of the source, and from whom each envelope is where the item does not say.
+
+    Or of a sealed segment: letters that are replayed, orders that were assembled, envelopes of the inbox.
+    """
+    size = bench.exchange.batch.block
     if SEALED not in item.extra:
-        yield from bench.source.read(item, bench.exchange.batch.block)
+        for block in bench.source.read(item, size):
+            yield block, []
         return
     rows = list(read_rows(item.extra[SEALED], bench.sealer))
-    size = bench.exchange.batch.block
     for at in range(0, len(rows), size):
         chosen = rows[at : at + size]
-        yield Block(item, [row.body for row in chosen], [row.ordinal for row in chosen], [])
+        if chosen[0].kind == ENVELOPE:
+            places, companies, bodies = zip(*[unpack_envelope(row.body) for row in chosen], strict=True)
+            yield Block(item, list(bodies), list(places), []), list(companies)
+        else:
+            yield Block(item, [row.body for row in chosen], [row.ordinal for row in chosen], []), []
+
+
+def company_of(load: Load, i: int) -> str:
+    """The company that an envelope was authenticated for; empty where only the payload says."""
+    return load.companies[i] if load.companies else load.task.item.company
 
 
 def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
@@ -74,6 +88,9 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     if item.extra.get(TOO_OLD):
         gone: _Died = {i: ((_why("FRAGMENT_TOO_OLD"),), None) for i in range(len(load.bodies))}
         return _split(bench, load, "assemble", [], {}, gone)
+    if item.extra.get(FAILING):
+        broken: _Died = {i: ((_why("STEPS_FAILED"),), None) for i in range(len(load.bodies))}
+        return _split(bench, load, "decode", [], {}, broken)
     quick, dialect, limits = bench.quick_read, dialect_of(bench, item), bench.limits
     values: list[Any] = quick(load.bodies) if quick else [None] * len(load.bodies)
     died: _Died = {}
@@ -81,7 +98,7 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
         for i, value in enumerate(values):
             if value is None:
                 draft = values[i] = read(load.bodies[i], dialect, limits)
-                why = _undecoded(bench, draft, item)
+                why = _undecoded(bench, draft, company_of(load, i))
                 if why:
                     died[i] = why, None
     return _split(bench, load, "decode", values, {}, died)
@@ -106,10 +123,10 @@ def _rejecting(findings: Sequence[Finding]) -> tuple[Why, ...]:
     return tuple([(f.code, f.field, f.value, f.expected) for f in findings if f.severity == REJECT])
 
 
-def _undecoded(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Why, ...]:
+def _undecoded(bench: Workbench, draft: Draft, company: str) -> tuple[Why, ...]:
     """Why a payload cannot be passed on to judge; nothing when it can."""
     if not draft.kind:
-        return _rejecting(judge_draft(draft, bench.context_for(item.company)).findings)
+        return _rejecting(judge_draft(draft, bench.context_for(company)).findings)
     if draft.kind == TOKEN or (draft.kind == REGISTRATION and draft.kind not in bench.exchange.mapping.kinds):
         return (_why("CREDENTIALS_IN_FILE"),)
     return ()
@@ -117,45 +134,47 @@ def _undecoded(bench: Workbench, draft: Draft, item: WorkItem) -> tuple[Why, ...
 
 def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     """Raw members or drafts -> rows; all findings of a payload at once."""
-    company = load.task.item.company
     values = load.values
     places = [i for i, value in enumerate(values) if type(value) is tuple]
     if len(places) == len(values):
-        rows: list[Any] = bench.quick_judge(values, company, bench.latest) if values else []
+        rows: list[Any] = _quickly(bench, values, load.companies or load.task.item.company)
     else:
         rows = [None] * len(values)
-        for i, row in zip(places, _quickly(bench, [values[i] for i in places], company), strict=True):
+        companies = [load.companies[i] for i in places] if load.companies else load.task.item.company
+        for i, row in zip(places, _quickly(bench, [values[i] for i in places], companies), strict=True):
             rows[i] = row
     died: _Died = {}
     judgements: dict[int, Judgement] = {}
     if None in rows:
         for i, row in enumerate(rows):
             if row is None:
-                judgement = _carefully(bench, values[i], company)
+                judgement = _carefully(bench, values[i], company_of(load, i))
                 judgements[load.ordinals[i]] = judgement
                 why = _rejected(bench, judgement)
                 if why:
                     died[i] = why, judgement
                 elif isinstance(judgement.record, RepairRow):
                     rows[i] = judgement.record
-    if company:
+    if load.companies or load.task.item.company:
         for i, row in enumerate(rows):
-            if row is None or row[0] != company:
+            company = company_of(load, i)
+            if company and (row is None or row[0] != company):
                 _foreign(bench, load, i, judgements, died)
     return _split(bench, load, "judge", rows, judgements, died)
 
 
 def _foreign(bench: Workbench, load: Load, i: int, judgements: Mapping[int, Judgement], died: _Died) -> None:
     """A record of another company than it came from is dead, beside whatever else is wrong with it."""
-    judgement = judgements.get(load.ordinals[i]) or _carefully(bench, load.values[i], load.task.item.company)
+    company = company_of(load, i)
+    judgement = judgements.get(load.ordinals[i]) or _carefully(bench, load.values[i], company)
     code = judgement.members.get("companycode") if judgement.kind == REPAIR else ""
-    if code and code != load.task.item.company:
-        foreign = _why("COMPANY_CODE_MISMATCH", "companycode", str(code), load.task.item.company)
+    if code and code != company:
+        foreign = _why("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
         died[i] = (*(died[i][0] if i in died else ()), foreign), judgement
 
 
-def _quickly(bench: Workbench, raws: Sequence[Any], company: str) -> list[RepairRow | None]:
-    return bench.quick_judge(raws, company, bench.latest) if raws else []
+def _quickly(bench: Workbench, raws: Sequence[Any], companies: str | Sequence[str]) -> list[Any]:
+    return bench.quick_judge(raws, companies, bench.latest) if raws else []
 
 
 def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
@@ -193,6 +212,7 @@ def _split(
         offsets=list(compress(load.offsets, alive)),
         bodies=list(compress(load.bodies, alive)),
         values=list(compress(values, alive)),
+        companies=list(compress(load.companies, alive)),
         judgements=judgements,
         flags=flags,
     )
@@ -204,6 +224,7 @@ def _split(
         [load.bodies[i] for i in gone],
         [died[i][0] for i in gone],
         [_about(bench, died[i][1]) for i in gone],
+        [load.companies[i] for i in gone] if load.companies else [],
     )
     return kept, dead
 

@@ -66,6 +66,8 @@ class Load(NamedTuple):
     """After encode: what is staged of each record."""
     total: int = -1
     """In the last load of an item: how many envelopes the item has; else -1."""
+    companies: list[str] = []  # noqa: RUF012
+    """The company that each envelope was authenticated for, where an item holds those of many; else empty."""
 
 
 Why = tuple[str, str, str, str]
@@ -93,6 +95,8 @@ class Dead(NamedTuple):
     bodies: list[bytes]
     whys: list[tuple[Why, ...]]
     about: list[About]
+    companies: list[str] = []  # noqa: RUF012 - never changed in place
+    """As those of a load."""
 
 
 class Receipt(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -90,12 +90,19 @@ class Workbench:
         shapes = QUICK_SHAPES.get(self.exchange.mapping.dialect)
         if not shapes or "repair" not in self.exchange.mapping.kinds:
             return None
-        return quick.compile_block_reader(shapes[0], self.limits)
+        return _made(("reader", self.exchange.mapping.dialect, self.limits), self._reader)
+
+    def _reader(self) -> Any:
+        return quick.compile_block_reader(QUICK_SHAPES[self.exchange.mapping.dialect][0], self.limits)
 
     @cached_property
     def quick_judge(self) -> Any:
         """The quick judge that goes with the quick reader."""
-        return quick.compile_judge(self.profile, remarks=bool(self.exchange.rules.receipts), as_sent=self.in_avro)
+        remarks, as_sent = bool(self.exchange.rules.receipts), self.in_avro
+        return _made(
+            ("judge", self.exchange.mapping.profile, remarks, as_sent),
+            lambda: quick.compile_judge(self.profile, remarks=remarks, as_sent=as_sent),
+        )
 
     @cached_property
     def draft_of(self) -> Any:
@@ -111,7 +118,9 @@ class Workbench:
     @cached_property
     def router(self) -> Router:
         """Decides destinations, with the registrations and dealers of this job."""
-        return Router(load_table(self.exchange.routing.table), self.registrations, dealers(self.exchange))
+        table = _made(("table", self.exchange.routing.table), lambda: load_table(self.exchange.routing.table))
+        register = _made(("dealers", self.exchange.routing), lambda: dealers(self.exchange))
+        return Router(table, self.registrations, register)
 
     @cached_property
     def registrations(self) -> MemoryRegistrations | None:
@@ -247,6 +256,20 @@ def read_registrations(path: Path) -> list[VehicleRegistration]:
 
 _RARELY = 1_000_000
 _BENCHES: dict[tuple[str, str, str], Workbench] = {}
+_PARTS: dict[Any, Any] = {}
+
+
+def _made(name: Any, make: Callable[[], Any]) -> Any:
+    """What is the same for every batch of an exchange, made once in this process."""
+    if name not in _PARTS:
+        _PARTS[name] = make()
+    return _PARTS[name]
+
+
+def forget() -> None:
+    """Make everything anew: tables, profiles or mappings have changed."""
+    _PARTS.clear()
+    _BENCHES.clear()
 
 
 def workbench(job: Job) -> Workbench:
@@ -256,9 +279,9 @@ def workbench(job: Job) -> Workbench:
     if bench is None:
         _BENCHES.clear()
         bench = _BENCHES[name] = Workbench(job)
-        gc.collect()
-        if not gc.get_freeze_count() or gc.get_threshold()[0] != _RARELY:
+        if gc.get_threshold()[0] != _RARELY:
             # What is loaded by now lives as long as the process: the collector need not walk it for every record.
+            gc.collect()
             gc.freeze()
             gc.set_threshold(_RARELY, 50, 50)
     return bench

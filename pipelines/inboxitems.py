@@ -1,0 +1,38 @@
+"""Work items of a batch from the inbox: one for all envelopes of a source and a collecting system, of many senders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from connectors.contracts import WorkItem
+from dlq.sealing import Sealer
+from pipelines.inbox import Kept
+from pipelines.segments import ENVELOPE, RowWriter, StagedRow, pack_envelope
+from pipelines.steps import FAILING, SEALED
+
+DIGEST = "inbox"
+"""Stands for the bytes of the whole inbox: an envelope's number there is its place in it."""
+
+_FRAME_ROWS = 500
+
+
+def grouped(kept: Sequence[Kept], staging: Path, failing: Collection[int] = ()) -> list[tuple[WorkItem, list[Kept]]]:
+    """Items and their envelopes, by the oldest of each; those that break the steps are items of their own."""
+    groups: dict[tuple[str, str, bool], list[Kept]] = {}
+    for row in kept:
+        groups.setdefault((row.source, row.system, row.id in failing), []).append(row)
+    found = []
+    for number, ((source, system, broken), rows) in enumerate(groups.items()):
+        extra = {SEALED: str(staging / f"inbox-{number:03d}.rows"), FAILING: broken}
+        found.append((WorkItem(source, DIGEST, rows[0].id, -1, "", system, extra), rows))
+    return found
+
+
+def write_envelopes(item: WorkItem, rows: Sequence[Kept], sealer: Sealer) -> None:
+    """Stage the envelopes of an item where it says that they lie. Not synced: they are in the inbox still."""
+    writer = RowWriter(Path(item.extra[SEALED]), sealer)
+    staged = [StagedRow(i, ENVELOPE, pack_envelope(row.id, row.company, row.body)) for i, row in enumerate(rows)]
+    for at in range(0, len(staged), _FRAME_ROWS):
+        writer.add(staged[at : at + _FRAME_ROWS])
+    writer.close(sync=False)

@@ -1,0 +1,203 @@
+"""One exchange run for ever, a step at a time: feeds fill the inbox, batches empty it, what waits is tried again.
+
+Nothing here keeps a clock of its own but for pauses, so tests drive it step by step; `vingate serve` drives it all day.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from connectors.contracts import Arrival, ConnectorError, Feed
+from dlq.errors import DlqError
+from pipelines import tables
+from pipelines.coordinator import Coordinator
+from pipelines.errors import PipelineError
+from pipelines.flow import Kept
+from pipelines.inbox import Inbox, Judged
+from pipelines.progress import Observer, silent
+from pipelines.settings import Exchange
+from pipelines.state import State
+from pipelines.work import Job, Receipt, Task
+from pipelines.workbench import forget
+
+LOG = logging.getLogger("vingate.live")
+
+ATTEMPTS = 3
+"""An envelope on which the steps fail so many times, taken alone, is a letter."""
+FOLLOW_UP_SECONDS = 1.0
+"""How often orders, deliveries that are due and moved vehicles are looked for."""
+KEYS_KEPT = timedelta(days=7)
+"""How long a source key is remembered; a redelivery later than that is seen by its content."""
+_HOUR = 3_600.0
+_EXPECTED = (ConnectorError, DlqError, PipelineError, OSError)
+"""What is said in words and is nobody's defect: who drives this waits and tries again."""
+
+
+class Live:
+    """Drives one exchange on a state that this process owns.
+
+    Args:
+        state: the state.
+        exchange: its settings; the source is read by `scan` only.
+        feeds: sources that cannot be read again, by name.
+        observer: is told of every stage of every batch.
+        records: most envelopes of a micro-batch.
+        milliseconds: how long a micro-batch waits for more after its first envelope.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        exchange: Exchange,
+        feeds: Mapping[str, Feed] | None = None,
+        observer: Observer = silent,
+        *,
+        records: int = 500,
+        milliseconds: int = 20,
+    ) -> None:
+        self._state, self._observer = state, observer
+        self._feeds = dict(feeds or {})
+        self._records, self._gather = records, milliseconds / 1000
+        self._open(exchange)
+        self._most = records
+        self._failures: Counter[int] = Counter()
+        self._followed_up = self._forgotten = float("-inf")
+
+    def _open(self, exchange: Exchange) -> None:
+        self._coordinator = Coordinator(self._state, exchange, self._observer)
+        self._exchange = self._coordinator.exchange
+        self._inbox = Inbox(self._exchange.name, self._state.sealer())
+        self._kept = Kept(self._state.path / "live" / self._exchange.name)
+
+    def recover(self) -> None:
+        """Take up what a crash left: decided batches are finished, envelopes of open ones wait again."""
+        self._coordinator.begin()
+
+    def step(self, seconds: float = 0.05) -> bool:
+        """Feeds to inbox, one micro-batch, and what follows of it; whether anything was done.
+
+        Waits at most `seconds` for input. Raises what the state or a setting is to blame for; nothing is lost by it.
+        """
+        took = self._take_in(seconds)
+        did = self._batch()
+        if not (took or did) and not self._feeds and seconds:
+            self._wait(seconds)
+            did = self._batch()
+        return self._follow_up() or did or took
+
+    def scan(self) -> bool:
+        """One pass over the exchange's own source; whether it brought anything."""
+        before = self._number()
+        self._coordinator.scan()
+        self._coordinator.follow_up()
+        return self._number() > before
+
+    def reload(self, exchange: Exchange) -> None:
+        """Go on with other settings, tables and mappings, which the caller has validated."""
+        forget()
+        old = self._coordinator
+        self._open(exchange)
+        old.end()
+        old.sinks.close()
+        self._coordinator.begin()
+
+    def close(self) -> None:
+        """End the run and give back what is held. What was taken and is not in the inbox goes back to its system."""
+        for feed in self._feeds.values():
+            feed.close()
+        if self._coordinator.run_id:
+            self._coordinator.end()
+        self._coordinator.sinks.close()
+
+    # -- intake --------------------------------------------------------------------------------------------------------
+
+    def _take_in(self, seconds: float) -> bool:
+        """What the feeds have goes to the inbox; each is acknowledged once that is committed."""
+        took = False
+        for feed in self._feeds.values():
+            arrivals = feed.take(self._records, 0 if took else seconds / len(self._feeds))
+            if arrivals:
+                self._put(arrivals)
+                feed.ack()
+                took = True
+        return took
+
+    def _put(self, arrivals: list[Arrival]) -> None:
+        with self._state.unit_of_work() as connection:
+            self._inbox.put(connection, [Judged(one) for one in arrivals], datetime.now(UTC))
+
+    def _wait(self, seconds: float) -> None:
+        """Until something lies in the inbox, and then a little longer for what comes right behind it."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._waits():
+                time.sleep(self._gather)
+                return
+            time.sleep(min(0.005, seconds))
+
+    def _waits(self) -> bool:
+        t = tables.inbox
+        with self._state.reading() as connection:
+            where = (t.c.exchange == self._exchange.name) & t.c.batch.is_(None)
+            return connection.execute(select(t.c.id).where(where).limit(1)).first() is not None
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def _batch(self) -> bool:
+        """One micro-batch. One that the steps break on is tried again in smaller ones, down to the one to blame."""
+        failing = [number for number, times in self._failures.items() if times >= ATTEMPTS]
+        if not self._waits():
+            return False
+        try:
+            batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, self._kept_run, failing)
+        except _EXPECTED:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect that one payload shows must not stop all others
+            self._broke(error)
+            return True
+        for number in failing:
+            del self._failures[number]
+        self._most = min(self._records, self._most * 2)
+        return bool(batch)
+
+    def _kept_run(self, exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
+        del exchange  # the kept pipeline reads it from the job
+        return self._kept.run(job, tasks)
+
+    def _broke(self, error: Exception) -> None:
+        LOG.error("steps failed on a batch of at most %d: %s", self._most, type(error).__name__, exc_info=error)
+        alone = self._most == 1
+        self._most = max(1, self._most // 8)
+        if alone:
+            t = tables.inbox
+            with self._state.reading() as connection:
+                where = (t.c.exchange == self._exchange.name) & t.c.batch.is_not(None)
+                taken = connection.execute(select(t.c.id).where(where)).scalars().all()
+            self._failures.update(taken)
+        self._coordinator.begin()
+
+    # -- what follows --------------------------------------------------------------------------------------------------
+
+    def _follow_up(self) -> bool:
+        """Orders that became whole, deliveries that are due, vehicles that moved: looked for now and then."""
+        now = time.monotonic()
+        if now - self._forgotten > _HOUR:
+            self._forgotten = now
+            with self._state.unit_of_work() as connection:
+                self._inbox.forget_keys(connection, datetime.now(UTC) - KEYS_KEPT)
+        if now - self._followed_up < FOLLOW_UP_SECONDS:
+            return False
+        self._followed_up = now
+        before = self._number()
+        self._coordinator.follow_up()
+        self._coordinator.closer.promote_waiting()
+        return self._number() > before
+
+    def _number(self) -> int:
+        return self._coordinator.newest()

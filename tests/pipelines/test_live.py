@@ -1,0 +1,317 @@
+"""An exchange that runs for ever, driven a step at a time: from arrivals to the store, through all kinds of trouble."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from row_gate import SHOP, Gate, record, vin
+from sqlalchemy import select
+
+from connectors.contracts import Arrival
+from connectors.memory import MemoryFeed, forget, hub
+from connectors.registry import feed
+from pipelines import flow, steps, tables
+from pipelines.errors import Incomplete
+from pipelines.inbox import Inbox, Judged
+from pipelines.ledger import prove
+from pipelines.live import Live
+from pipelines.settings import Exchange, load
+from pipelines.trace import trace
+
+OTHER = "110105000000007"
+SETTINGS = """
+name = "collect"
+[source]
+connector = "files"
+path = "{state}/partners/shops"
+layout = "{system}/{company}/*"
+finished = "keep"
+[mapping]
+company = "source"
+[rules]
+history = ["MILEAGE_REGRESSION"]
+[routing]
+table = "collect"
+[sinks.provinces]
+connector = "sql"
+for = "province-*"
+url = "sqlite:///{state}/stores/{destination}.db"
+"""
+
+
+@pytest.fixture
+def gate(tmp_path):
+    made = Gate(tmp_path / "state")
+    yield made
+    made.state.close()
+    forget("live")
+
+
+def settings(gate: Gate, *overrides: str) -> Exchange:
+    path = gate.folder / "collect.toml"
+    path.write_text(SETTINGS, "utf-8")
+    return load(path, overrides, {})
+
+
+def live(gate: Gate, *overrides: str, records: int = 500) -> Live:
+    made = Live(gate.state, settings(gate, *overrides), records=records, milliseconds=0)
+    made.recover()
+    return made
+
+
+def arrive(gate: Gate, *payloads: object, company: str = SHOP, key: str = "", source: str = "door:national") -> None:
+    """Payloads in the inbox, as the door puts them there."""
+    judged = [Judged(Arrival(as_bytes(one), source, key, company, "11")) for one in payloads]
+    with gate.state.unit_of_work() as connection:
+        Inbox("collect", gate.state.sealer()).put(connection, judged, datetime.now(UTC))
+
+
+def as_bytes(payload: object) -> bytes:
+    return payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
+
+
+def drain(running: Live) -> int:
+    """Steps until nothing is left to do; how many did something."""
+    did = 0
+    while running.step(0):
+        did += 1
+        assert did < 50
+    return did
+
+
+def waiting(gate: Gate) -> int:
+    with gate.state.reading() as connection:
+        return len(connection.execute(select(tables.inbox.c.id)).all())
+
+
+def nameless(code: str, **more: object) -> dict:
+    """A record that does not say of which shop it is, as the national interface sends it."""
+    payload = record(code, **more)
+    del payload["basicInfo"]["companycode"]
+    return payload
+
+
+def test_what_arrived_stands_in_the_store_under_the_company_that_sent_it(gate):
+    running = live(gate)
+    arrive(gate, nameless("J1"), company=SHOP)
+    arrive(gate, nameless("J1"), record("J2", company=OTHER), company=OTHER)
+    assert drain(running) == 1
+    assert sorted(gate.rows("province-11", "companycode, costlistcode, version")) == [
+        (OTHER, "J1", 1),
+        (OTHER, "J2", 1),
+        (SHOP, "J1", 1),
+    ]
+    assert waiting(gate) == 0
+    assert prove(gate.state).problems == []
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_the_same_again_is_a_duplicate_and_a_correction_a_version(gate):
+    running = live(gate)
+    arrive(gate, record("J1", fault="甲"))
+    drain(running)
+    arrive(gate, record("J1", fault="甲"), record("J1", fault="乙"))
+    drain(running)
+    arrive(gate, record("J1", fault="乙"))
+    drain(running)
+    assert gate.versions("province-11") == [("J1", 1, "甲"), ("J1", 2, "乙")]
+    assert prove(gate.state).totals["duplicate"] == 2
+    running.close()
+
+
+def test_one_that_names_another_company_is_a_letter_of_the_sender(gate):
+    running = live(gate)
+    arrive(gate, nameless("J1"), record("J2", company=OTHER), b"{", company=SHOP)
+    arrive(gate, b"[]", company=OTHER)
+    drain(running)
+    assert sorted((one["company"], json.loads(one["reasons"])[0][0]) for one in gate.letters()) == [
+        (OTHER, "STRUCTURE_WRONG"),
+        (SHOP, "COMPANY_CODE_MISMATCH"),
+        (SHOP, "NOT_JSON"),
+    ]
+    assert prove(gate.state).problems == []
+    running.close()
+
+
+def test_a_feed_is_acked_once_its_arrivals_are_kept(gate):
+    hub("live").arrivals += [Arrival(as_bytes(record(f"J{i}")), "queue", f"m{i}", SHOP, "11") for i in range(3)]
+    hub("live").arrivals += [Arrival(as_bytes(record("J0")), "queue", "m0", SHOP, "11")]
+    running = Live(gate.state, settings(gate), {"queue": feed("memory", {"hub": "live"})})
+    running.recover()
+    drain(running)
+    assert hub("live").arrivals == []
+    assert not any(hub("live").taken.values())
+    assert gate.versions("province-11") == [("J0", 1, "异响"), ("J1", 1, "异响"), ("J2", 1, "异响")]
+    assert prove(gate.state).totals["received"] == 3, "a known key is not received twice"
+    running.close()
+
+
+def test_what_was_not_kept_comes_again(gate, monkeypatch):
+    hub("live").arrivals += [Arrival(as_bytes(record("J1")), "queue", "m1", SHOP, "11")]
+    made = feed("memory", {"hub": "live"})
+    assert isinstance(made, MemoryFeed)
+    running = Live(gate.state, settings(gate), {"queue": made})
+    running.recover()
+    monkeypatch.setattr(Inbox, "put", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        running.step(0)
+    running.close()
+    assert len(hub("live").arrivals) == 1
+
+
+def test_batches_are_bounded_and_in_order(gate):
+    running = live(gate, records=2)
+    arrive(gate, *[record("J1", fault=f"第{i}次") for i in range(5)])
+    assert drain(running) == 3
+    assert [row[2] for row in gate.versions("province-11")] == [f"第{i}次" for i in range(5)]
+    running.close()
+
+
+@pytest.mark.parametrize("moment", ["stage", "decide"])
+def test_a_crash_before_the_decision_gives_the_envelopes_back(gate, monkeypatch, moment):
+    from pipelines.batchwork import BatchWork
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    running = live(gate)
+    arrive(gate, record("J1"), record("J2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchWork, moment, killed)
+        with pytest.raises(Killed):
+            running.step(0)
+    assert waiting(gate) == 2
+    again = live(gate)
+    drain(again)
+    assert gate.versions("province-11") == [("J1", 1, "异响"), ("J2", 1, "异响")]
+    assert prove(gate.state).totals["received"] == 2
+    assert prove(gate.state).balanced
+    again.close()
+
+
+def test_a_crash_after_the_decision_is_finished_by_the_next_start(gate, monkeypatch):
+    from pipelines.closing import Closer
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    running = live(gate)
+    arrive(gate, record("J1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Closer, "finish", killed)
+        with pytest.raises(Killed):
+            running.step(0)
+    assert waiting(gate) == 0, "decided: the inbox has given it away"
+    again = live(gate)
+    assert gate.versions("province-11") == [("J1", 1, "异响")]
+    assert prove(gate.state).balanced
+    again.close()
+
+
+def test_a_payload_that_breaks_the_steps_becomes_a_letter_alone(gate, monkeypatch):
+    whole = steps.judge
+
+    def breaks(bench, load):
+        if any(b"BAD" in body for body in load.bodies):
+            message = "a defect"
+            raise ZeroDivisionError(message)
+        return whole(bench, load)
+
+    monkeypatch.setattr(steps, "judge", breaks)
+    running = live(gate, records=8)
+    arrive(gate, record("J1"), record("BAD"), record("J3"), record("J4"))
+    drain(running)
+    assert [row[0] for row in gate.versions("province-11")] == ["J1", "J3", "J4"]
+    (letter,) = gate.letters()
+    assert json.loads(letter["reasons"])[0][0] == "STEPS_FAILED"
+    assert prove(gate.state).totals["received"] == 4
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_a_crash_never_counts_against_a_message(gate, monkeypatch):
+    from pipelines.batchwork import BatchWork
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    arrive(gate, record("J1"))
+    for _ in range(5):
+        running = live(gate, records=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(BatchWork, "stage", killed)
+            with pytest.raises(Killed):
+                running.step(0)
+    last = live(gate)
+    drain(last)
+    assert gate.letters() == []
+    assert len(gate.versions("province-11")) == 1
+    last.close()
+
+
+def test_trace_and_replay_know_what_came_by_the_inbox(gate):
+    running = live(gate)
+    arrive(gate, record("J1", serial=4), record("J2", serial=5, day="20269910"))
+    drain(running)
+    (found,) = trace(gate.state, gate.state.sealer(), vin(4))["versions"]
+    assert (found["costlistcode"], found["destinations"]) == (
+        "J1",
+        [{"name": "province-11", "outcome": "delivered"}],
+    )
+    (letter,) = gate.letters()
+    running.close()
+    again = live(gate)
+    again._coordinator.replay([letter["id"]])
+    assert prove(gate.state).problems == []
+
+
+def test_other_settings_take_effect_without_a_restart(gate):
+    running = live(gate)
+    arrive(gate, record("J1"))
+    drain(running)
+    running.reload(settings(gate, "mapping.profile=lenient"))
+    arrive(gate, record("J2", plate="京I12345"))
+    drain(running)
+    assert [row[0] for row in gate.versions("province-11")] == ["J1", "J2"]
+    running.close()
+
+
+def test_an_idle_step_does_nothing(gate):
+    running = live(gate)
+    assert running.step(0.01) is False
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_a_scan_takes_in_what_lies_in_the_folder(gate):
+    gate.shop(record("J1"))
+    running = live(gate)
+    assert running.scan() is True
+    assert running.scan() is False
+    assert gate.versions("province-11") == [("J1", 1, "异响")]
+    running.close()
+
+
+def test_a_kept_pipeline_raises_what_its_steps_raise(gate, monkeypatch):
+    def cut(*_: object):
+        message = "cut"
+        raise Incomplete(message)
+
+    monkeypatch.setattr(steps, "decode", cut)
+    running = live(gate)
+    arrive(gate, record("J1"))
+    with pytest.raises(Incomplete, match="cut"):
+        running.step(0)
+    assert isinstance(running._kept, flow.Kept)
