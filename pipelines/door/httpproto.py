@@ -40,7 +40,8 @@ class Bounded(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._head = 0
+        self._head = self._chunk = self._whole = 0
+        self._in_head = True
         self._peer = ""
         self._every = max(min(self.header_seconds, self.body_seconds) / 4, 0.02)
 
@@ -49,6 +50,15 @@ class Bounded(HttpToolsProtocol):
         super().connection_made(transport)
         self._peer = _common_name(transport)
         self._wait(self.header_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; while they belong to a head they are counted, for the parser keeps them until they are whole."""
+        self._chunk, whole = len(data), self._whole
+        super().data_received(data)
+        if self._in_head and self._whole == whole:
+            self._head += len(data)
+            if self._head > self.header_bytes:
+                self._refuse(b"431 Request Header Fields Too Large")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the timer."""
@@ -59,22 +69,16 @@ class Bounded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request began."""
         super().on_message_begin()
-        self._head = 0
         self.scope["state"][PEER] = self._peer
         self._wait(self.header_seconds)
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the address came."""
-        super().on_url(url)
-        self._grow(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header came."""
-        super().on_header(name, value)
-        self._grow(len(name) + len(value))
-
     def on_headers_complete(self) -> None:
         """The head is whole; the body may take its time."""
+        self._in_head = False
+        if self._head + self._chunk > self.header_bytes:  # else it cannot be too long
+            size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+            if size > self.header_bytes:
+                self._refuse(b"431 Request Header Fields Too Large")
         if self.transport.is_closing():
             return
         self._wait(self.body_seconds)
@@ -87,14 +91,11 @@ class Bounded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._head, self._in_head = 0, True
+        self._whole += 1
         self._deadline = self.loop.time() + 2 * _NEVER
         if self.cycle is not None and not self.transport.is_closing():
             super().on_message_complete()
-
-    def _grow(self, size: int) -> None:
-        self._head += size
-        if self._head > self.header_bytes:
-            self._refuse(b"431 Request Header Fields Too Large")
 
     def _wait(self, seconds: float) -> None:
         """Set the deadline. A timer looks at it now and then: one of its own for each request would cost more."""

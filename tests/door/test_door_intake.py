@@ -1,0 +1,187 @@
+"""Group commit: many requests, one transaction; what fails fails whole, and alone where it can."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
+
+from connectors.contracts import Arrival
+from pipelines import tables
+from pipelines.door.intake import Bounds, Intake, Item, Kept, NotDurable
+from pipelines.inbox import Judged
+from pipelines.state import State
+
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def state(tmp_path):
+    with State(tmp_path / "state", own=True) as state:
+        yield state
+
+
+@contextmanager
+def running(state, bounds=Bounds(linger=0.02), database=None):  # noqa: B008
+    intake = Intake(database or state, state.sealer(), "collect", bounds, lambda: NOW)
+    intake.start()
+    try:
+        yield intake
+    finally:
+        intake.stop()
+
+
+def item(body=b"x", key="", exchange="collect", vin=""):
+    return Item(exchange, Judged(Arrival(body, "door:test", key, "c")), vin)
+
+
+def count(state):
+    with state.reading() as connection:
+        return connection.execute(select(tables.inbox.c.exchange, tables.inbox.c.key)).all()
+
+
+def test_requests_share_commits(state):
+    async def story(intake):
+        kept = await asyncio.gather(*[intake.put([item()]) for _ in range(50)])
+        assert kept == [Kept("", (True,))] * 50
+
+    with running(state) as intake:
+        asyncio.run(story(intake))
+        assert intake.commits < 10
+        assert intake.backlog == (50, 50)
+    assert len(count(state)) == 50
+
+
+def test_what_one_request_brings_is_one(state):
+    async def story(intake):
+        both = [item(exchange="collect"), item(exchange="operators"), item(key="1")]
+        assert (await intake.put(both)).fresh == (True, True, True)
+        refused = await intake.put(both, lambda connection, now: "AGAINST")
+        assert refused == Kept("AGAINST")
+        assert (await intake.put([item(key="1"), item(key="2")])).fresh == (False, True)
+
+    with running(state) as intake:
+        asyncio.run(story(intake))
+    assert sorted(count(state)) == [("collect", ""), ("collect", "1"), ("collect", "2"), ("operators", "")]
+
+
+def test_one_request_that_cannot_be_kept_fails_alone(state):
+    def poison(connection, now):
+        connection.execute(text("insert into meta (name, value) values ('half', 'done')"))
+        raise ValueError("what this request says cannot be kept")
+
+    async def story(intake):
+        jobs = [intake.put([item()], poison if at == 3 else None) for at in range(6)]
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [isinstance(one, NotDurable) for one in results] == [at == 3 for at in range(6)]
+
+    with running(state) as intake:
+        asyncio.run(story(intake))
+        assert intake.failures == 1
+    assert len(count(state)) == 5
+    with state.reading() as connection:
+        assert connection.execute(text("select count(*) from meta where name = 'half'")).scalar() == 0
+
+
+class Failing:
+    """A state whose commits fail while `broken`."""
+
+    def __init__(self, state):
+        self.state, self.broken, self.reading = state, False, state.reading
+
+    @contextmanager
+    def unit_of_work(self):
+        with self.state.unit_of_work() as connection:
+            yield connection
+            if self.broken:
+                raise OperationalError("commit", {}, OSError())
+
+
+def test_a_commit_that_fails_fails_its_requests_and_no_others(state):
+    database = Failing(state)
+
+    async def story(intake):
+        await intake.put([item(b"before")])
+        database.broken = True
+        results = await asyncio.gather(*[intake.put([item()]) for _ in range(5)], return_exceptions=True)
+        assert all(isinstance(one, NotDurable) for one in results)
+        database.broken = False
+        await intake.put([item(b"after")])
+
+    with running(state, database=database) as intake:
+        asyncio.run(story(intake))
+    assert len(count(state)) == 2
+
+
+def test_stopping_commits_what_was_handed_over(state):
+    async def story(intake):
+        jobs = [asyncio.ensure_future(intake.put([item()])) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(intake.stop)
+        assert await asyncio.gather(*jobs) == [Kept("", (True,))] * 5
+        with pytest.raises(NotDurable):
+            await intake.put([item()])
+
+    with running(state, Bounds(linger=0.2)) as intake:
+        asyncio.run(story(intake))
+    assert len(count(state)) == 5
+
+
+def test_a_caller_that_goes_away_stops_nobody(state):
+    async def story(intake):
+        jobs = [asyncio.ensure_future(intake.put([item()])) for _ in range(3)]
+        await asyncio.sleep(0)
+        jobs[1].cancel()
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [isinstance(one, Kept) for one in results] == [True, False, True]
+
+    with running(state) as intake:
+        asyncio.run(story(intake))
+    assert len(count(state)) == 3, "what it sent was whole, so it counts"
+
+
+@pytest.mark.parametrize("bounds", [Bounds(rows=3), Bounds(size=30)])
+def test_full_when_enough_waits_and_free_when_it_went(state, bounds):
+    async def story(intake):
+        for _ in range(3):
+            assert not intake.full
+            await intake.put([item(b"0123456789")])
+        assert intake.full
+        with state.unit_of_work() as connection:
+            connection.execute(tables.inbox.delete())
+        while intake.full:  # counted again by itself, though nobody is let in
+            await asyncio.sleep(0.02)
+
+    async def bounded(intake):
+        await asyncio.wait_for(story(intake), 30)
+
+    with running(state, bounds) as intake:
+        asyncio.run(bounded(intake))
+
+
+def test_a_full_queue_counts_too(state):
+    database = Failing(state)
+
+    async def story(intake):
+        jobs = [asyncio.ensure_future(intake.put([item()])) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert intake.full
+        await asyncio.gather(*jobs)
+        assert not intake.full
+
+    with running(state, Bounds(linger=0.2, pending=3), database) as intake:
+        asyncio.run(story(intake))
+
+
+def test_what_waits_from_before_counts(state):
+    async def story(intake):
+        await intake.put([item()])
+
+    for expected in (0, 1, 2):
+        with running(state) as intake:
+            assert intake.backlog[0] == expected
+            asyncio.run(story(intake))

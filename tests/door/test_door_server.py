@@ -1,0 +1,300 @@
+"""The door as a process on a real port: hostile callers, signals, crashes, TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from door_kit import ADDED, PASSWORD, RECORD, REGISTER, TOKEN, payload, registration
+from sqlalchemy import select
+
+from pipelines import tables
+from pipelines.inbox import SEALED_FOR
+from pipelines.state import State
+
+HERE = Path(__file__).parent
+PATIENCE = 60
+
+
+class Process:
+    """A running door."""
+
+    def __init__(self, process, urls, errors):
+        self.process, (self.url, self.foshan), self.errors = process, urls, errors
+        place = urlsplit(self.url)
+        self.place = place.hostname, place.port
+
+    def admitted(self, client):
+        """A token of a shop that registers."""
+        company = client.post(self.url + REGISTER, json=registration()).json()["companycode"]
+        asked = {"companycode": company, "companypassword": PASSWORD}
+        return client.post(self.url + TOKEN, json=asked).json()["access_token"]
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def door(path, **settings):
+    """A door on a state below `path`, on a free port."""
+    with State(path / "state", own=True):
+        pass
+    errors = path / "stderr"
+    command = [sys.executable, HERE / "door_process.py", path / "state", json.dumps({"port": 0, **settings})]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+    with errors.open("ab") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
+    try:
+        line = process.stdout.readline()
+        assert line, errors.read_text()
+        yield Process(process, json.loads(line), errors)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def kept(path):
+    """The bodies in the inbox of the collecting exchange, in order."""
+    with State(path / "state", own=False) as state, state.reading() as connection:
+        t, sealer = tables.inbox, state.sealer()
+        rows = connection.execute(select(t.c.body).where(t.c.exchange == "collect").order_by(t.c.id)).scalars().all()
+        return [sealer.unseal(body, SEALED_FOR) for body in rows]
+
+
+def request(body, path=RECORD, length=None):
+    head = f"POST {path} HTTP/1.1\r\nhost: d\r\ncontent-length: {len(body) if length is None else length}\r\n\r\n"
+    return head.encode() + body
+
+
+def answer(connection):
+    """Everything that comes until the other side closes."""
+    connection.settimeout(PATIENCE)
+    found = b""
+    while piece := connection.recv(65536):
+        found += piece
+    return found
+
+
+def test_hostile_callers(tmp_path):
+    settings = {"header_seconds": 0.5, "body_seconds": 1.0, "header_bytes": 4096, "body_bytes": 1 << 20}
+    with door(tmp_path, **settings) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+
+        def socketed(*pieces, cut=False):
+            with closing(socket.create_connection(running.place)) as connection:
+                for piece in pieces:
+                    connection.sendall(piece)
+                if cut:
+                    connection.shutdown(socket.SHUT_WR)
+                return answer(connection)
+
+        assert b"408" in socketed(b""), "says nothing"
+        assert b"408" in socketed(b"POST / HTTP/1.1\r\nhost: d\r\nx-slow: "), "half a head"
+        assert b"408" in socketed(request(body)[:-10]), "half a body"
+        assert b'"code":"1"' not in socketed(request(body)[:-10], cut=True), "cut in half"
+        assert b"400" in socketed(b"\x16\x03\x01\x00garbage\r\n\r\n" * 3), "garbage"
+        assert b"431" in socketed(b"GET / HTTP/1.1\r\nx: " + b"a" * 100_000), "a head without end"
+        assert b"431" in socketed(b"GET / HTTP/1.1\r\nx: " + b"a" * 5_000 + b"\r\n\r\n"), "a head too long, at once"
+        big = client.post(running.url + RECORD, content=b"[" * (3 << 20))
+        assert (big.status_code, big.json()["code"]) == (413, "0"), "too large, and read to its end"
+        long = body + b" " * 300_000
+        assert client.post(running.url + RECORD, content=long).json() == ADDED, "a long body is no long head"
+        assert client.post(running.url + RECORD, content=body).json() == ADDED, "the door goes on"
+        assert kept(tmp_path) == [long, body], "nothing half accepted"
+        assert running.stop() == 0
+    assert "Traceback" not in running.errors.read_text()
+
+
+def test_a_slow_caller_is_cut_though_it_goes_on(tmp_path):
+    with door(tmp_path, header_seconds=0.5) as running, closing(socket.create_connection(running.place)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n")
+        heard = threading.Event()
+
+        def drip():
+            while not heard.wait(0.05):
+                try:
+                    connection.sendall(b"x-a: b\r\n")
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            connection.settimeout(PATIENCE)
+            assert b"408" in connection.recv(4096)
+        finally:
+            heard.set()
+            thread.join()
+
+
+def test_ten_megabytes(tmp_path):
+    with door(tmp_path) as running, httpx.Client(timeout=PATIENCE) as client:
+        token = running.admitted(client)
+        for body in (b"a" * (10 << 20), payload("15", token) + b" " * (10 << 20)):
+            told = client.post(running.url + RECORD, content=body)
+            assert (told.status_code, told.json()["code"]) == (413, "0")
+        fits = json.dumps({**json.loads(payload("15", token)), "note": "a" * (7 << 20)}).encode()
+        assert client.post(running.url + RECORD, content=fits).json() == ADDED
+        assert client.get(running.url + "/time").status_code == 200
+        assert [len(body) for body in kept(tmp_path)] == [len(fits)]
+
+
+def test_the_same_record_twenty_times_in_parallel(tmp_path):
+    with door(tmp_path) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        with ThreadPoolExecutor(20) as pool:
+            told = list(pool.map(lambda _: httpx.post(running.url + RECORD, content=body, timeout=PATIENCE), range(20)))
+        assert [one.json() for one in told] == [ADDED] * 20
+        assert kept(tmp_path) == [body] * 20
+
+
+def test_sigterm_finishes_what_was_begun(tmp_path):
+    with door(tmp_path, commit={"linger_ms": 500}) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        open_ones = [socket.create_connection(running.place) for _ in range(4)]
+        for connection in open_ones:
+            connection.sendall(request(body))
+        assert httpx.get(running.url + "/time", timeout=PATIENCE).status_code == 200, "came later: the others are in"
+        running.process.send_signal(signal.SIGTERM)
+        for connection in open_ones:
+            with closing(connection):
+                assert ADDED["status"].encode() in answer(connection)
+        assert running.process.wait(PATIENCE) == 0
+        assert kept(tmp_path) == [body] * 4
+
+
+def test_accepted_is_durable(tmp_path):
+    with door(tmp_path) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        assert client.post(running.url + RECORD, content=body).json() == ADDED
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait(PATIENCE)
+        assert kept(tmp_path) == [body]
+    with door(tmp_path) as running, httpx.Client(timeout=PATIENCE) as client:
+        assert client.post(running.url + RECORD, content=body).json() == ADDED, "the token outlived the process"
+        assert len(kept(tmp_path)) == 2
+
+
+def free_port():
+    with closing(socket.create_server(("127.0.0.1", 0))) as one:
+        return one.getsockname()[1]
+
+
+def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
+    with door(tmp_path, foshan_port=free_port()) as running, httpx.Client(timeout=PATIENCE) as client:
+        token = running.admitted(client)
+        asked = json.dumps({"header": {}, "body": {"companycode": "330106000000001", "companypassword": "Secret-9"}})
+        url = f"{running.foshan}/api/getAccessToken.ashx?companydata={quote(asked)}"
+        assert client.get(url).json()["code"] == "0"
+        good = payload("10", token).replace(b"4454465656565", b"WP1AG2923CLA64129").replace(b"20180830", b"20180826")
+        assert client.get(f"{running.foshan}/api/upRepairInfo.ashx?repairdata={quote(good)}").json() == ADDED
+        assert client.get(url.replace(running.foshan, running.url)).status_code == 404
+        client.get(f"{running.foshan}/nothing?companydata={quote(asked)}")
+        with closing(socket.create_connection((running.place[0], urlsplit(running.foshan).port))) as connection:
+            connection.sendall(f"GET /api/getAccessToken.ashx?companydata={quote(asked)} HTTP/9\r\n\r\n".encode())
+            answer(connection)
+        assert running.stop() == 0
+        logged = running.errors.read_text()
+        assert "/api/getAccessToken.ashx" in logged, "calls are logged"
+        for secret in ("Secret-9", token, PASSWORD, "companydata", "repairdata"):
+            assert secret not in logged
+
+
+def test_without_its_port_foshan_is_off(tmp_path):
+    with door(tmp_path) as running:
+        assert running.foshan == ""
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        with State(tmp_path / "state", own=True):
+            pass
+        command = [sys.executable, HERE / "door_process.py", tmp_path / "state"]
+        settings = json.dumps({"port": taken.getsockname()[1]})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+        found = subprocess.run(
+            [*command, settings], capture_output=True, env=environment, timeout=PATIENCE, check=False
+        )
+        assert found.returncode != 0
+        assert "无法监听" in found.stderr.decode()
+
+
+def certificate(name, folder, issuer=None):
+    """Files of a key and its certificate, signed by itself or by an issuer."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[1].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(issuer[0] if issuer else key, hashes.SHA256())
+    )
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8
+    plain = serialization.NoEncryption()
+    (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    return key, made
+
+
+def test_systems_call_with_a_certificate(tmp_path):
+    authority = certificate("authority", tmp_path)
+    for name in ("localhost", "headquarters", "unknown"):
+        certificate(name, tmp_path, authority)
+    files = {name: str(tmp_path / name) for name in ("localhost.pem", "localhost.key", "authority.pem")}
+    tls = {"certificate": files["localhost.pem"], "key": files["localhost.key"], "authorities": files["authority.pem"]}
+    with door(tmp_path, tls={**tls, "systems": {"headquarters": "330106000000001"}}) as running:
+        url = running.url.replace("127.0.0.1", "localhost")
+        assert url.startswith("https:")
+
+        def post(name):
+            trusted = ssl.create_default_context(cafile=files["authority.pem"])
+            if name:
+                trusted.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+            with httpx.Client(verify=trusted, timeout=PATIENCE) as client:
+                return client.post(url + "/v1/records", json={"plate": "浙AD12345", "mileage": 1}).status_code
+
+        assert [post(name) for name in ("", "unknown", "headquarters")] == [401, 401, 422]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_the_door_waits_for_the_state(tmp_path, made):
+    from pipelines.door.serving import open_state
+    from pipelines.errors import StateMissing
+
+    path = tmp_path / "state"
+    if not made:
+        with pytest.raises(StateMissing):
+            open_state(path, 0)
+        return
+    gateway = threading.Timer(0.2, lambda: State(path, own=True).close())
+    gateway.start()
+    open_state(path, PATIENCE).close()
+    gateway.join()
