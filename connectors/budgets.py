@@ -1,24 +1,39 @@
-"""Rate budgets: "30 calls a minute" as a bucket of tokens, kept where all who share the budget can see it.
+"""Rate budgets: "30 calls a minute", and never more in any 60 seconds, kept where all who share the budget see it.
 
-A bucket is two numbers, tokens and a moment, changed in one step by its store. `MemoryBuckets` is one process's store;
-one on the state makes the budget that of all processes: it only has to run `spend` inside one transaction.
+Calls are counted in 20 slots of the window; a slot counts until the window has passed since its end, so that in no
+stretch of the window's length more calls go out than are allowed, and at most a twentieth fewer. What is kept is a few
+pairs of numbers, changed in one step by their store: `MemoryBudgets` is one process's, `FileBudgets` that of all
+processes of a host (setting `folder`), and one on a database only has to run `spend` inside a transaction.
 
     >>> now = [0.0]
-    >>> budget = Budget("ministry", BudgetSettings(calls=2, seconds=60), store=MemoryBuckets(), clock=lambda: now[0])
+    >>> settings = BudgetSettings(calls=2, seconds=60)
+    >>> budget = Budget("ministry", settings, store=MemoryBudgets(), clock=lambda: now[0])
     >>> budget.take(), budget.take(), budget.take()
-    (0.0, 0.0, 30.0)
+    (0.0, 0.0, 63.0)
 """
 
 from __future__ import annotations
 
+import fcntl
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import orjson
 from pydantic import Field
 
+from connectors.parts import disk_error
 from connectors.settings import ConnectorSettings
+
+Spent = Mapping[int, int]
+"""Calls by slot; a slot is the number of its length in seconds since the epoch."""
+Step = Callable[[Spent], tuple[Spent, float]]
+_SLOTS = 20
 
 
 class BudgetSettings(ConnectorSettings):
@@ -29,62 +44,97 @@ class BudgetSettings(ConnectorSettings):
     seconds: float = Field(default=60.0, gt=0)
     name: str = ""
     """Who shares this budget; by default the peer's address does."""
+    folder: Path | None = None
+    """Folder in which all processes of this host share it; default: see `share`, at first this process alone."""
 
 
-class Bucket(NamedTuple):
-    """How much is left."""
-
-    tokens: float
-    at: float
-    """When it was so: seconds since the epoch, so that processes and hosts agree."""
-
-
-def spend(bucket: Bucket | None, settings: BudgetSettings, now: float) -> tuple[Bucket, float]:
-    """Take one call out of a bucket, pure: the new bucket, and 0 or the seconds until a call is there to be taken."""
-    rate = settings.calls / settings.seconds
-    if bucket is None:
-        bucket = Bucket(settings.calls, now)
-    # A clock that was set back gives nothing and takes nothing.
-    tokens = min(bucket.tokens + max(now - bucket.at, 0.0) * rate, settings.calls)
-    if tokens >= 1 - 1e-9:
-        return Bucket(max(tokens - 1, 0.0), now), 0.0
-    return Bucket(tokens, now), (1 - tokens) / rate
+def spend(spent: Spent, settings: BudgetSettings, now: float) -> tuple[Spent, float]:
+    """Take one call, pure: what is spent afterwards, and 0 or the seconds until a call may be taken."""
+    width = settings.seconds / _SLOTS
+    slot = math.floor(now / width)
+    kept: dict[int, int] = {}
+    for one, count in spent.items():
+        if one >= slot - _SLOTS:
+            # A clock that was set back: what seems to come from the future counts as spent now.
+            place = min(one, slot)
+            kept[place] = kept.get(place, 0) + count
+    if sum(kept.values()) < settings.calls:
+        kept[slot] = kept.get(slot, 0) + 1
+        return kept, 0.0
+    return kept, max((min(kept) + 1 + _SLOTS) * width - now, 0.001)
 
 
-class Buckets(Protocol):
-    """Where buckets are kept."""
+class BudgetStore(Protocol):
+    """Where it is kept what was spent."""
 
-    def change(self, name: str, step: Callable[[Bucket | None], tuple[Bucket, float]]) -> float:
-        """Replace the bucket of a name by what `step` makes of it, as one step that nobody comes between.
+    def change(self, name: str, step: Step) -> float:
+        """Replace what is kept under a name by what `step` makes of it, as one step that nobody comes between.
 
         Returns what `step` says to wait. A `step` may be called more than once.
         """
 
 
-class MemoryBuckets:
-    """Buckets of this process."""
+class MemoryBudgets:
+    """Budgets of this process."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._buckets: dict[str, Bucket] = {}
+        self._spent: dict[str, Spent] = {}
 
-    def change(self, name: str, step: Callable[[Bucket | None], tuple[Bucket, float]]) -> float:
-        """Replace a bucket under the lock."""
+    def change(self, name: str, step: Step) -> float:
+        """Replace it under the lock."""
         with self._lock:
-            self._buckets[name], seconds = step(self._buckets.get(name))
+            self._spent[name], seconds = step(self._spent.get(name, {}))
             return seconds
 
 
-_OURS = MemoryBuckets()
+class FileBudgets:
+    """Budgets of all processes of a host: a small file each, changed under its lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def change(self, name: str, step: Step) -> float:
+        """Replace it under the file's lock; a file that cannot be read counts as nothing spent.
+
+        Raises:
+            Unavailable: no room.
+            Misconfigured: the folder cannot be written.
+        """
+        file = self._folder / f"{blake2b(name.encode(), digest_size=12).hexdigest()}.budget"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                spent, seconds = step(_read(os.read(handle, 1 << 16)))
+                data = orjson.dumps({str(slot): count for slot, count in spent.items()})
+                os.pwrite(handle, data, 0)
+                os.ftruncate(handle, len(data))
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise disk_error(error, str(file)) from error
+        return seconds
+
+
+def _read(data: bytes) -> Spent:
+    try:
+        return {int(slot): int(count) for slot, count in orjson.loads(data).items()}
+    except (ValueError, AttributeError, TypeError):
+        return {}
+
+
+_OURS = MemoryBudgets()
 
 
 class _Shared:
     """Which store those budgets use that were given none."""
 
-    store: Buckets = _OURS
+    store: BudgetStore = _OURS
 
 
-def share(store: Buckets | None) -> None:
+def share(store: BudgetStore | None) -> None:
     """Keep all budgets of this process in a store that others see as well; None: in this process again."""
     _Shared.store = _OURS if store is None else store
 
@@ -97,12 +147,17 @@ class Budget:
         name: str,
         settings: BudgetSettings,
         *,
-        store: Buckets | None = None,
+        store: BudgetStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._name, self._settings, self._store, self._clock = settings.name or name, settings, store, clock
+        self._name, self._settings, self._clock = settings.name or name, settings, clock
+        self._store = store or (FileBudgets(settings.folder) if settings.folder else None)
 
     def take(self) -> float:
-        """Take one call: 0.0, and it may go out; else nothing is taken and so many seconds are to wait."""
+        """Take one call: 0.0, and it may go out; else nothing is taken and so many seconds are to wait.
+
+        Raises:
+            ConnectorError: the store cannot be changed.
+        """
         now = self._clock()
-        return (self._store or _Shared.store).change(self._name, lambda bucket: spend(bucket, self._settings, now))
+        return (self._store or _Shared.store).change(self._name, lambda spent: spend(spent, self._settings, now))
