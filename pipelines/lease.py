@@ -41,9 +41,9 @@ class Lease:
     Raises StateBusy when another process holds it and lives.
     """
 
-    def __init__(self, engine: Engine, path: Path, name: str = WHOLE, seconds: float = SECONDS) -> None:
-        self._engine, self._path, self._name, self._seconds = engine, path, name, seconds
-        self._session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, engine: Engine, path: Path, name: str = WHOLE) -> None:
+        self._engine, self._path, self._name = engine, path, name
+        self._session = self._open()
         self._ended = threading.Event()
         try:
             self.epoch = self._take()
@@ -70,10 +70,11 @@ class Lease:
         self._renewer.join()
         t = tables.leases
         own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
-        with suppress(DBAPIError, PoolTimeout):
-            self._session.execute(update(t).where(own).values(expires=0))
-            self._session.execute(text("SELECT pg_advisory_unlock(:class, hashtext(:name))"), self._lock)
-        self._session.close()
+        if not self._session.closed:
+            with suppress(DBAPIError, PoolTimeout):
+                self._session.execute(update(t).where(own).values(expires=0))
+                self._session.execute(text("SELECT pg_advisory_unlock(:class, hashtext(:name))"), self._lock)
+        self._leave()
 
     @property
     def _lock(self) -> dict[str, object]:
@@ -88,7 +89,7 @@ class Lease:
         free = own if dead else own & (t.c.expires < _NOW)
         change = update(t).where(free).values(
             epoch=t.c.epoch + 1, owner=f"{socket.gethostname()}:{os.getpid()}", session=func.pg_backend_pid(),
-            expires=_NOW + self._seconds,
+            expires=_NOW + SECONDS,
         )  # fmt: skip
         before = self._session.execute(select(t.c.session).where(own), {"n": self._name}).scalar_one()
         taken = self._session.execute(change.returning(t.c.epoch), {"n": self._name}).scalar()
@@ -117,21 +118,23 @@ class Lease:
     def _renew(self) -> None:
         t = tables.leases
         own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
-        change = update(t).where(own).values(expires=_NOW + self._seconds, session=func.pg_backend_pid())
-        while not self._ended.wait(self._seconds / 3):
+        change = update(t).where(own).values(expires=_NOW + SECONDS, session=func.pg_backend_pid())
+        while not self._ended.wait(SECONDS / 3):
             try:
+                if self._session.closed:  # the server was away: its session, and the lock with it, is made again
+                    self._session = self._open()
+                    self._alone()
                 if self._session.execute(change).rowcount != 1:
                     return
             except (DBAPIError, PoolTimeout):
-                self._again()
+                self._leave()
 
-    def _again(self) -> None:
-        """Open the session again after a restart of the server; if that fails, the next round tries."""
+    def _open(self) -> Connection:
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def _leave(self) -> None:
         with suppress(DBAPIError, PoolTimeout):
             self._session.close()
-        with suppress(DBAPIError, PoolTimeout):
-            self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._alone()
 
 
 def retried(work: Callable[[], _Result], times: int = 5) -> _Result:

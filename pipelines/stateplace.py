@@ -95,13 +95,12 @@ def _whole_numbers(connection: Any, _record: object) -> None:
 def _sorts_by_bytes(engine: Engine, name: str) -> None:
     """Keys and times are compared by their bytes, here and in Python: another order would lose what is between."""
     with engine.connect() as connection:
-        found = text(
-            "SELECT datcollate, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()"
-        )
-        collation, encoding = connection.execute(found).one()
-    if collation not in ("C", "POSIX", "C.UTF-8", "C.utf8") or encoding != "UTF8":
+        by_bytes, encoding = connection.execute(
+            text("SELECT 'B' < 'a' AND '-b' < 'a', current_setting('server_encoding')")
+        ).one()
+    if not by_bytes or encoding != "UTF8":
         message = (
-            f"数据库排序规则须为 C / the database must have collation C and encoding UTF8, not {collation}, {encoding}"
+            "数据库须按字节排序并使用 UTF8 / the database must sort by bytes (collation C) and be of encoding UTF8"
         )
         remedy = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"
         raise Misconfigured(message, f"请重建 / make it with: {remedy}")

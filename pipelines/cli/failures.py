@@ -44,7 +44,15 @@ _DATABASE = {
     "SQLITE_CANTOPEN": "数据库无法打开：请检查路径与权限 / the database cannot be opened: check path and rights",
     "SQLITE_NOTADB": "不是 vingate 数据库：请检查 --state 或恢复备份 / no vingate database: check --state",
     "SQLITE_CORRUPT": "数据库已损坏：请从备份恢复 / the database is damaged: restore a backup",
+    "53": "数据库服务器资源不足或磁盘已满 / the database server lacks disk, memory or connections: make room",
+    "55P03": "数据库正忙：请稍后再试 / the database is busy: try again later",
+    "57": "数据库服务器中断：请稍后再运行 / the database server stopped this: run again later",
+    "40": "数据库正忙：请稍后再试 / the database is busy: try again later",
+    "28": "数据库登录被拒：请检查用户与密码 / the database refused the login: check user and password",
+    "42501": "没有权限：请检查数据库用户的权限 / no permission: check the rights of the database's user",
 }
+"""Begin of the code that the driver gives -> what to do."""
+_SERVER = "请检查数据库服务器与网络，恢复后再运行 / check the database server and the network, then run again"
 
 
 def explained(error: BaseException) -> tuple[str, int]:
@@ -77,10 +85,13 @@ def _known(error: BaseException) -> tuple[str, int] | None:
 
 
 def _of_database(error: object) -> str:
-    name = str(getattr(error, "sqlite_errorname", ""))
+    name = str(getattr(error, "sqlite_errorname", "") or getattr(error, "sqlstate", None) or "")
     remedy = next((text for code, text in _DATABASE.items() if name.startswith(code)), "")
-    # Only the driver's sentence: the statement's parameters hold data.
-    return f"数据库 / database: {error} - {remedy or '加 --debug 查看详情 / --debug shows more'}"
+    if not name and type(error).__module__.startswith("psycopg"):
+        remedy = _SERVER  # it did not even answer
+    # Only the driver's first sentence: the statement's parameters, and what a server adds, hold data.
+    said = str(error).partition("\n")[0]
+    return f"数据库 / database: {said} - {remedy or '加 --debug 查看详情 / --debug shows more'}"
 
 
 def _unforeseen(error: BaseException) -> str:

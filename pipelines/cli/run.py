@@ -29,6 +29,14 @@ def run(
     runner: Annotated[
         str, typer.Option(help="embedded、prism 或 portable，默认按设置 / default: as the settings say")
     ] = "",
+    state_url: Annotated[
+        str,
+        typer.Option(
+            "--state-url",
+            help="状态所在的 PostgreSQL 数据库，或 env:NAME、file:PATH；默认为目录内的 SQLite"
+            " / database of PostgreSQL for the state, or env:NAME, file:PATH; default: SQLite in the folder",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """运行一个交换：读取、校验、路由、投递并入账 / run an exchange: take in all that waits, account for it.
@@ -41,13 +49,15 @@ def run(
     vingate run deploy/exchanges/bulk-files.toml --set source.path=in --set sinks.provinces.path=out --state var/bulk
 
     vingate run collect.toml --set batch.workers=2 --state var/collect --json
+
+    vingate run collect.toml --state var/collect --state-url env:STATE_URL
     """
     wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
     exchange = load(settings, wanted)
     usable(exchange.placed(state))
     begun(exchange.placed(state))
     began = time.monotonic()
-    with State(state, own=True) as opened, watching() as observer, _quiet_stdout():
+    with State(state, own=True, url=state_url) as opened, watching() as observer, _quiet_stdout():
         with uncollected(), without("pymongo", "pyarrow", "requests"):
             from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else
 

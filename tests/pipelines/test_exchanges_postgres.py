@@ -1,0 +1,77 @@
+"""Exchanges whose state is on PostgreSQL: tests of the SQLite state, chosen from each kind, run again there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import test_corrections as corrections
+import test_exchange_rows as rows
+import test_ledger as ledger
+import test_replay as replay
+from engine_samples import BULK, lines, write
+from postgres_states import states_on
+
+from pipelines.ledger import prove
+from pipelines.state import State
+from pipelines.stateplace import ADDRESS, DATABASE
+
+gate, place, steps = corrections.gate, replay.place, rows.steps
+
+
+@pytest.fixture(autouse=True)
+def on_postgres(postgres, monkeypatch):
+    with states_on(postgres, monkeypatch):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_sqlite(on_postgres, tmp_path):
+    """What a test leaves was really kept on PostgreSQL."""
+    yield
+    assert list(tmp_path.rglob(ADDRESS))
+    assert not list(tmp_path.rglob(DATABASE))
+
+
+test_correction_without_a_home = corrections.test_a_plate_corrected_to_one_without_a_home_reaches_who_holds_the_record
+test_correction_ends_a_wait = corrections.test_a_correction_that_is_filtered_ends_the_wait_of_the_old_version
+test_replay_of_a_letter = replay.test_a_letter_goes_through_once_its_cause_is_mended
+test_replay_twice = replay.test_a_replay_done_twice_does_nothing_twice
+test_replay_of_an_older_version = replay.test_an_older_version_that_is_replayed_never_overtakes_a_newer_one
+test_replay_of_a_delivery = replay.test_a_refused_delivery_is_delivered_again_to_its_one_destination
+test_ledger_of_corrections = ledger.test_corrections_leave_both_batches_balanced
+test_ledger_of_the_same_file = ledger.test_the_same_file_twice_is_read_once
+test_three_versions = rows.test_there_and_back_is_three_versions
+test_carried_versions = rows.test_versions_are_carried_through_report_and_push
+test_a_locked_store = rows.test_a_locked_store_makes_deliveries_wait_and_the_next_run_delivers_them
+test_registration_places_what_waits = rows.test_an_unknown_home_waits_and_a_registration_places_it
+test_a_move = rows.test_a_move_pushes_what_is_held_to_the_new_home_once
+test_merged_visits = rows.test_later_versions_of_a_merged_visit_stay_with_their_pair
+test_steps_of_an_order = rows.test_a_correction_of_a_whole_order_is_a_new_version
+
+
+def test_the_command_keeps_its_state_where_it_is_told(postgres_url, tmp_path, root):
+    """`run --state-url`, then `ledger` that is told the folder only: balanced, and the password is nowhere shown."""
+    source = write(tmp_path / "in.ndjson", lines(300, broken=20))
+    told = run(
+        root, "run", BULK, "--set", f"source.path={source}", "--set", f"sinks.provinces.path={tmp_path / 'out'}",
+        "--state", tmp_path / "state", "--state-url", postgres_url, "--json",
+    )  # fmt: skip
+    assert json.loads(told)["totals"]["received"] == 300
+    proved = json.loads(run(root, "ledger", "--state", tmp_path / "state", "--json"))
+    assert proved["balanced"] is True
+    with State(tmp_path / "state", own=False) as state:
+        assert state.engine.dialect.name == "postgresql"
+        assert prove(state).problems == []
+    assert "s3cret" not in told
+    assert (tmp_path / "state" / ADDRESS).stat().st_mode & 0o077 == 0
+
+
+def run(root, *words):
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *map(str, words)], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
