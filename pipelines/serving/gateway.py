@@ -33,7 +33,7 @@ from pipelines.usable import usable
 WAIT_SECONDS = 0.05
 """How long an idle round waits for input, all exchanges together."""
 BEAT_SECONDS = 1.0
-LOCK_SECONDS = 8.0
+LOCK_SECONDS = 3.0
 """How long a start waits for the lock of a gateway that is just ending."""
 
 
@@ -139,9 +139,7 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
         if work.every or work.cron:
             watch_folders(work, state.path)
         try:
-            return Live(
-                state, work.settings, made, observer, records=work.records, milliseconds=work.milliseconds
-            )
+            return Live(state, work.settings, made, observer, records=work.records, milliseconds=work.milliseconds)
         except BaseException:
             for one in made.values():
                 one.close()

@@ -122,7 +122,7 @@ class Reloader:
 
     def _take(self, trial: _Trial) -> None:
         if trial.problem:
-            _refused(trial.problem)
+            _refused(trial.loaded.said(trial.problem))
             return
         found = change(self.current.role, trial.loaded.role)
         self.current = trial.loaded

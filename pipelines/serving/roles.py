@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,14 @@ class Loaded:
     role: Role
     data: Mapping[str, Any]
     files: tuple[Path, ...]
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Path of a frozen copy -> that of its original."""
+
+    def said(self, text: str) -> str:
+        """A sentence with the originals' paths in place of their copies', which nobody edits."""
+        for copied, original in self.copies.items():
+            text = text.replace(copied, original)
+        return text
 
 
 def load(path: Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Loaded:
@@ -193,15 +201,16 @@ def frozen(loaded: Loaded, folder: Path) -> Loaded:
         SettingsError: a file cannot be read or copied.
     """
     data = copy.deepcopy(dict(loaded.data))
-    files = list(loaded.files)
+    files, copies = list(loaded.files), {}
     for raw in data["exchanges"].values():
         settings = replaced(raw["settings"], "{state}", folder.as_posix())
         for section, option in _NAMING:
             named = str(settings.get(section, {}).get(option, ""))
             if named and (option in ("dealers", "oems") or named.endswith(".toml")):
                 files.append(Path(named))
-                raw["settings"][section][option] = _copy(Path(named), folder)
-    return Loaded(Role.model_validate(data), data, tuple(dict.fromkeys(files)))
+                copied = raw["settings"][section][option] = _copy(Path(named), folder)
+                copies[copied] = named
+    return Loaded(Role.model_validate(data), data, tuple(dict.fromkeys(files)), copies)
 
 
 def _copy(original: Path, folder: Path) -> str:

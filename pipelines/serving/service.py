@@ -19,10 +19,10 @@ from pipelines.serving.pulse import Pulse, Room
 from pipelines.serving.reloading import Change, Reloader
 from pipelines.serving.roles import Loaded, frozen, load
 from pipelines.serving.standing import Standing
-from pipelines.serving.supervisor import Supervisor
+from pipelines.serving.supervisor import GaveUp, Supervisor
 from pipelines.version import BUILD
 
-PORT_SECONDS = 8.0
+PORT_SECONDS = 3.0
 """How long a start waits for the door's port: who was killed a moment ago may still have it."""
 _COMMAND = (sys.executable, "-m", "pipelines.serving.child")
 
@@ -76,7 +76,10 @@ class Service:
                 on_stop=self._stopping,
             )
             log.info("start", extra={"text": f"vingate {BUILD} {self._path}"})
-            return self.supervisor.run()
+            try:
+                return self.supervisor.run()
+            except GaveUp as error:
+                raise GaveUp(self._loaded.said(str(error)), error.exit_code) from None
 
     def _load(self) -> Loaded:
         return frozen(load(self._path, self._overrides), self._state)

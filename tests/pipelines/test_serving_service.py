@@ -1,0 +1,209 @@
+"""`vingate serve` as a whole, from outside: the embedded province with its door, killed, reloaded, stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from engine_samples import payload
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120
+BASE = "/restservices/lcipprodatarest"
+PASSWORD = "Geheim-123456"  # noqa: S105 - of an invented shop
+SHOP = {
+    "companyname": "某某汽修",
+    "companypassword": PASSWORD,
+    "companyroadtransportationlicense": "440100000001",
+    "companyunifiedsocialcreditidentifier": "91440300MA5H0HLK5U",
+    "companyaddress": "深圳",
+    "companypostalcode": "518000",
+    "companyeconomiccategory": "170",
+    "companycategory": "02",
+    "companylinkmanname": "张三",
+    "companylinkmantel": "13812345678",
+    "companysuperintendentname": "李四",
+    "companysuperintendenttel": "13812345679",
+    "companybusinessscope": "维修",
+    "roadtransportationlicensestartdate": "20200101",
+    "roadtransportationlicenseenddate": "20300101",
+    "companyoperationstate": "1",
+    "companyadministrativedivisioncode": "440300",
+    "companyemail": "a@b.cn",
+}
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(what() if callable(what) else what)
+
+
+def vingate(*arguments):
+    command = [sys.executable, "-m", "pipelines", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def children_of(pid):
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Running:
+    """A service that runs, and a shop that calls it."""
+
+    def __init__(self, folder, *overrides):
+        self.state, self.role = folder / "state", folder / "deploy/roles/province-embedded.toml"
+        self.log = folder / "log"
+        command = [sys.executable, "-m", "pipelines", "serve", str(self.role), "--state", str(self.state)]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--set", "door.port=0", *overrides], cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        line = self.process.stdout.readline()
+        assert line, self.log.read_text()
+        self.told = json.loads(line)
+        self.token = ""
+
+    def call(self, method, body):
+        answer = httpx.post(f"{self.told['door']}{BASE}/{method}/query", json=body, timeout=PATIENCE)
+        assert answer.json()["code"] == "1", answer.text
+        return answer.json()
+
+    def login(self):
+        given = {"companycode": "440300000000001", "companypassword": PASSWORD}
+        self.token = self.call("lcipprogetaccesstoken", given)["access_token"]
+
+    def upload(self, seed):
+        """Upload a record; its VIN."""
+        body = payload(seed) | {"access_token": self.token}
+        body["basicInfo"].pop("companycode")
+        assert "新增成功" in self.call("lcipprocarfixrecordadd", body)["status"]
+        return body["basicInfo"]["vin"]
+
+    def trace(self, vin):
+        done = vingate("trace", "--vin", vin, "--state", self.state, "--json")
+        assert done.returncode == 0, done.stderr
+        return [one for one in json.loads(done.stdout)["versions"] if one["destinations"]]
+
+    def logged(self, event):
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in found if line["event"] == event]
+
+    def get(self, path):
+        answer = httpx.get(self.told["health"] + path, timeout=PATIENCE)
+        return answer.status_code, answer.text
+
+    def end(self, number):
+        pids = children_of(self.process.pid)
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        for pid in pids:
+            wait_for(lambda pid=pid: not Path(f"/proc/{pid}/cmdline").exists() or _dead(pid), f"{pid} is left behind")
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)
+        self.process.stdout.close()
+
+
+def _dead(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    return tmp_path
+
+
+def test_what_the_door_accepted_is_there_beside_the_process_and_after_it_was_killed(folder):
+    with closing(Running(folder)) as first:
+        assert set(first.told) == {"ready", "door", "foshan", "health"}
+        first.call("lcipproaccountcompany", SHOP)
+        first.login()
+        vin = first.upload(1)
+        (version,) = wait_for(lambda: first.trace(vin), first.log.read_text)
+        assert version["destinations"] == [{"name": "province-44", "outcome": "delivered"}]
+        assert json.loads(vingate("ledger", "--state", first.state, "--json").stdout)["balanced"]
+        assert first.get("/healthz")[0] == 200
+        wait_for(lambda: first.get("/readyz")[0] == 200, lambda: first.get("/readyz")[1])
+        page = first.get("/metrics")[1]
+        for name in ("vingate_records_total", "vingate_inbox_rows", "vingate_ledger_gap", "vingate_build_info"):
+            assert f"\n{name}{{" in page
+        vins = [first.upload(seed) for seed in range(2, 12)]
+        first.end(signal.SIGKILL)
+    with closing(Running(folder)) as second:
+        for vin in vins:
+            wait_for(lambda vin=vin: second.trace(vin), second.log.read_text)
+        proof = json.loads(vingate("ledger", "--state", second.state, "--json").stdout)
+        assert (proof["balanced"], proof["destinations"]["province-44"]["records"]) == (True, 11)
+        assert second.end(signal.SIGTERM) == 0
+    assert PASSWORD not in second.log.read_text()
+
+
+def test_settings_are_reloaded_while_it_runs_and_bad_ones_change_nothing(folder):
+    with closing(Running(folder)) as running:
+        profile = folder / "deploy/profiles/nation.toml"
+        good = profile.read_text("utf-8")
+        profile.write_text(good + "\nno = [\n", "utf-8")
+        running.process.send_signal(signal.SIGHUP)
+        (refused,) = wait_for(lambda: running.logged("reload-refused"), "not refused")
+        assert "profiles/nation.toml" in refused["text"]
+        assert running.logged("reloaded") == []
+        profile.write_text(good + '\nVIN_LENGTH = "flag"\n', "utf-8")
+        wait_for(lambda: running.logged("reloaded"), running.log.read_text)  # nobody told it: the file changed
+        wait_for(lambda: len(running.logged("child-ready")) == 3, "the door did not start anew")
+        running.call("lcipproaccountcompany", SHOP)
+        running.login()
+        vin = running.upload(1)
+        wait_for(lambda: running.trace(vin), running.log.read_text)
+
+
+def test_a_crashed_gateway_starts_again_while_the_door_stays_open(folder):
+    with closing(Running(folder)) as running:
+        running.call("lcipproaccountcompany", SHOP)
+        running.login()
+        gateway, _ = children_of(running.process.pid)  # in the order in which they were started
+        os.kill(gateway, signal.SIGKILL)
+        vin = running.upload(1)
+        wait_for(lambda: running.trace(vin), running.log.read_text)
+        assert [line["child"] for line in running.logged("child-crashed")] == ["gateway"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["--set", "door.exchange=nowhere"], "nowhere"),
+        (["--set", "exchanges.collect.mapping.profile={here}/gone.toml"], "gone.toml"),
+        (["--set", "health.port=port"], "health.port"),
+        (["--set", "tracing.enabled=true", "--set", "tracing.colour=red"], "tracing.colour"),
+    ],
+)
+def test_a_role_that_cannot_be_used_ends_at_once_with_the_reason(folder, overrides, said):
+    role = folder / "deploy/roles/province-embedded.toml"
+    done = vingate("serve", role, "--state", folder / "state", "--set", "door.port=0", *overrides)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_service_on_the_state_is_refused(folder):
+    with closing(Running(folder)) as running:
+        done = vingate("serve", running.role, "--state", running.state, "--set", "door.port=0")
+        assert done.returncode == 3
+        assert "another vingate is using the state folder" in done.stderr
+        assert running.get("/healthz")[0] == 200
