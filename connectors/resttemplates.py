@@ -21,7 +21,7 @@ import orjson
 
 from connectors.jsonpaths import at, text_of
 
-_PLACE = re.compile(r"\{([a-z_]+)((?:\.[\w-]+|\[\d+\])*)(?:\|([a-z]+))?\}")
+_PLACE = re.compile(r"\{([a-z][a-z0-9_]*)((?:\.[\w-]+|\[\d+\])*)(?:\|([a-z]+))?\}")
 _FILTERS: dict[str, Callable[[str], str]] = {
     "digits": lambda text: "".join(filter(str.isdecimal, text)),
     "text": str,
