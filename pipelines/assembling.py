@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from connectors.contracts import WorkItem
 from dlq.sealing import Sealer
@@ -27,7 +27,8 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
     """Batches of orders that became whole, or whose whole was corrected: (items, ids of the pieces they took).
 
     All pieces of an order count, also those that grew too old and became letters before the last one came.
-    The steps never name the shop, so an order waits until its shop stands in the register of operators.
+    The steps never name the shop, so an order waits until its shop stands in the register of operators, or has an
+    account at the door.
     """
     t = tables.fragments
     while True:
@@ -75,16 +76,17 @@ def _families(rows: Sequence[Any]) -> list[list[Any]]:
 
 
 def _names(connection: Connection, companies: set[str]) -> dict[str, str]:
-    """Company code -> the name in the register of operators."""
-    t = tables.operators
-    statement = select(t.c.companycode, t.c.companyname).where(
-        t.c.current.is_(True), t.c.companycode.in_(bindparam("codes", expanding=True))
-    )
+    """Company code -> the name in the register of operators, else the name of its account at the door."""
+    o, a = tables.operators, tables.accounts
+    codes: BindParameter[str] = bindparam("codes", expanding=True)
+    held = select(a.c.company, a.c.companyname).where(a.c.company.in_(codes))
+    registered = select(o.c.companycode, o.c.companyname).where(o.c.current.is_(True), o.c.companycode.in_(codes))
     ordered = sorted(companies)
     return {
-        row.companycode: row.companyname
+        code: name
+        for statement in (held, registered)
         for at in range(0, len(ordered), _ASKED)
-        for row in connection.execute(statement, {"codes": ordered[at : at + _ASKED]})
+        for code, name in connection.execute(statement, {"codes": ordered[at : at + _ASKED]})
     }
 
 

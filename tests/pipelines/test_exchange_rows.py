@@ -7,8 +7,10 @@ import itertools
 import orjson
 import pytest
 from row_gate import DEALER, MOMENT, SHOP, Gate, record, registration, vin, visit
+from sqlalchemy import insert
 
 from connectors.memory import forget, hub
+from pipelines import tables
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.settings import Exchange
@@ -518,3 +520,16 @@ def test_maintenance_uploads_make_one_record_beside_an_order_of_the_same_code(ga
     gate.run("collect")
     assert gate.rows("province-31", "costlistcode") == [("S-1",), ("G1",)]
     assert gate.run("collect") is None
+
+
+def test_an_account_at_the_door_names_a_shop_until_the_register_does(gate):
+    def send(*payloads):
+        gate.shop(*payloads, company=WORKSHOP, system="31")
+
+    send(_CAR, _ORDER)
+    assert gate.run("collect").totals["waiting"] == 2
+    account = {"company": WORKSHOP, "companyname": "名册之前", "uscc": "", "password": "", "state": "active"}
+    with gate.state.unit_of_work() as connection:
+        connection.execute(insert(tables.accounts), {**account, "registered_at": "", "changed_at": ""})
+    gate.run("collect")
+    assert gate.rows("province-31", "costlistcode, companyname") == [("S-1", "名册之前")]
