@@ -26,7 +26,7 @@ import orjson
 from sqlalchemy import event, select
 from sqlalchemy.engine import Engine
 
-from connectors import parts, sqlstore
+from connectors import litewriting, parts, sqlstore
 from dlq.sealing import Sealer
 from pipelines import ledger, nation, runcounts, tables, versions
 from pipelines.coordinator import Coordinator
@@ -117,7 +117,7 @@ def _play(folder: Path, kill: Kill | None) -> None:
 def _watch(victim: _Victim) -> None:
     """Make the victim see what no event tells."""
     event.listen(Engine, "commit", lambda connection: _commit(victim, connection))
-    sync, write, insert = parts.sync_folder, sqlstore.SqlSink.write, sqlstore.SqlSink._insert
+    sync, write, insert = parts.sync_folder, sqlstore.SqlSink.write, litewriting.LiteWriting.insert
 
     def synced(path: str) -> None:
         if not path.endswith(".staging"):
@@ -129,11 +129,11 @@ def _watch(victim: _Victim) -> None:
         victim.happened("written")
         return outcomes
 
-    def inserted(sink, connection, rows) -> None:
-        insert(sink, connection, rows)
+    def inserted(statements, connection, rows) -> None:
+        insert(statements, connection, rows)
         victim.happened("inserted")
 
-    parts.sync_folder, sqlstore.SqlSink.write, sqlstore.SqlSink._insert = synced, written, inserted
+    parts.sync_folder, sqlstore.SqlSink.write, litewriting.LiteWriting.insert = synced, written, inserted
 
 
 def _commit(victim: _Victim, connection) -> None:
