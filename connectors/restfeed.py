@@ -20,94 +20,28 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import time
 from collections import deque
 from hashlib import sha256
-from pathlib import Path
 from threading import Event
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
-from pydantic import Field, field_validator, model_validator
 
 from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.gates import Gate, Pause
-from connectors.jsonpaths import raw_at, raw_elements, steps, text_of
-from connectors.parts import disk_error, sync_folder
+from connectors.jsonpaths import raw_at, raw_elements, text_of
+from connectors.pollsettings import PollSettings, Position, keep, kept
 from connectors.restanswers import AnswerTable
 from connectors.restcalls import Answer, Request
 from connectors.restpeer import Build, Peer, from_template
-from connectors.restsettings import MOMENTS, CallTemplate, RestSettings
-from connectors.resttemplates import Scope, checked
+from connectors.restsettings import CallTemplate
+from connectors.resttemplates import Scope
 
 _FIX = "请检查 records、key 与 body 的路径 / check the paths records, key and body"
 _EMPTY_PAGES = 100
 """Empty pages that are passed in one take; the rest waits for the next."""
 _LATER = "稍后自动重试 / it is tried again later"
-
-
-class PollSettings(RestSettings):
-    """Settings of an HTTP feed."""
-
-    request: CallTemplate = CallTemplate(method="GET")
-    """The call; knows `{cursor}`."""
-    answers: AnswerTable = AnswerTable()
-    records: str = ""
-    """JSON path to the list of records; empty: the answer is the list."""
-    key: str = ""
-    """Path inside a record to what names it at the peer; empty: a digest of its bytes, so equal ones are one."""
-    body: str = ""
-    """Path inside a record to the payload; empty: the record itself, its bytes as they arrived."""
-    form: Literal["json", "text", "base64"] = "json"
-    """How the payload stands at `body`: as JSON, or inside a string."""
-    company: str = ""
-    """Path inside a record to the company that the peer authenticated for it."""
-    system: str = ""
-    """Collecting system of all that comes from here; empty: the exchange's own."""
-    source: str = ""
-    """What the arrivals' source is called; default: the address."""
-    next: str = ""
-    record_cursor: str = ""
-    pages: int = Field(default=0, ge=0)
-    confirm: CallTemplate | None = None
-    """Knows `{keys}`, the list of the keys that are acked."""
-    first: str = ""
-    """Cursor to begin with; for `pages` 1."""
-    position: Path | None = None
-    """File of the position."""
-    every_seconds: float = Field(default=5.0, gt=0)
-    """Pause before the peer is asked again when it had nothing new."""
-    max_answer_bytes: int = Field(default=64 << 20, ge=1)
-
-    @field_validator("records", "key", "body", "company", "next", "record_cursor")
-    @classmethod
-    def _paths_readable(cls, path: str) -> str:
-        steps(path)
-        return path
-
-    @model_validator(mode="after")
-    def _one_way(self) -> PollSettings:
-        ways = [bool(self.next), bool(self.record_cursor), bool(self.pages), self.confirm is not None]
-        if sum(ways) != 1:
-            message = "须且只须设一项 / set exactly one of: next, record_cursor, pages, confirm"
-            raise ValueError(message)
-        if self.confirm is None and self.position is None:
-            message = "须设 position（位置文件）/ set position, the file that keeps the place"
-            raise ValueError(message)
-        if self.confirm is not None and not self.key:
-            message = "confirm 要求设 key / confirm needs key"
-            raise ValueError(message)
-        for call, more in ((self.request, {"cursor"}), (self.confirm or CallTemplate(), {"keys"})):
-            checked([call.path, call.query, call.headers, call.body], MOMENTS | {"token"} | more)
-        return self
-
-
-class Position(NamedTuple):
-    """Where polling stands: a page's cursor, and how many of its records are done."""
-
-    cursor: str
-    done: int = 0
 
 
 class _Waiting(NamedTuple):
@@ -183,7 +117,7 @@ class HttpFeed:
 
     def _page(self) -> bool:
         """Ask for the page at hand; whether that is enough."""
-        at_ = self._at or self._kept()
+        at_ = self._at or kept(self.settings)
         self._at = at_
         reply = self._peer.call(self._build(at_), self._table())
         if reply.answer.status == 304:
@@ -293,21 +227,6 @@ class HttpFeed:
 
     # -- where it stands -----------------------------------------------------------------------------------------------
 
-    def _kept(self) -> Position:
-        file = self.settings.position
-        first = Position(self.settings.first or ("1" if self.settings.pages else ""))
-        if file is None:
-            return first
-        try:
-            kept = orjson.loads(file.read_bytes())
-            return Position(str(kept["cursor"]), int(kept["done"]))
-        except FileNotFoundError:
-            return first
-        except (OSError, ValueError, KeyError, TypeError):
-            message = f"位置文件无法读取 / the file of the position cannot be read: {file}"
-            remedy = "请恢复该文件，或删除它从头轮询 / restore it, or remove it to begin again"
-            raise Misconfigured(message, remedy) from None
-
     def ack(self) -> None:
         """Everything taken so far is durable in the inbox: keep the position, or confirm it to the peer.
 
@@ -320,7 +239,7 @@ class HttpFeed:
         if self._taken is None:
             return
         if self.settings.confirm is None:
-            self._keep(self._taken)
+            keep(self.settings, self._taken)
         elif self._keys:
             self._confirm(self.settings.confirm)
         self._taken, self._keys = None, []
@@ -336,29 +255,13 @@ class HttpFeed:
         if reply.said.end not in ("accepted", "duplicate", "unavailable"):
             raise self._wrong(reply.said.end, reply.said.reason)
 
-    def _keep(self, position: Position) -> None:
-        file = self.settings.position
-        if file is None:
-            return
-        staged = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with staged.open("wb") as out:
-                out.write(orjson.dumps(position._asdict()))
-                out.flush()
-                os.fsync(out.fileno())
-            staged.replace(file)
-            sync_folder(str(file.parent))
-        except OSError as error:
-            raise disk_error(error, str(file)) from error
-
     def check(self) -> list[str]:
         """Ask for the page at hand.
 
         Raises:
             ConnectorError: it cannot be reached, refuses us, or the settings do not fit its answers.
         """
-        at_ = self._kept()
+        at_ = kept(self.settings)
         reply = self._peer.call(self._build(at_), self._table())
         if reply.said.end != "accepted":
             raise self._wrong(reply.said.end, reply.said.reason)

@@ -47,6 +47,10 @@ class Entry(NamedTuple):
         return stat.S_ISLNK(self.mode)
 
 
+class Shorter(OSError):
+    """A file ended before the size that it had."""
+
+
 class _Answers:
     """Collects the answers to requests that are under way, in whatever order they come."""
 
@@ -63,12 +67,16 @@ class _Answers:
         self._found[number] = (kind, message)
 
     def answer(self, number: int) -> tuple[int, Any]:
-        """The answer to a request. Raises OSError or EOFError where it is a refusal."""
+        """The answer to a request. Raises OSError where it is a refusal, Shorter for the end of a file."""
         while number not in self._found:
             self._sftp._read_response()
         kind, message = self._found.pop(number)
         if kind == wire.CMD_STATUS:
-            self._sftp._convert_status(message)
+            try:
+                self._sftp._convert_status(message)
+            except EOFError:  # the server's word; that of a lost connection comes from sending and waiting
+                message = "文件变短 / the file became shorter"
+                raise Shorter(message) from None
         return kind, message
 
 
@@ -118,7 +126,7 @@ class Remote:
         """The bytes of a file, in pieces, as long as it is when this begins.
 
         Raises:
-            EOFError: it shrank meanwhile.
+            Shorter: it shrank meanwhile.
         """
         with self._sftp.open(os.fsencode(path), "rb") as file:
             size, answers = file.stat().st_size, _Answers(self._sftp)

@@ -11,27 +11,22 @@ any number of processes of this host read one file; where the spool lacks it, it
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from fnmatch import fnmatch
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 from pydantic import Field, model_validator
 
 from connectors.contracts import Block, Unreadable, WorkItem
 from connectors.files import FilesSource
 from connectors.folders import DONE, READ, UNFINISHED, from_name, to_name
-from connectors.parts import disk_error
 from connectors.sftpline import SftpSettings, session
 from connectors.sftpremote import Entry, Remote
+from connectors.sftpspool import Spool, state
 
-_SEEN = ".seen.json"
 _DEEPEST = 16
 _BACK = "请放回原文件后重新运行 / put the original file back and run again"
 _INNER = ("include", "layout", "format", "item_bytes", "max_payload_bytes", "max_expansion", "max_unpacked_bytes",
@@ -70,7 +65,7 @@ class SftpSource:
     def __init__(self, settings: SftpSourceSettings, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self._clock = clock
-        self._spool = settings.path
+        self._spool = Spool(settings.path)
         given = {name: getattr(settings, name) for name in _INNER}
         self._files = FilesSource(FilesSource.Settings(path=settings.path, **given))
         self._problems: dict[str, str] = {}
@@ -85,27 +80,21 @@ class SftpSource:
             Unavailable: the server cannot be reached, or the spool has no room.
             Misconfigured: host key, credentials, path or rights.
         """
-        self._make_spool()
+        self._spool.make()
         with session(self.settings) as remote:
             found = list(self._waiting(remote, done))
-            self._fetch_all(remote, [one for one in found if isinstance(one, Entry)])
+            self._spool.fetch_all(remote, [one for one in found if isinstance(one, Entry)], self.settings.spool_bytes)
         for one in found:
             if not isinstance(one, Entry) and done.get(one[0]) != _problem_mark(one[1]):
                 self._problems[one[0]] = _problem_mark(one[1])
                 yield _problem_item(*one)
         yield from self._files.plan(done)
 
-    def _make_spool(self) -> None:
-        try:
-            self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise disk_error(error, str(self._spool)) from error
-
     # -- what lies there -----------------------------------------------------------------------------------------------
 
     def _waiting(self, remote: Remote, done: Mapping[str, str]) -> Iterator[Entry | tuple[str, str]]:
         """Complete files that `done` does not know as they are; or (name, why) for what cannot be read."""
-        before, seen = self._seen(), dict[str, list[float]]()
+        before, seen = self._spool.seen(), dict[str, list[float]]()
         for folder, entry, here in self._files_of(remote):
             relative = folder + entry.name
             name = to_name(relative)
@@ -116,12 +105,12 @@ class SftpSource:
                 continue
             elif not target.is_file:
                 yield name, "不是普通文件 / not a regular file"
-            elif not done.get(name, "").startswith(_state(target)) and self._complete(
+            elif not done.get(name, "").startswith(state(target)) and self._complete(
                 remote, target._replace(name=relative), here, before, seen
             ):
                 yield target._replace(name=relative)
         if self.settings.complete == "stable":
-            self._keep_seen(seen)
+            self._spool.keep_seen(seen)
 
     def _files_of(self, remote: Remote) -> Iterator[tuple[str, Entry, set[str]]]:
         """(folder below the root, entry, the folder's names) of all that is neither hidden nor beside a file."""
@@ -157,7 +146,7 @@ class SftpSource:
         settings, file = self.settings, found.name.rpartition("/")[2]
         if settings.finished == "mark" and file + READ in here:
             kept = remote.read_small(remote.path(found.name + READ), 200).decode("ascii", "replace")
-            if kept.startswith(_state(found)):
+            if kept.startswith(state(found)):
                 return False
         if settings.complete == "marker":
             return file + DONE in here
@@ -170,76 +159,6 @@ class SftpSource:
             return now - first >= settings.stable_seconds
         return True
 
-    def _seen(self) -> dict[str, list[float]]:
-        with suppress(OSError, ValueError):
-            kept: dict[str, list[float]] = orjson.loads((self._spool / _SEEN).read_bytes())
-            return kept
-        return {}
-
-    def _keep_seen(self, seen: Mapping[str, list[float]]) -> None:
-        staged = self._spool / f"{_SEEN}.{os.getpid()}.tmp"
-        try:
-            staged.write_bytes(orjson.dumps(seen))
-            staged.replace(self._spool / _SEEN)
-        except OSError as error:
-            raise disk_error(error, str(self._spool)) from error
-
-    # -- the spool -----------------------------------------------------------------------------------------------------
-
-    def _fetch_all(self, remote: Remote, waiting: list[Entry]) -> None:
-        held = sum(one.stat().st_size for one in self._spool.rglob("*") if one.is_file())
-        for found in waiting:
-            if self._has(found):
-                continue
-            if held and held + found.size > self.settings.spool_bytes:
-                break
-            if self._fetch(remote, found):
-                held += found.size
-
-    def _local(self, relative: str) -> Path:
-        return self._spool / relative
-
-    def _has(self, found: Entry) -> bool:
-        with suppress(OSError):
-            status = self._local(found.name).stat()
-            return f"{status.st_size}:{status.st_mtime_ns}:" == _state(found)
-        return False
-
-    def _fetch(self, remote: Remote, found: Entry) -> bool:
-        """Mirror a file; False where it is gone, or changed while it was copied: a later plan sees it again."""
-        target = self._local(found.name)
-        staged = target.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with staged.open("xb") as out:
-                size = self._copied(remote, found, out)
-                out.flush()
-                os.fsync(out.fileno())
-            after = remote.look(remote.path(found.name)) if size == found.size else None
-            if after is None or _state(after) != _state(found):
-                return False
-            os.utime(staged, ns=(found.mtime * 10**9,) * 2)
-            staged.replace(target)
-        except _LocalError as error:
-            raise disk_error(error.error, str(target)) from error
-        finally:
-            staged.unlink(missing_ok=True)
-        return True
-
-    @staticmethod
-    def _copied(remote: Remote, found: Entry, out: Any) -> int:  # noqa: ANN401 - a file
-        size = 0
-        try:
-            for piece in remote.read(remote.path(found.name)):
-                try:
-                    out.write(piece)
-                except OSError as error:
-                    raise _LocalError(error) from error
-                size += len(piece)
-        except (FileNotFoundError, EOFError):
-            return -1  # gone or shorter meanwhile
-        return size
-
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
@@ -250,16 +169,16 @@ class SftpSource:
             Unavailable: it had to be fetched, and the server cannot be reached.
         """
         mark = str(item.extra["mark"])
-        if not item.extra.get("problem") and not self._local(from_name(item.source)).exists():
+        if not item.extra.get("problem") and not self._spool.place(from_name(item.source)).exists():
             self._again(item.source, mark)
         return self._files.read(item, block)
 
     def _again(self, name: str, mark: str) -> None:
-        self._make_spool()
+        self._spool.make()
         with session(self.settings) as remote:
             found = remote.look(remote.path(from_name(name)))
             found = found._replace(name=from_name(name)) if found else None
-            if found is None or not mark.startswith(_state(found)) or not self._fetch(remote, found):
+            if found is None or not mark.startswith(state(found)) or not self._spool.fetch(remote, found):
                 message = f"{name}: 服务器上的文件已变或已不在 / the file on the server is gone or changed"
                 raise Unreadable(message, _BACK)
 
@@ -282,16 +201,12 @@ class SftpSource:
                 for name, mark in marks.items():
                     self._finish(remote, from_name(name), mark)
         for name, mark in marks.items():
-            local = self._local(from_name(name))
-            with suppress(OSError):
-                status = local.stat()
-                if mark.startswith(f"{status.st_size}:{status.st_mtime_ns}:"):
-                    local.unlink()
+            self._spool.drop(from_name(name), mark)
 
     def _finish(self, remote: Remote, relative: str, mark: str) -> None:
         place = remote.path(relative)
         found = remote.look(place)
-        if found is None or not mark.startswith(_state(found)):
+        if found is None or not mark.startswith(state(found)):
             return
         if self.settings.finished == "mark":
             remote.write_small(place + READ, mark.encode())
@@ -310,24 +225,12 @@ class SftpSource:
         Raises:
             ConnectorError: the server cannot be reached, refuses us, or the folder cannot be listed.
         """
-        self._make_spool()
+        self._spool.make()
         with session(self.settings) as remote:
             found = [entry for _, entry, _ in self._files_of(remote)]
         total = sum(one.size for one in found)
         line = f"{self.settings.place}: {len(found)} 个文件, {total} 字节 / {len(found)} files, {total} bytes"
         return [line, *self._files.check()]
-
-
-class _LocalError(Exception):
-    """The spool failed, not the server."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-def _state(found: Entry) -> str:
-    return f"{found.size}:{found.mtime * 10**9}:"
 
 
 def _beside(file: str, here: set[str]) -> bool:

@@ -17,7 +17,8 @@ from servers import httppeer
 
 from connectors import registry
 from connectors.contracts import Misconfigured, Unavailable
-from connectors.restfeed import HttpFeed, PollSettings
+from connectors.pollsettings import PollSettings
+from connectors.restfeed import HttpFeed
 from connectors.testing import FeedContract
 
 NUMBER = count()

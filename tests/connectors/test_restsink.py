@@ -18,7 +18,8 @@ from servers import certificates, httppeer
 from connectors import registry
 from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, UNAVAILABLE, Delivery, Misconfigured, Tally, Unavailable
 from connectors.restpeer import Peer
-from connectors.restsink import HttpSettings, HttpSink
+from connectors.restsink import HttpSink
+from connectors.sendsettings import HttpSettings
 from connectors.testing import SinkContract
 
 RECORD = {

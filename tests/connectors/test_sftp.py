@@ -530,6 +530,25 @@ def test_a_file_that_grows_while_it_is_fetched_waits(server, tmp_path, monkeypat
     assert read(source) == [1, 2]
 
 
+def test_a_file_that_shrinks_while_it_is_fetched_waits(server, tmp_path, monkeypatch):
+    path = drop(tmp_path, "a.ndjson", *range(20_000))
+
+    def reading(self, name):
+        for number, piece in enumerate(whole(self, name)):
+            if number == 0:
+                with path.open("r+b") as file:
+                    file.truncate(path.read_bytes()[:40_000].rindex(b"\n") + 1)
+            yield piece
+
+    whole = Remote.read
+    source = source_of(server, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("connectors.sftpremote._UNDER_WAY", 1)
+        patch.setattr(Remote, "read", reading)
+        assert read(source) == []
+    assert len(read(source)) > 1000
+
+
 def test_what_is_no_file_is_a_problem_with_its_name(server, tmp_path):
     drop(tmp_path, "good.ndjson", 1)
     os.mkfifo(tmp_path / "out" / "pipe.ndjson")
