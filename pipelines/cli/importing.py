@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from connectors.confidential import revealed
 from mappings.layout import dialect_names
 from pipelines.cli.out import AsJson, console, emit, wrong_use
 from pipelines.cli.payloads import existing, payloads
-from pipelines.errors import StateMissing
+from pipelines.errors import StateBusy, StateMissing
 from pipelines.importing import companies as shops
 from pipelines.importing import registrations as vehicles
 from pipelines.importing import remarks as why
@@ -38,6 +38,14 @@ Source = Annotated[
     ),
 ]
 StateFolder = Annotated[Path, typer.Option("--state", help="状态目录 / the state's folder")]
+StateUrl = Annotated[
+    str,
+    typer.Option(
+        "--state-url",
+        help="新建状态所在的 PostgreSQL，或 env:NAME、file:PATH；默认为目录内的 SQLite"
+        " / database of PostgreSQL for a new state, or env:NAME, file:PATH; default: SQLite in the folder",
+    ),
+]
 Column = Annotated[
     list[str] | None,
     typer.Option("--column", help="列名对应，可多次 / which header a member has: companycode=企业代号"),
@@ -56,6 +64,7 @@ Rules = Annotated[str, typer.Option("--profile", help="报告所用的校验严�
 def companies(
     source: Source,
     state: StateFolder,
+    state_url: StateUrl = "",
     column: Column = None,
     encoding: Encoding = "",
     delimiter: Delimiter = "",
@@ -91,7 +100,7 @@ def companies(
         wrong_use(f"--hash {hashes}: 应为 / must be one of {', '.join(shops.HASHES[1:])}")
     columns = Columns(shops.COLUMNS, _given(column), shops.NEEDED)
     place = _place(source)
-    with _opened(state) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks:
         taker = shops.Companies(opened, remarks, datetime.now(UTC), hashes.lower(), reset_list, operators)
         if "://" in place:
             engine = open_database(place)
@@ -107,6 +116,7 @@ def companies(
 def records(
     source: Source,
     state: StateFolder,
+    state_url: StateUrl = "",
     exchange: ExchangeName = "collect",
     dialect: Annotated[
         str, typer.Option(help=f"文件的方言或映射文件 / {', '.join(dialect_names())}, or the path of a mapping")
@@ -133,7 +143,7 @@ def records(
     vingate import records postgresql+psycopg://reader@old-host/archive --state var/province
     """
     place, now = _place(source), datetime.now(UTC)
-    with _opened(state) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks:
         if "://" in place:
             layout = Layout(table, items_table, parts_table, key)
             pages = Records(open_database(place), layout).pages(remarks)
@@ -152,6 +162,7 @@ def records(
 def registrations(
     source: Source,
     state: StateFolder,
+    state_url: StateUrl = "",
     exchange: ExchangeName = "registrations",
     column: Column = None,
     encoding: Encoding = "",
@@ -173,7 +184,7 @@ def registrations(
     place, now = _place(source), datetime.now(UTC)
     if "://" in place and not table:
         wrong_use("请用 --table 指明车籍表 / name the table of registrations by --table")
-    with _opened(state) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks:
         inlet = Inlet(opened, exchange, "registrations", "registration-feed", rules, now, remarks)
         rows = (
             table_rows(open_database(place), table, columns)
@@ -186,13 +197,14 @@ def registrations(
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[State]:
+def _opened(folder: Path, url: str) -> Iterator[State]:
     """The state, made where there is none; a gateway may be running on it."""
     try:
-        opened = State(folder, own=False)
+        opened = State(folder, own=False, url=url)
     except StateMissing:
-        State(folder, own=True).close()
-        opened = State(folder, own=False)
+        with suppress(StateBusy):  # a gateway is making it
+            State(folder, own=True, url=url).close()
+        opened = State(folder, own=False, url=url)
     with opened:
         yield opened
 

@@ -21,6 +21,7 @@ from pipelines.door.accounts import LockRules, Login, Registered
 from pipelines.door.applications import Application
 from pipelines.door.passwords import DEFAULT, Cost, Given
 from pipelines.door.tokens import Holder, TokenCache, TokenRules
+from pipelines.lease import retried
 
 
 class Database(Protocol):
@@ -74,8 +75,12 @@ class Callers:
             if not stored and given.acceptable:
                 given.hashed()
         rules = self._rules
-        with self._database.unit_of_work() as connection:
-            return accounts.register(connection, operator, given, now, approve=rules.approve, rules=rules.locks)
+
+        def registered() -> Registered:
+            with self._database.unit_of_work() as connection:
+                return accounts.register(connection, operator, given, now, approve=rules.approve, rules=rules.locks)
+
+        return retried(registered)
 
     def login(self, company: str, password: str, now: datetime) -> Login:
         """Give a token for a company code and its password (`accounts.login`)."""
@@ -87,8 +92,12 @@ class Callers:
                 if given.fits(text):
                     given.renewed(text)
         rules = self._rules
-        with self._database.unit_of_work() as connection:
-            return accounts.login(connection, company, given, now, rules=rules.locks, tokens_by=rules.tokens)
+
+        def logged_in() -> Login:
+            with self._database.unit_of_work() as connection:
+                return accounts.login(connection, company, given, now, rules=rules.locks, tokens_by=rules.tokens)
+
+        return retried(logged_in)
 
     def peek(self, token: str, now: datetime) -> tuple[bool, Holder | None]:
         """(True, whose the token is or None) where this process remembers; (False, None): ask `company_of`."""
@@ -105,8 +114,12 @@ class Callers:
 
     def sweep(self, now: datetime) -> int:
         """Remove tokens and nonces that are over; how many went. Once in a while, from one place."""
-        with self._database.unit_of_work() as connection:
-            return tokens.sweep(connection, now) + nonces.sweep(connection, now)
+
+        def swept() -> int:
+            with self._database.unit_of_work() as connection:
+                return tokens.sweep(connection, now) + nonces.sweep(connection, now)
+
+        return retried(swept)
 
     def _company_of(self, token: str, now: datetime) -> Holder | None:
         with self._database.reading() as connection:

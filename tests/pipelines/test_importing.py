@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from door_samples import CHEAP
+from row_gate import Gate
 from sqlalchemy import select
+from test_live import drain, live
 
 from pipelines import tables
 from pipelines.cli import main
@@ -22,6 +24,7 @@ from pipelines.door.passwords import Given, hashed
 from pipelines.importing import inlet
 from pipelines.importing.tabular import encoding_of
 from pipelines.inbox import Inbox
+from pipelines.ledger import prove
 from pipelines.state import State
 
 USCC = "91310112132259241T"
@@ -449,3 +452,26 @@ def test_encodings_are_found(tmp_path: Path, body, encoding):
     path = tmp_path / "x.csv"
     path.write_bytes(body)
     assert encoding_of(path) == encoding
+
+
+def test_what_was_imported_goes_the_way_of_everything_else(tmp_path, capsys):
+    gate = Gate(tmp_path / "state")
+    url = platform(tmp_path / "old.db", many=7)
+    assert main(["import", "records", url, "--state", str(gate.folder)]) == 0
+    assert "未迁入 left out 2" in capsys.readouterr().out
+    drain(live(gate, 'versions.system="33"'))
+    wanted = ("L0", 1, "某某汽修一厂", "330106000000001")
+    assert wanted in gate.rows("province-33", "costlistcode, version, companyname, companycode")
+    assert prove(gate.state).totals["received"] == 5
+    gate.state.close()
+
+
+def test_a_state_on_postgresql_is_made_by_an_import_and_found_by_later_commands(run, tmp_path, postgres):
+    path = table(tmp_path / "shops.csv", [{**FULL, "password": "{MD5}" + MD5}])
+    with postgres.database() as url:
+        assert run("companies", path, "--state-url", url)["new"] == 1
+        found = run("records", platform(tmp_path / "old.db"))
+        assert (found["new"], found["left_out"]) == (1, 2)
+        assert run("records", platform(tmp_path / "again.db"))["known"] == 1
+        assert main(["companies", "close", "330106000000001", "--state", str(tmp_path / "state")]) == 0
+        assert not (tmp_path / "state" / "vingate.db").exists()
