@@ -1,5 +1,6 @@
 """Settings of a role: exchanges by file and in place, overrides, errors with line and remedy, frozen files."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,8 +167,16 @@ def test_what_a_change_takes(role):
 
 
 @pytest.mark.parametrize("path", ROLES, ids=[path.stem for path in ROLES])
-def test_every_shipped_role_can_be_used(path, tmp_path):
-    usable_role(frozen(load(path, (), {}), tmp_path).role, tmp_path)
+def test_every_shipped_role_can_be_used(path, tmp_path, monkeypatch):
+    for name in re.findall(r"env:(\w+)", path.read_text("utf-8")):
+        broker, database = "amqp://u:p@127.0.0.1:1/v", "postgresql+psycopg://u@127.0.0.1:1/d"
+        monkeypatch.setenv(name, broker if "AMQP" in name else database if "URL" in name else "said")
+    register = tmp_path / "reference/dealers.toml"
+    register.parent.mkdir()
+    register.write_text('[[dealer]]\ncompanycode = "440300000000001"\noem = "SVW"\nfrom = 2020-01-01\n', "utf-8")
+    loaded = frozen(load(path, (), {}), tmp_path)
+    assert loaded.role.name == path.stem
+    usable_role(loaded.role, tmp_path)
 
 
 def test_schedules():
