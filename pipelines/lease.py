@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ from pipelines.errors import StateBusy, StateLost
 
 SECONDS = 30.0
 """How long a lease lasts without being renewed; it is renewed three times as often."""
+PATIENCE = 3.0
+"""Seconds that the server is given to notice that a holder was killed."""
 WHOLE = "state"
 """The name of the lease on everything."""
 _Result = TypeVar("_Result")
@@ -84,20 +87,38 @@ class Lease:
         t = tables.leases
         first = insert(t).values(name=self._name, epoch=0, owner="", session=0, expires=0).on_conflict_do_nothing()
         self._session.execute(first)
-        dead = self._alone()
+        end = time.monotonic() + PATIENCE
+        while True:
+            taken = self._try()
+            if taken:
+                return taken
+            if time.monotonic() >= end:
+                raise StateBusy(self._path)
+            self._ended.wait(0.05)
+
+    def _try(self) -> int:
+        """The new epoch; 0 while another holder lives.
+
+        A commit of the old holder that is under way is waited for: it has locked the row to prove its epoch.
+        """
+        t = tables.leases
         own = t.c.name == bindparam("n")
-        free = own if dead else own & (t.c.expires < _NOW)
-        change = update(t).where(free).values(
-            epoch=t.c.epoch + 1, owner=f"{socket.gethostname()}:{os.getpid()}", session=func.pg_backend_pid(),
-            expires=_NOW + SECONDS,
-        )  # fmt: skip
         before = self._session.execute(select(t.c.session).where(own), {"n": self._name}).scalar_one()
+        dead = self._alone()
+        change = (
+            update(t)
+            .where(own if dead else own & (t.c.expires < _NOW))
+            .values(
+                epoch=t.c.epoch + 1,
+                owner=f"{socket.gethostname()}:{os.getpid()}",
+                session=func.pg_backend_pid(),
+                expires=_NOW + SECONDS,
+            )
+        )
         taken = self._session.execute(change.returning(t.c.epoch), {"n": self._name}).scalar()
-        if taken is None:
-            raise StateBusy(self._path)
-        if not dead:
+        if taken is not None and not dead:
             self._end(before)
-        return int(taken)
+        return int(taken or 0)
 
     def _alone(self) -> bool:
         """Whether no other session holds the lock; it is ours then."""

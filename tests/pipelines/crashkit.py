@@ -137,7 +137,7 @@ def _watch(victim: _Victim) -> None:
 
 
 def _commit(victim: _Victim, connection) -> None:
-    if DATABASE in str(connection.engine.url):
+    if DATABASE in str(connection.engine.url) or connection.dialect.name == "postgresql":
         victim.happened("commit")
 
 
@@ -219,6 +219,7 @@ _NOT_COMPARED = {
     "fragments": ("body",),
     "version_runs": ("name",),
     "version_front": (),
+    "leases": ("epoch", "owner", "session", "expires"),
 }
 """Moments, random names and random nonces. What is sealed is compared opened."""
 
@@ -237,10 +238,10 @@ def picture(folder: Path) -> dict[str, object]:
                 found[f"state: {table.name}"] = _rows(connection, table, folder)
             found["opened"] = _opened(connection, state.sealer(), folder)
             found["index"] = _index(connection, state)
-            ids = connection.execute(select(tables.runs.c.id)).scalars().all()
+            ids = connection.execute(select(tables.runs.c.id).order_by(tables.runs.c.id)).scalars().all()
             runs = set(connection.execute(select(tables.version_runs.c.name)).scalars())
         found["told of runs"] = [runcounts.counts_of(state, number).totals for number in ids]
-        found["stray runs"] = {path.name for path in (folder / "versions").iterdir()} ^ runs
+        found["stray runs"] = {path.name for path in (folder / "versions").glob("*")} ^ runs
     for store in sorted((folder / "stores").glob("*.db")):
         with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
             found[f"store: {store.stem}"] = connection.execute("SELECT * FROM repairs ORDER BY seq").fetchall()
