@@ -1,7 +1,8 @@
 """Secrets in settings: named by place rather than written out, read when they are used, and masked in what others say.
 
-A setting that is a secret may be the text itself, `env:NAME` (an environment variable) or `file:PATH` (the content of
-a file, without the line break at its end). What stands in the settings is kept; what it points to never is.
+A setting that is a secret may be the text itself, `env:NAME` (an environment variable, which may name a file in turn)
+or `file:PATH` (the content of a file, without the line break at its end). What stands in the settings is kept; what
+it points to never is.
 
     >>> from pydantic import SecretStr
     >>> revealed(SecretStr("plain"), "password")
@@ -38,7 +39,8 @@ def revealed(given: SecretStr, name: str) -> str:
         if found is None:
             message = f"{name}: 环境变量 {place} 未设置 / environment variable {place} is not set"
             raise Misconfigured(message, "请在启动前设置 / set it before the start")
-        return found
+        form, _, place = found.partition(":")
+        text = found
     if form == "file":
         try:
             with Path(place).open("rb") as file:

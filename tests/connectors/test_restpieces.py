@@ -274,6 +274,10 @@ def test_secrets_are_read_where_they_are(monkeypatch, tmp_path):
     assert revealed(SecretStr("env:A_SECRET"), "x") == "from env"
     assert revealed(SecretStr(f"file:{tmp_path / 'secret'}"), "x") == "from file"
     assert revealed(SecretStr("plain"), "x") == "plain"
+    monkeypatch.setenv("A_SECRET", f"file:{tmp_path / 'secret'}")
+    assert revealed(SecretStr("env:A_SECRET"), "x") == "from file"
+    monkeypatch.setenv("A_SECRET", "env:A_SECRET")
+    assert revealed(SecretStr("env:A_SECRET"), "x") == "env:A_SECRET"
 
 
 def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path):
