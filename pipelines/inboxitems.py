@@ -1,9 +1,10 @@
-"""Work items of a batch from the inbox: one for all envelopes of a source and a collecting system, of many senders."""
+"""Work items of a batch from the inbox: one for the envelopes of a source, system and dialect, of many senders."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from connectors.contracts import WorkItem
 from dlq.sealing import Sealer
@@ -19,12 +20,14 @@ _FRAME_ROWS = 500
 
 def grouped(kept: Sequence[Kept], staging: Path, failing: Collection[int] = ()) -> list[tuple[WorkItem, list[Kept]]]:
     """Items and their envelopes, by the oldest of each; those that break the steps are items of their own."""
-    groups: dict[tuple[str, str, bool], list[Kept]] = {}
+    groups: dict[tuple[str, str, str, bool], list[Kept]] = {}
     for row in kept:
-        groups.setdefault((row.source, row.system, row.id in failing), []).append(row)
+        groups.setdefault((row.source, row.system, row.dialect, row.id in failing), []).append(row)
     found = []
-    for number, ((source, system, broken), rows) in enumerate(groups.items()):
-        extra = {SEALED: str(staging / f"inbox-{number:03d}.rows"), FAILING: broken}
+    for number, ((source, system, dialect, broken), rows) in enumerate(groups.items()):
+        extra: dict[str, Any] = {SEALED: str(staging / f"inbox-{number:03d}.rows"), FAILING: broken}
+        if dialect:  # as which it was answered: what the door refused is not to be taken for something else
+            extra["dialect"] = dialect
         found.append((WorkItem(source, DIGEST, rows[0].id, -1, "", system, extra), rows))
     return found
 

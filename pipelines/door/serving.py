@@ -191,7 +191,7 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.
 
 def _listening(settings: DoorSettings) -> list[socket.socket]:
     places = [(settings.host, settings.port)]
-    if settings.foshan_port:
+    if settings.foshan or settings.foshan_port:
         places.append((settings.foshan_host or settings.host, settings.foshan_port))
     made: list[socket.socket] = []
     try:

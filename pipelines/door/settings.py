@@ -73,8 +73,10 @@ class DoorSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of every dialect but Foshan's; 0: a free one."""
+    foshan: bool = False
+    """Whether Foshan's interface is served, on a listener of its own: its clients send passwords in addresses."""
     foshan_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    """Port of Foshan's interface, on which nothing else is served; 0: off. Its clients send passwords in addresses."""
+    """Its port, on which nothing else is served: naming one turns it on; 0: a free one, where `foshan` is on."""
     foshan_host: str = ""
     """Where Foshan's listener is; empty: as `host`."""
     operators: str = "operators"

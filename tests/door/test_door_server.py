@@ -196,13 +196,8 @@ def test_accepted_is_durable(tmp_path):
         assert len(kept(tmp_path)) == 2
 
 
-def free_port():
-    with closing(socket.create_server(("127.0.0.1", 0))) as one:
-        return one.getsockname()[1]
-
-
 def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
-    with door(tmp_path, foshan_port=free_port()) as running, httpx.Client(timeout=PATIENCE) as client:
+    with door(tmp_path, foshan=True) as running, httpx.Client(timeout=PATIENCE) as client:
         token = running.admitted(client)
         asked = json.dumps({"header": {}, "body": {"companycode": "330106000000001", "companypassword": "Secret-9"}})
         url = f"{running.foshan}/api/getAccessToken.ashx?companydata={quote(asked)}"
@@ -221,7 +216,7 @@ def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
             assert secret not in logged
 
 
-def test_without_its_port_foshan_is_off(tmp_path):
+def test_foshan_is_off_by_default(tmp_path):
     with door(tmp_path) as running:
         assert running.foshan == ""
 
