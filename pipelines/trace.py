@@ -63,7 +63,7 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
     lookup = Lookup(state, sealer, vin)
     try:
         with state.reading() as connection:
-            hits = list(_hits(connection, vin))
+            hits = sorted(_hits(connection, vin), key=lambda hit: (hit.batch.number, hit.item))
             promoted = _promoted(connection, {hit.batch.id for hit in hits})
             found = _versions(connection, lookup, hits, promoted)
             _add_letters(connection, sealer, vin, found)
@@ -73,7 +73,7 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
 
 
 def _hits(connection: Connection, vin: str) -> Iterator[_Hit]:
-    """Journal lines with the VIN's hash, in order."""
+    """Journal lines with the VIN's hash, those of an item in order."""
     wanted = np.uint64(vin_hash(vin))
     if not wanted:
         return
