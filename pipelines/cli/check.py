@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from connectors.registry import names
-from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.cli.rolecheck import check as check_role
+from pipelines.cli.rolecheck import is_role
 from pipelines.dryrun import Preview, look
 from pipelines.settings import load
 from pipelines.state import State
@@ -22,15 +24,26 @@ def check(
     ] = None,
     first: Annotated[int, typer.Option(min=0, help="试运行的报文数 / payloads of the dry run")] = 1_000,
     state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
+    declare: Annotated[
+        bool, typer.Option("--declare", help="角色：建立其队列，可重复 / of a role: make its queues; may be repeated")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入 / check settings and connectors, then a dry run.
+
+    角色文件（vingate serve 所用）：逐一检查其交换、来源与去向；--declare 建立队列。
+    Of a role's file (for vingate serve) every exchange, feed and sink is asked; --declare makes the queues they need.
 
     重复、版本与历史规则需要状态，试运行不判断。
     Duplicates, versions and history rules need a state: the dry run leaves them out.
 
     [bold]示例 / example:[/bold]  vingate check deploy/exchanges/bulk-files.toml --set source.path=incoming
     """
+    if is_role(settings):
+        folder = state or Path("var/state")
+        raise typer.Exit(check_role(settings, overrides or (), folder, declare=declare, as_json=as_json))
+    if declare:
+        wrong_use("--declare 用于角色文件 / --declare is for the file of a role")
     exchange = load(settings, overrides or ())
     if state is not None:
         exchange = exchange.placed(state)

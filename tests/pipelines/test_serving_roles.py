@@ -1,5 +1,6 @@
 """Settings of a role: exchanges by file and in place, overrides, errors with line and remedy, frozen files."""
 
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,3 +190,22 @@ def test_schedules():
     for every, cron in (("5s", "0 2 * * *"), ("0s", ""), ("five", ""), ("", "0 2 * *"), ("", "99 2 * * *")):
         with pytest.raises(ValueError, match=" / "):
             schedule(every, cron)
+
+
+def test_a_role_is_checked_part_by_part(role, tmp_path, capsys):
+    from pipelines.cli import main
+
+    role.write_text(ROLE.replace('every = "5s"\n', ""), "utf-8")
+    assert main(["check", str(role), "--state", str(tmp_path), "--declare", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["role"], told["usable"]) == ("province", True)
+    assert [(one["exchange"], one["part"]) for one in told["parts"]] == [
+        ("collect", "feeds.queue"),
+        ("collect", "sinks.out"),
+        ("inline", "sinks.out"),
+    ]
+    broken = '\n[exchanges.broken.sinks.out]\nconnector = "sql"\nurl = "sqlite:////nowhere/at/all.db"\n'
+    role.write_text(ROLE + broken, "utf-8")
+    assert main(["check", str(role), "--state", str(tmp_path)]) == 1
+    assert "✗ broken sinks.out" in capsys.readouterr().out
+    assert main(["check", str(role.parent / "collect.toml"), "--declare"]) == 2

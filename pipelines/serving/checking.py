@@ -1,0 +1,68 @@
+"""`vingate check ROLE`: every exchange of a role, its feeds and sinks asked whether they can be used, and declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from connectors import registry
+from connectors.contracts import ConnectorError
+from pipelines.serving.roles import Role, Work
+from pipelines.settings import replaced
+from pipelines.usable import built, usable
+from pipelines.workbench import make_source
+
+
+class Said(NamedTuple):
+    """What one part of a role says."""
+
+    exchange: str
+    part: str
+    """`source`, `feeds.NAME`, `sinks.NAME`."""
+    lines: list[str]
+    problem: str = ""
+    """Why it cannot be used, and the remedy; empty: it can."""
+
+
+def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
+    """Ask every part; with `declare` also make what feeds and sinks need at their brokers (queues), idempotently.
+
+    Raises:
+        PipelineError, ConnectorError, MappingError, ProfileError, RoutingError: settings that can never work.
+    """
+    for name, work in role.exchanges.items():
+        usable(work.settings.placed(folder))
+        for part, make in _parts(work, folder):
+            yield _asked(name, part, make, declare=declare)
+
+
+def _parts(work: Work, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    exchange = work.settings.placed(folder)
+    path = exchange.source.options.get("path")
+    if (work.every or work.cron) and (path is None or Path(str(path)).exists()):  # else the start makes it
+        yield "source", lambda: make_source(exchange)
+    for name, feed in work.feeds.items():
+        options = replaced(feed.options, "{state}", folder.as_posix())
+        yield f"feeds.{name}", partial(registry.feed, feed.connector, options)
+    for name, sink in exchange.sinks.items():
+        place = str(sink.options.get("url") or sink.options.get("path") or "")
+        if "{destination}" not in place:  # else the first record makes it
+            yield f"sinks.{name}", partial(built, sink)
+
+
+def _asked(exchange: str, part: str, make: Callable[[], Any], *, declare: bool) -> Said:
+    lines: list[str] = []
+    try:
+        made = make()
+        try:
+            if declare and hasattr(made, "declare"):
+                lines += made.declare()
+            lines += made.check()
+        finally:
+            if hasattr(made, "close"):
+                made.close()
+    except ConnectorError as error:
+        return Said(exchange, part, lines, str(error))
+    return Said(exchange, part, lines)
