@@ -97,8 +97,27 @@ def write_order(path: Path, job: Job, tasks: Sequence[Task]) -> None:
 class _Order(beam.DoFn):
     """The tasks that were written for a kept pipeline."""
 
-    def process(self, path: str) -> Iterator[Task]:
-        yield from read_order(Path(path))[1]
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def process(self, _: bytes) -> Iterator[Task]:
+        yield from read_order(self._path)[1]
+
+
+class _Account(beam.DoFn):
+    """Writes the manifest of a kept pipeline, whose run is one bundle: what a shuffle would gather is all here."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        self._receipts: list[Receipt] = []
+
+    def process(self, receipt: Receipt) -> None:
+        self._receipts.append(receipt)
+
+    def finish_bundle(self) -> None:
+        _write_manifest(self._receipts, self._folder)
 
 
 class _Receive(_OnBench):
@@ -174,7 +193,11 @@ class _Letters(_OnBench):
             yield WindowedValue(receipt, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
 
-def _write_manifest(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
+def _gathered(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
+    return _write_manifest(keyed[1], staging)
+
+
+def _write_manifest(receipts: Iterable[Receipt], staging: str) -> str:
     """One file that names everything that counts; written whole or not at all.
 
     Not synced: a machine that fell over has decided nothing by it, and the batch runs again.
@@ -182,7 +205,7 @@ def _write_manifest(keyed: tuple[str, Iterable[Receipt]], staging: str) -> str:
     path = Path(staging) / MANIFEST
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        file.write(orjson.dumps([receipt._asdict() for receipt in keyed[1]], default=lambda value: value._asdict()))
+        file.write(orjson.dumps([receipt._asdict() for receipt in receipts], default=lambda value: value._asdict()))
     temporary.replace(path)
     return str(path)
 
@@ -214,14 +237,19 @@ def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
 
 def _run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> None:
     with pipeline(exchange) as p:
-        items = p | "items" >> beam.Create(list(tasks))
+        items = p | "items" >> beam.Create(list(tasks), reshuffle=False)
         if exchange.batch.workers > 1 or exchange.runner != "embedded":
             items = items | "spread" >> beam.Reshuffle()
-        _steps(items, job, job.staging)
+        (
+            _steps(items, job)
+            | "together" >> beam.Map(lambda receipt: ("all", receipt)).with_output_types(tuple[str, Receipt])
+            | "gather" >> beam.GroupByKey()
+            | "account" >> beam.Map(_gathered, staging=job.staging)
+        )
 
 
-def _steps(items: Any, job: Job | Path, staging: str) -> None:
-    """The life of a record, from work items to the manifest of what was staged."""
+def _steps(items: Any, job: Job | Path) -> Any:
+    """The life of a record, from work items to the receipts of what was staged."""
     handler = ErrorHandler("letters" >> beam.ParDo(_Letters(job)).with_output_types(Receipt))
 
     def step(pcoll: Any, label: str, dofn: beam.DoFn) -> Any:
@@ -236,20 +264,14 @@ def _steps(items: Any, job: Job | Path, staging: str) -> None:
     encoded = addressed | "encode" >> beam.ParDo(_Encode(job)).with_output_types(Load)
     delivered = encoded | "deliver" >> beam.ParDo(_Deliver(job)).with_output_types(Receipt)
     handler.close()
-    (
-        (delivered, handler.output())
-        | "receipts" >> beam.Flatten()
-        | "together" >> beam.Map(lambda receipt: ("all", receipt)).with_output_types(tuple[str, Receipt])
-        | "gather" >> beam.GroupByKey()
-        | "account" >> beam.Map(_write_manifest, staging=staging)
-    )
+    return (delivered, handler.output()) | "receipts" >> beam.Flatten()
 
 
 class Kept:
     """The pipeline of one exchange, built once and run for batch after batch: for batches too small to build one each.
 
-    Its one element is the path of an order, the description of the job to do; `folder` is where that and the manifest
-    lie. Only the embedded runner keeps a pipeline.
+    What it does next is written as an order; `folder` is where that and the manifest lie. Only the embedded runner
+    keeps a pipeline. A run is one bundle: without a shuffle it costs a third.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -257,10 +279,8 @@ class Kept:
         self._folder, self._order = folder, folder / "order.json"
         runner, self._options = kept_runner()
         built = beam.Pipeline(runner=runner)
-        items = (
-            built | "order" >> beam.Create([str(self._order)]) | "items" >> beam.ParDo(_Order()).with_output_types(Task)
-        )
-        _steps(items, self._order, str(folder))
+        items = built | "order" >> beam.Impulse() | "items" >> beam.ParDo(_Order(self._order)).with_output_types(Task)
+        _steps(items, self._order) | "account" >> beam.ParDo(_Account(str(folder)))
         self._proto = built.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
         self._runner = runner
 
