@@ -27,16 +27,19 @@ from pipelines.versions import signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job
 
+DOOR = "door:"
+"""How the sources of envelopes from the door begin."""
+
 
 def prepare(
     state: State, exchange: Exchange, sealer: Sealer, chosen: Sequence[str]
 ) -> tuple[list[WorkItem], dict[str, Any]]:
-    """Items of the letters of envelopes, one a sender; letters of deliveries become deliveries that are due.
+    """Items of the letters of envelopes, one a sender and dialect; letters of deliveries become due deliveries.
 
     Raises:
         WrongState: a letter may not be replayed now; the text says why.
     """
-    envelopes: dict[tuple[str, str], list[tuple[Letter, bytes]]] = defaultdict(list)
+    envelopes: dict[tuple[str, str, str], list[tuple[Letter, bytes]]] = defaultdict(list)
     deliveries: list[str] = []
     with state.unit_of_work() as connection:
         store = LetterStore(connection, sealer, locator(exchange))
@@ -51,21 +54,27 @@ def prepare(
                 _due(connection, exchange, sealer, store, letter, body)
                 deliveries.append(letter.id)
             else:
-                envelopes[letter.system, letter.company].append((letter, body))
+                envelopes[letter.system, letter.company, _dialect(exchange, letter)].append((letter, body))
     items: list[WorkItem] = []
     told: dict[str, Any] = {"letters": {}, "intakes": {}, "deliveries": deliveries}
     folder = state.path / "staging" / "replayed"
     folder.mkdir(parents=True, exist_ok=True)
-    for number, ((system, company), group) in enumerate(sorted(envelopes.items())):
+    for number, ((system, company, dialect), group) in enumerate(sorted(envelopes.items())):
         path = folder / f"{number:05d}.rows"
         path.unlink(missing_ok=True)
         writer = RowWriter(path, sealer)
         writer.add([StagedRow(i, RECORD, body) for i, (_, body) in enumerate(group)])
         digest = "letters:" + ",".join(replay.key(letter) for letter, _ in group)
-        items.append(WorkItem("letters", digest, 0, -1, company, system, {"sealed": writer.close()}))
+        extra = {"sealed": writer.close()} | ({"dialect": dialect} if dialect else {})
+        items.append(WorkItem("letters", digest, 0, -1, company, system, extra))
         told["letters"][number] = [letter.id for letter, _ in group]
         told["intakes"][number] = {i: letter.intake for i, (letter, _) in enumerate(group)}
     return items, told
+
+
+def _dialect(exchange: Exchange, letter: Letter) -> str:
+    """What a letter from the door was answered as, and is read as again; empty: the exchange's mapping counts."""
+    return letter.mapping if letter.source.startswith(DOOR) and letter.mapping != exchange.mapping.dialect else ""
 
 
 def settle(

@@ -22,7 +22,7 @@ from pipelines.bodies import locator, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
-from pipelines.steps import Encoder, company_of
+from pipelines.steps import Encoder, company_of, dialect_of
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
@@ -238,7 +238,7 @@ class LetterStager:
                     source_key=envelope_key(task, offset, bench.exchange.versions.system),
                     offset=offset,
                     dialect=about.dialect or bench.exchange.mapping.dialect,
-                    mapping=bench.exchange.mapping.dialect,
+                    mapping=dialect_of(bench, item),
                     record_key=record_key(system, company, code) if code or about.companycode else "",
                     vin=about.vin,
                     intake=pack_intake(bench.job.number, task.number, ordinal),

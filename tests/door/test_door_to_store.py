@@ -18,6 +18,7 @@ from pipelines import tables
 from pipelines.door import applications
 from pipelines.ledger import prove
 from pipelines.live import Live
+from pipelines.replaying import prepare
 from pipelines.settings import load
 from pipelines.trace import trace
 
@@ -57,6 +58,7 @@ def run(tmp_path, root):
                     while live.step(0):
                         pass
 
+            drain.collect = collect
             asyncio.run(story(door, drain))
             drain()
             proof = prove(door.state)
@@ -75,7 +77,7 @@ def traced(door, vin):
 def letters(door):
     t = tables.letters.letters
     with door.state.reading() as connection:
-        return connection.execute(select(t.c.dialect, t.c.codes, t.c.company).order_by(t.c.offset)).all()
+        return connection.execute(select(t.c.id, t.c.dialect, t.c.codes, t.c.company).order_by(t.c.offset)).all()
 
 
 def test_every_dialect_arrives_and_every_refusal_is_a_letter(run):
@@ -128,7 +130,9 @@ def test_what_the_door_refused_is_taken_for_nothing_else(run):
         assert (await door.client.post(RECORD, json=forged)).json()["code"] == "0"
         drain()
         assert [one["fate"] for one in traced(door, CANONICAL["vin"])] in ([], ["dead"])
-        assert len(letters(door)) == 1
+        (letter,) = letters(door)
+        items, _ = prepare(door.state, drain.collect, door.state.sealer(), [letter.id])
+        assert items[0].extra["dialect"] == "root", "nor when its letter is replayed"
 
     run(story)
 
