@@ -21,6 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BIN = Path(sys.executable).parent
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GROUPS = {"letters", "mappings", "companies", "import"}
 NAMED = re.compile(r"`([\w./-]+\.\w+)`:\n\n\Z")
 
 
@@ -84,7 +85,7 @@ def test_every_command_that_a_page_names_has_the_options_named(page):
     wrong = []
     for call in commands(page):
         words = re.findall(r"[^\s\[\]]+", call)[1:]
-        path = [words[0], words[1].split("|")[0]] if words[0] in ("letters", "mappings") and words[1:] else words[:1]
+        path = [words[0], words[1].split("|")[0]] if words[0] in GROUPS and words[1:] else words[:1]
         known = set(re.findall(r"--[a-z-]+", help_of(*path)))
         asked = {word for word in re.findall(r"(?<=\s)--[a-z-]+", call) if word != "--help"}
         if not known or asked - known:

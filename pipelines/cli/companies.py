@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 from sqlalchemy import Connection
 
+from connectors.confidential import revealed
 from pipelines.cli.out import AsJson, console, emit, wrong_use
 from pipelines.door import accounts, applications
 from pipelines.door.accounts import Account
@@ -106,6 +108,12 @@ def application(
     code: Code,
     name: Annotated[str, typer.Argument(help="appId，或二级维护的 companyIdentity / appId, or companyIdentity")],
     state: StateFolder,
+    secret: Annotated[
+        str,
+        typer.Option(
+            help="沿用已有密钥：env:变量 或 file:路径 / a secret that is there already: env:NAME or file:PATH"
+        ),
+    ] = "",
     end: Annotated[bool, typer.Option("--end", help="停用该应用 / end the application")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,20 +121,23 @@ def application(
 
     [bold]示例 / example:[/bold]  vingate companies application 310000010001 shop-app-1 --state var/province
     """
+    if secret and not secret.startswith(("env:", "file:")):
+        wrong_use("--secret 应为 env:变量 或 file:路径 / must be env:NAME or file:PATH")
+    given = revealed(SecretStr(secret), "--secret")
     with State(state, own=False) as opened, opened.unit_of_work() as connection:
         mine = {one.app for one in applications.listed(connection, code)}
         if end and name not in mine:
             wrong_use(f"企业 {code} 没有应用 {name} / the company {code} has no application {name}")
         try:
-            secret = "" if end else applications.enrol(connection, opened.sealer(), name, code)
+            made = "" if end else applications.enrol(connection, opened.sealer(), name, code, given)
         except ValueError as error:
             wrong_use(str(error))
         if end:
             applications.close(connection, name)
     if as_json:
-        emit({"company": code, "application": name, "state": "closed" if end else "active", "secret": secret})
+        emit({"company": code, "application": name, "state": "closed" if end else "active", "secret": made})
     else:
-        console().print(f"{name}  {secret}" if secret else f"{name}  已停用 / ended", markup=False)
+        console().print(f"{name}  {made or ('已停用 / ended' if end else '已启用 / active')}", markup=False)
 
 
 def shown(account: Account) -> dict[str, object]:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from mappings.judging import Context
 from mappings.reading import judge, read
 from mappings.records import Operator
 from pipelines import tables
-from pipelines.door import passwords
+from pipelines.door import applications, passwords
 from pipelines.door.accounts import ACTIVE, CLOSED, PENDING
 from pipelines.door.moments import written
 from pipelines.door.passwords import Cost
@@ -42,6 +42,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "companyunifiedsocialcreditidentifier": ("uscc", "统一社会信用代码", "社会信用代码"),
     "password": ("companypassword", "passwordhash", "密码", "密码哈希"),
     "state": ("账户状态",),
+    "application": ("appId", "应用编号"),
+    "secret": ("secretKey", "appSecret", "应用密钥"),
     "companyroadtransportationlicense": ("道路运输经营许可证号",),
     "companyaddress": ("企业地址", "地址"),
     "companypostalcode": ("邮政编码", "邮编"),
@@ -70,7 +72,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 _MADE = Cost(ln=10)
 """Cost of hashes of passwords made here: 92 random bits need no more; the first good login makes them dear."""
 _CHUNK = 200
-_ABOUT = frozenset(COLUMNS) - {"password", "state"}
+_ABOUT = frozenset(COLUMNS) - {"password", "state", "application", "secret"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,12 @@ class _Shaped:
     name: str
     uscc: str
     state: str
-    password: str
+    password: str = field(repr=False)
     """Stored form; empty: none that can be used."""
-    plain: str
+    plain: str = field(repr=False)
     """A password that has still to be hashed (dear)."""
+    application: tuple[str, str] = field(repr=False)
+    """Name and secret with which it signs calls; both empty where it has none."""
     body: bytes
     """What the register of operators gets; empty: not enough is known."""
     reasons: tuple[Reason, ...]
@@ -147,15 +151,29 @@ class Companies:
         new, made = self._with_passwords(new, bare, pool)
         with self._state.unit_of_work() as connection:
             fresh = _insert(connection, new, self._now)
+            taken = {one.company for one in new if not self._enrolled(connection, one)}
             for code in bare:
                 t = tables.accounts
                 empty = (t.c.company == code) & (t.c.password == "")
                 connection.execute(update(t).where(empty).values(password=made[code], changed_at=written(self._now)))
         for one in new:
-            self._remarks.note(one.place, one.company, "new" if one.company in fresh else "known", one.reasons)
+            other = [Reason(why.APPLICATION_TAKEN, "application")] if one.company in taken else []
+            outcome = "new" if one.company in fresh else "known"
+            self._remarks.note(one.place, one.company, outcome, [*one.reasons, *other])
         told = [Payload(one.body, one.place, one.company) for one in new if one.body]
         if told and self._inlet:
             self._inlet.put(told)
+
+    def _enrolled(self, connection: Connection, one: _Shaped) -> bool:
+        """Keep the secret with which a new company signs; False where its application is another company's."""
+        name, secret = one.application
+        if not name:
+            return True
+        try:
+            applications.enrol(connection, self._state.sealer(), name, one.company, secret)
+        except ValueError:
+            return False
+        return True
 
     def _known(self, one: _Shaped, known: str) -> None:
         if known and one.uscc and known != one.uscc:
@@ -208,11 +226,24 @@ class Companies:
         stored, plain = self._password(cells.get("password", ""))
         if cells.get("password", "") and not (stored or plain):
             reasons.append(Reason(why.PASSWORD_FORM, "password"))
+        application = cells.get("application", ""), cells.get("secret", "")
+        if any(application) and not all(application):
+            reasons.append(Reason(why.APPLICATION_HALF, "application"))
+            application = "", ""
         body = _operator(cells, self._now)
         if not body:
             reasons.append(Reason(why.REGISTER_INCOMPLETE))
         return _Shaped(
-            row.place, code, name, identity, state or PENDING, stored, plain, body, tuple(dict.fromkeys(reasons))
+            row.place,
+            code,
+            name,
+            identity,
+            state or PENDING,
+            stored,
+            plain,
+            application,
+            body,
+            tuple(dict.fromkeys(reasons)),
         )
 
     def _password(self, text: str) -> tuple[str, str]:

@@ -32,6 +32,10 @@ PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - the name of a reason
 """A new password stands in the reset list."""
 PASSWORD_NONE = "PASSWORD_NONE"  # noqa: S105 - the name of a reason
 """There is no password, and no reset list was asked for: the company cannot call until it is reset."""
+APPLICATION_TAKEN = "APPLICATION_TAKEN"
+"""The application belongs to another company; the account works all the same."""
+APPLICATION_HALF = "APPLICATION_HALF"
+"""An application without its secret, or a secret without its application."""
 REGISTER_INCOMPLETE = "REGISTER_INCOMPLETE"
 """Too little is known of the company for the register of operators; the account works all the same."""
 FROM_ABOVE = "FROM_ABOVE"

@@ -77,10 +77,15 @@ def test_a_new_password_is_told_once_and_works(run, folder):
     assert A in run("reset", A)
 
 
-def test_applications(run, folder):
+def test_applications(run, folder, monkeypatch):
     (made,) = lines(run("application", A, "app-1", "--json"))
     with State(folder, own=False) as state, state.reading() as connection:
         assert applications.application_of(connection, state.sealer(), "app-1").secret == made["secret"]
+    monkeypatch.setenv("OLD_SECRET", "as-it-was")
+    assert lines(run("application", A, "app-9", "--secret", "env:OLD_SECRET", "--json"))[0]["secret"] == ""
+    with State(folder, own=False) as state, state.reading() as connection:
+        assert applications.application_of(connection, state.sealer(), "app-9").secret == "as-it-was"  # noqa: S105
+    assert "env:NAME" in run("application", A, "app-9", "--secret", "plain", code=2)
     assert "another company" in run("application", B, "app-1", code=2)
     assert "has no application app-2" in run("application", A, "app-2", "--end", code=2)
     assert "ended" in run("application", A, "app-1", "--end")

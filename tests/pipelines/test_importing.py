@@ -19,7 +19,7 @@ from test_live import drain, live
 
 from pipelines import tables
 from pipelines.cli import main
-from pipelines.door import accounts
+from pipelines.door import accounts, applications
 from pipelines.door.passwords import Given, hashed
 from pipelines.importing import inlet
 from pipelines.importing.tabular import encoding_of
@@ -212,6 +212,20 @@ def test_an_account_that_is_there_is_never_changed(run, look, tmp_path):
     assert run("companies", again)["known"] == 1
     assert login(look, "1", "old-secret").token
     assert look(lambda connection, _: accounts.find(connection, "1").companyname) == "a"
+
+
+def test_secrets_of_signing_software_come_over(run, look, tmp_path):
+    rows = [
+        {"companycode": "1", "companyname": "a", "appId": "app-1", "appSecret": "as-it-was"},
+        {"companycode": "2", "companyname": "b", "appId": "app-1", "appSecret": "stolen"},
+        {"companycode": "3", "companyname": "c", "appId": "app-3", "appSecret": ""},
+    ]
+    report = tmp_path / "misfits.ndjson"
+    found = run("companies", table(tmp_path / "shops.csv", rows), "--report", report)
+    assert (found["reasons"]["APPLICATION_TAKEN"], found["reasons"]["APPLICATION_HALF"]) == (1, 1)
+    one = look(lambda connection, state: applications.application_of(connection, state.sealer(), "app-1"))
+    assert (one.company, one.secret) == ("1", "as-it-was")
+    assert "stolen" not in report.read_text()
 
 
 def test_states_come_over(run, look, tmp_path):
