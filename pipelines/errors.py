@@ -62,6 +62,18 @@ class StateElsewhere(PipelineError):
         return StateElsewhere, (self.path,)
 
 
+class StateNotEmpty(PipelineError):
+    """The database that a state should be copied to holds one already."""
+
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            "目标数据库中已有 vingate 的表；请换一个空数据库 / the target database has tables of vingate already:"
+            " name an empty one"
+        )
+
+
 class StateMissing(PipelineError):
     """There is no state in the folder."""
 

@@ -220,6 +220,20 @@ def _versions(path: Path, *, shared: bool) -> VersionIndex | VersionTable:
     return VersionTable() if shared else VersionIndex(path / "versions")
 
 
+@contextmanager
+def lock_folder(path: Path) -> Iterator[None]:
+    """Hold the lock of a state's folder.
+
+    Raises:
+        StateBusy: another process holds it.
+    """
+    handle = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def _lock(path: Path) -> int:
     handle = os.open(path / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

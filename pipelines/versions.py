@@ -48,6 +48,15 @@ class VersionIndex:
         t = tables.version_runs
         return [(r.name, r.rows) for r in connection.execute(select(t.c.name, t.c.rows).order_by(t.c.sequence))]
 
+    def opened(self, connection: Connection) -> list[Run]:
+        """The runs, oldest first, opened: the caller closes them."""
+        return [Run(self._folder / name, rows) for name, rows in self._runs(connection)]
+
+    def front(self, connection: Connection) -> Entries:
+        """The entries that stand in front of the runs, and count before theirs."""
+        rows = connection.execute(select(tables.version_front))
+        return np.array([(*key_halves(r.key), _unsigned(r.content), r.intake, r.version, r.held) for r in rows], ENTRY)
+
     def find(
         self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]
     ) -> tuple[NDArray[np.intp], Entries]:
@@ -110,14 +119,7 @@ class VersionIndex:
                 connection.execute(insert(t), chunk)
             return
         if front:
-            held = np.array(
-                [
-                    (*key_halves(r.key), _unsigned(r.content), r.intake, r.version, r.held)
-                    for r in connection.execute(select(t))
-                ],
-                ENTRY,
-            )
-            entries = newest(np.concatenate((held, entries)))
+            entries = newest(np.concatenate((self.front(connection), entries)))
             connection.execute(delete(t))
         self._catalogue(connection, entries)
 

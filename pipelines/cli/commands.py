@@ -69,6 +69,7 @@ COMMANDS: tuple[Command, ...] = (
         group=True,
     ),
     Command("companies", "companies", "app", "企业账户：批准、停用、重置密码 / accounts of shops", WORK, group=True),
+    Command("state", "state", "app", "把状态迁移到 PostgreSQL / move a state to PostgreSQL", WORK, group=True),
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),
     Command(
