@@ -20,7 +20,7 @@ from mappings.records import Operator
 from pipelines import tables
 from pipelines.door import passwords, tokens
 from pipelines.door.companycodes import next_code
-from pipelines.door.moments import written
+from pipelines.door.moments import storable, written
 from pipelines.door.passwords import Given
 from pipelines.door.tokens import TokenRules
 from pipelines.errors import PipelineError
@@ -40,6 +40,8 @@ PASSWORD_UNFIT = "PASSWORD_UNFIT"  # noqa: S105 - the name of a refusal
 UNKNOWN, WRONG, LOCKED = "unknown", "wrong", "locked"
 """Causes behind CREDENTIALS_WRONG, for logs and metrics only."""
 
+LONGEST_NAME = 64
+"""Characters of the longest company code or USCC that is looked for."""
 _LOCK = "accounts"
 
 
@@ -134,11 +136,17 @@ def register(
         now: the moment.
         approve: True where registrations count at once, False where the operator approves them.
         rules: wrong passwords for a known USCC count like those of logins, so that nothing can be tried here either.
+
+    Raises:
+        ValueError: the registration was not judged: no USCC, or a division that is none.
     """
     given = _given(password)
     _one_at_a_time(connection)
     a = tables.accounts
     uscc = operator.companyunifiedsocialcreditidentifier
+    if not storable(uscc, LONGEST_NAME):
+        msg = "统一社会信用代码不可用 / the USCC cannot be used"
+        raise ValueError(msg)
     held = connection.execute(select(a).where(a.c.uscc == uscc).order_by(a.c.company).with_for_update()).all()
     if not held:
         return _open(connection, operator, given, now, ACTIVE if approve else PENDING)
@@ -176,7 +184,8 @@ def login(
     """
     given = _given(password)
     a = tables.accounts
-    row = connection.execute(select(a).where(a.c.company == company).with_for_update()).first()
+    mine = select(a).where(a.c.company == company).with_for_update()
+    row = connection.execute(mine).first() if storable(company, LONGEST_NAME) else None
     if row is None:
         given.fits("")
         _as_long_as_counting(connection, now)
@@ -191,14 +200,16 @@ def login(
     return Login(tokens.issue(connection, company, now, tokens_by))
 
 
-def hashes_of(connection: Connection, *, company: str = "", uscc: str = "") -> list[str]:
+def hashes_of(connection: Connection, *, company: str | None = None, uscc: str | None = None) -> list[str]:
     """The stored hashes that a login of a company, or a registration of a USCC, will be compared with.
 
     For `Given.fits`, in a worker thread, before the transaction begins. An empty list: compare with the empty text.
     """
     a = tables.accounts
-    where = a.c.company == company if company else a.c.uscc == uscc
-    return list(connection.execute(select(a.c.password).where(where)).scalars())
+    column, name = (a.c.company, company) if company is not None else (a.c.uscc, uscc)
+    if not storable(name or "", LONGEST_NAME):
+        return []
+    return list(connection.execute(select(a.c.password).where(column == name)).scalars())
 
 
 def approve(connection: Connection, company: str, now: datetime) -> None:

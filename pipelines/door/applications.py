@@ -15,8 +15,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.door.accounts import NoSuchCompany, find
+from pipelines.door.moments import storable
 
 ACTIVE, CLOSED = "active", "closed"
+LONGEST = 64
+"""Characters of the longest name of an application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ def enrol(connection: Connection, sealer: Sealer, app: str, company: str, secret
         NoSuchCompany: the company has no account.
         ValueError: the application belongs to another company, or its name is empty or longer than 64 characters.
     """
-    if not 0 < len(app) <= 64:
-        msg = "应用编号为 1 至 64 个字符 / an application's name has 1 to 64 characters"
+    if not storable(app, LONGEST):
+        msg = f"应用编号为 1 至 {LONGEST} 个字符 / an application's name has 1 to {LONGEST} characters"
         raise ValueError(msg)
     if find(connection, company) is None:
         raise NoSuchCompany(company)
@@ -71,6 +74,8 @@ def application_of(connection: Connection, sealer: Sealer, app: str) -> Applicat
     Raises:
         SealError: its secret was sealed with another key, or changed.
     """
+    if not storable(app, LONGEST):
+        return None
     t, a = tables.applications, tables.accounts
     row = connection.execute(
         select(t.c.app, t.c.company, t.c.secret, a.c.companyname)

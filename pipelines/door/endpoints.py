@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mappings.trees import Limits
 from pipelines.door.asgi import Gone, Receive, Scope, Send, TooLarge, address_of, log, read_body, send_reply
 from pipelines.door.protocols import calls
-from pipelines.door.protocols.calls import Call, Dialect, Outcome
+from pipelines.door.protocols.calls import Call, Dialect, Outcome, Reply
 
 LOG = logging.getLogger("vingate.door")
 
@@ -61,10 +61,17 @@ class Endpoint:
             outcome, close = Outcome(calls.TOO_LARGE), error.close
         except Gone:
             return
-        reply = self._dialect.write(self._kind, outcome)
+        reply = self._reply(outcome)
         status = reply.status if self._statuses else 200
         await send_reply(send, status, reply.media, reply.body, outcome.retry_after, close=close)
         log(scope, status, outcome.refusal or ("refused" if outcome.findings else "ok"), begun)
+
+    def _reply(self, outcome: Outcome) -> Reply:
+        try:
+            return self._dialect.write(self._kind, outcome)
+        except Exception as error:  # noqa: BLE001 - what cannot be said is still answered
+            LOG.error("an answer cannot be written: %s", type(error).__name__)
+            return self._dialect.write(self._kind, Outcome(calls.TROUBLE))
 
     async def _outcome(self, payload: bytes, address: str) -> Outcome:
         if len(payload) > self._most:

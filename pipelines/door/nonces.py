@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipelines import tables
-from pipelines.door.moments import written
+from pipelines.door.moments import storable, written
 
 LONGEST = 64
 """Characters of the longest nonce (1.7 allows 32)."""
@@ -17,7 +17,7 @@ DEFAULT_KEPT = timedelta(minutes=20)
 
 
 def remember_nonce(connection: Connection, app: str, nonce: str, now: datetime, kept: timedelta = DEFAULT_KEPT) -> bool:
-    """Keep a nonce of an application; False where it was used before, is empty or too long.
+    """Keep a nonce of an application; False where it was used before, or cannot be one.
 
     Of two calls at a time with one nonce exactly one gets True, on whatever gateway. It counts when the caller commits:
     call it in the transaction that keeps what the call brought, and a call that failed may be sent again as it is.
@@ -29,7 +29,7 @@ def remember_nonce(connection: Connection, app: str, nonce: str, now: datetime, 
         now: the moment of the call.
         kept: how long it is remembered: twice the timestamp window at least.
     """
-    if not 0 < len(nonce) <= LONGEST:
+    if not (storable(nonce, LONGEST) and storable(app, LONGEST)):
         return False
     t = tables.nonces
     over = (t.c.app == app) & (t.c.nonce == nonce) & (t.c.expires_at <= written(now))

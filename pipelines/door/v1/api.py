@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pipelines.door.asgi import Gone, TooLarge, address_of, read_body
+from pipelines.door.asgi import Gone, TooLarge, address_of, log, read_body
 from pipelines.door.desk import Desk
 from pipelines.door.httpproto import PEER
 from pipelines.door.protocols import calls
@@ -144,6 +145,12 @@ def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
     """The endpoint, with every failure told as a problem and none as a trace."""
 
     async def guarded(request: Request) -> Response:
+        begun = time.perf_counter()
+        response = await answered(request)
+        log(request.scope, response.status_code, "ok" if response.status_code < 400 else "refused", begun)
+        return response
+
+    async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
         except TooLarge as error:
