@@ -14,7 +14,7 @@ def written(moment: datetime) -> str:
 
 
 def storable(name: str, longest: int) -> bool:
-    """Whether a name that somebody sent can be one in a table: not empty, not too long, no control or broken characters.
+    """Whether a name that was sent can be one in a table: not empty, not too long, no control or broken characters.
 
     What cannot stand there (NUL, lone surrogates) would be an error of the database, not an unknown name.
     """

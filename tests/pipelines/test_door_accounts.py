@@ -145,6 +145,21 @@ def test_unknown_wrong_and_locked_are_one_refusal_and_cost_the_same_hashing(stat
         assert connection.execute(select(tables.nonces)).all() == []
 
 
+ODD = ["", "\0", "33\0", "\ud800", "1\n", "x" * 65]
+
+
+@pytest.mark.parametrize("company", ODD)
+def test_what_can_be_no_code_is_an_unknown_one_and_never_many(state, company):
+    with state.unit_of_work() as connection:
+        connection.execute(insert(tables.accounts), [account_row(str(n), uscc="") for n in range(3)])
+        assert accounts.hashes_of(connection, company=company) == []
+        assert accounts.hashes_of(connection, uscc=company) == []
+    assert login(state, company).cause == "unknown"
+    if company != "1\n":
+        with pytest.raises(ValueError, match="USCC"):
+            register(state, companyunifiedsocialcreditidentifier=company)
+
+
 def test_four_wrong_passwords_lock_nothing_and_a_right_one_clears_the_count(state):
     company = register(state).company
     for _ in range(3):

@@ -200,6 +200,9 @@ def test_a_nonce_counts_once_for_its_application_while_its_timestamp_could_be_ta
 def test_odd_nonces_are_none(state):
     assert not remember(state, "a", "")
     assert not remember(state, "a", "x" * 65)
+    assert not remember(state, "a", "\0")
+    assert not remember(state, "a", "\ud800")
+    assert not remember(state, "", "1")
     assert remember(state, "a", "x" * 64)
 
 
@@ -241,7 +244,9 @@ def test_an_applications_secret_is_sealed_and_told_once(state, company):
         rows = connection.execute(select(tables.applications)).all()
         assert all(b"given" not in row.secret and secret.encode() not in row.secret for row in rows)
         assert [one.app for one in applications.listed(connection, company)] == ["app-1", "app-2"]
-        assert applications.application_of(connection, sealer, "app-3") is None
+        assert all(
+            applications.application_of(connection, sealer, one) is None for one in ("app-3", "", "\0", "\ud800")
+        )
 
 
 def test_an_application_ends_with_itself_or_with_its_company(state, company):
