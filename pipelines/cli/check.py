@@ -25,14 +25,14 @@ def check(
     first: Annotated[int, typer.Option(min=0, help="试运行的报文数 / payloads of the dry run")] = 1_000,
     state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
     declare: Annotated[
-        bool, typer.Option("--declare", help="角色：建立其队列，可重复 / of a role: make its queues; may be repeated")
+        bool, typer.Option("--declare", help="角色：建立队列与表，可重复 / of a role: make queues and tables")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入 / check settings and connectors, then a dry run.
 
-    角色文件（vingate serve 所用）：逐一检查其交换、来源与去向；--declare 建立队列。
-    Of a role's file (for vingate serve) every exchange, feed and sink is asked; --declare makes the queues they need.
+    角色文件（vingate serve 所用）：逐一检查其交换、来源与去向；--declare 建立队列与表。
+    Of a role's file (for vingate serve) every exchange, feed and sink is asked; --declare makes queues and tables.
 
     重复、版本与历史规则需要状态，试运行不判断。
     Duplicates, versions and history rules need a state: the dry run leaves them out.

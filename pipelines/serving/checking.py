@@ -27,7 +27,7 @@ class Said(NamedTuple):
 
 
 def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
-    """Ask every part; with `declare` also make what feeds and sinks need at their brokers (queues), idempotently.
+    """Ask every part; with `declare` also make the queues and tables that are missing.
 
     Raises:
         PipelineError, ConnectorError, MappingError, ProfileError, RoutingError: settings that can never work.
@@ -57,12 +57,19 @@ def _asked(exchange: str, part: str, make: Callable[[], Any], *, declare: bool) 
     try:
         made = make()
         try:
-            if declare and hasattr(made, "declare"):
-                lines += made.declare()
+            if declare:
+                lines += _declared(made)
             lines += made.check()
         finally:
             if hasattr(made, "close"):
                 made.close()
     except ConnectorError as error:
         return Said(exchange, part, lines, str(error))
-    return Said(exchange, part, lines)
+    return Said(exchange, part, list(dict.fromkeys(lines)))
+
+
+def _declared(made: Any) -> list[str]:
+    """Queues and tables, made where they are missing."""
+    if hasattr(made, "create"):
+        made.create()
+    return list(made.declare()) if hasattr(made, "declare") else []

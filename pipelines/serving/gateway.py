@@ -10,12 +10,12 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from connectors import registry
-from connectors.contracts import Feed
+from connectors.contracts import Feed, Unavailable
 from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.progress import Observer
@@ -28,7 +28,7 @@ from pipelines.serving.roles import Role, Work
 from pipelines.serving.tracing import open_tracer
 from pipelines.settings import replaced
 from pipelines.state import State
-from pipelines.usable import usable
+from pipelines.usable import built, usable
 
 WAIT_SECONDS = 0.05
 """How long an idle round waits for input, all exchanges together."""
@@ -138,6 +138,7 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
             made[feed] = feeds[name][feed] = WatchedFeed(name, feed, registry.feed(part.connector, options))
         if work.every or work.cron:
             watch_folders(work, state.path)
+        make_tables(work, state.path)
         try:
             return Live(state, work.settings, made, observer, records=work.records, milliseconds=work.milliseconds)
         except BaseException:
@@ -156,6 +157,22 @@ def watch_folders(work: Work, folder: Path) -> None:
         path = str(part.get("path", ""))
         if path.startswith("{state}/") and not Path(path).suffix:
             Path(path.replace("{state}", folder.as_posix())).mkdir(parents=True, exist_ok=True)
+
+
+def make_tables(work: Work, folder: Path) -> None:
+    """Make the tables of stores that an exchange writes: another one may read them before the first record.
+
+    Files of SQLite are made by the first record; a server that is away is met by then too.
+    """
+    for sink in work.settings.placed(folder).sinks.values():
+        url = str(sink.options.get("url", ""))
+        if sink.connector == "sql" and "{destination}" not in url and not url.startswith("sqlite"):
+            made = built(sink)
+            try:
+                with suppress(Unavailable):
+                    made.create()
+            finally:
+                made.close()
 
 
 def _beat(line: link.Link, gateway: Gateway, feeds: Mapping[str, Mapping[str, WatchedFeed]]) -> None:

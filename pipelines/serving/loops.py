@@ -29,6 +29,9 @@ KNOWN = (ConnectorError, PipelineError, DlqError, MappingError, ProfileError, Ro
 FIRST_PAUSE, MOST_PAUSE = 0.5, 30.0
 """Seconds until a failed exchange, or a feed that is away, is tried again; doubled each time."""
 
+_TELLING = 2
+"""Failures of a feed in a row before it is told: one that has just begun to connect is not away."""
+
 
 class Runs(Protocol):
     """What a loop drives (`pipelines.live.Live` is one)."""
@@ -169,6 +172,7 @@ class WatchedFeed:
     def __init__(self, exchange: str, name: str, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
         self._feed, self._exchange, self._name, self._clock = feed, exchange, name, clock
         self.connected = True
+        self._failures = 0
         self._retry_at, self._pause = 0.0, FIRST_PAUSE
         self._told(connected=True)
 
@@ -179,16 +183,16 @@ class WatchedFeed:
         try:
             found = self._feed.take(most, seconds)
         except Unavailable as error:
-            if self.connected:
-                about = {"exchange": self._exchange, "text": f"{self._name}: {error}"}
-                log.warning("feed-away", extra=about)
             self._told(connected=False)
+            self._failures += 1
+            if self._failures == _TELLING:
+                log.warning("feed-away", extra={"exchange": self._exchange, "text": f"{self._name}: {error}"})
             self._retry_at, self._pause = self._clock() + self._pause, min(self._pause * 2, MOST_PAUSE)
             return []
-        if not self.connected:
+        if self._failures >= _TELLING:
             log.info("feed-back", extra={"exchange": self._exchange, "text": self._name})
         self._told(connected=True)
-        self._pause = FIRST_PAUSE
+        self._failures, self._pause = 0, FIRST_PAUSE
         return found
 
     def ack(self) -> None:
