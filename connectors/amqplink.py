@@ -94,6 +94,11 @@ class Linked:
         """Whether the link ended for a reason that only a person can mend."""
         return isinstance(self._trouble, Misconfigured)
 
+    @property
+    def troubled(self) -> bool:
+        """Whether the last try to connect failed, or the connection was lost."""
+        return self._trouble is not None
+
     def error(self) -> ConnectorError:
         """Why there is no connection now. A new error at each call: it is raised with a trace of its own."""
         found = self._trouble or Unavailable("正在连接 / connecting", RETRIED)

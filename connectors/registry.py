@@ -38,6 +38,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "memory": "connectors.memory:MemoryFeed",
     },
     "sink": {
+        "amqp": "connectors.amqpsink:AmqpSink",
         "files": "connectors.files:FilesSink",
         "avro": "connectors.avrofiles:AvroSink",
         "sql": "connectors.sqlstore:SqlSink",

@@ -20,6 +20,7 @@ class Bench:
         self.broker, self.name = broker, name
         self.proxy = Proxy(broker.port)
         self._connection: pika.BlockingConnection | None = None
+        self._read = {}
 
     def settings(self, **more):
         """Settings that reach the broker through the proxy, and try again quickly."""
@@ -49,16 +50,21 @@ class Bench:
             channel.basic_publish("", queue, body, about, mandatory=True)
         channel.close()
 
-    def held(self, queue: str):
-        """Messages of a queue as (method, properties, body), in order; they stay there."""
-        channel, found = self.channel, []
-        while True:
-            method, properties, body = channel.basic_get(queue)
-            if method is None:
-                break
-            found.append((method, properties, body))
-        channel.close()  # what was not acked is given back
-        return found
+    def read(self, queue: str):
+        """Messages of a queue as (properties, body), in order: all that was read so far, and what waits."""
+        known, channel = self._read.setdefault(queue, []), self.channel
+        left = self.count(queue)
+        if left:
+            channel.basic_qos(prefetch_count=500)
+            for method, properties, body in channel.consume(queue, inactivity_timeout=60):
+                assert method is not None, f"{left} messages counted did not come"
+                channel.basic_ack(method.delivery_tag)
+                known.append((properties, body))
+                left -= 1
+                if not left:
+                    break
+        channel.close()
+        return known
 
     def count(self, queue: str) -> int:
         """Messages that wait in a queue."""
