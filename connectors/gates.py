@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from typing import NamedTuple
+from weakref import WeakSet
 
 from connectors.breakers import Breaker, BreakerSettings, Clock, State
 from connectors.budgets import Budget
@@ -18,6 +19,10 @@ from connectors.windows import Window, closed_for
 
 AUTH_FAILED = "AUTH_FAILED"
 """Begins the reason of everything that waits because the peer refused our credentials."""
+
+
+_GATES: WeakSet[Gate] = WeakSet()
+_LISTED = Lock()
 
 
 class Pause(NamedTuple):
@@ -40,11 +45,16 @@ class Gate:
         windows: Sequence[Window] = (),
         clock: Clock = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        peer: str = "",
     ) -> None:
+        self.peer = peer
+        """Host and port of the peer, for metrics; empty: it is not shown there."""
         self._breaker = breaker or Breaker(BreakerSettings(), clock=clock)
         self._budget, self._windows, self._clock, self._now = budget, tuple(windows), clock, now
         self._lock = Lock()
         self._until, self._held = 0.0, Pause()
+        with _LISTED:
+            _GATES.add(self)
 
     @property
     def breaker(self) -> State:
@@ -107,3 +117,9 @@ class Gate:
         """Forget a pause or stop: what caused it was mended."""
         with self._lock:
             self._until, self._held = 0.0, Pause()
+
+
+def gates() -> list[Gate]:
+    """The gates of this process that know their peer."""
+    with _LISTED:
+        return [gate for gate in _GATES if gate.peer]

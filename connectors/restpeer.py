@@ -62,6 +62,7 @@ def gate_of(settings: RestSettings, clock: Clock = time.monotonic) -> Gate:
         budget=Budget(address, settings.budget) if settings.budget else None,
         windows=[Window.parse(one) for one in settings.maintenance],
         clock=clock,
+        peer=address,
     )
 
 

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
+from connectors.breakers import Breaker, BreakerSettings
+from connectors.gates import Gate
 from pipelines import tables
 from pipelines.errors import SettingsError, StateMissing
 from pipelines.progress import Event
@@ -151,6 +153,20 @@ def test_what_children_count_is_shown_with_their_names():
     assert found["depth", ("exchange", "collect")] == 7
     assert text.count(b"# TYPE things_total counter") == 1
     assert [key for key in found if key[0] == "vingate_build_info"]
+
+
+def test_the_breaker_of_a_peer_is_shown():
+    now = [0.0]
+    breaker = Breaker(BreakerSettings(failures=1, open_seconds=10, jitter=0), clock=lambda: now[0])
+    gate = Gate(breaker=breaker, peer="province.example:443", clock=lambda: now[0])
+    assert ("vingate_breaker", ("peer", "province.example:443"), ("process", "supervisor")) in samples(Page().text())
+    gate.failed()
+    found = samples(Page().text())
+    labels = [("peer", "province.example:443"), ("process", "supervisor")]
+    assert found["vingate_breaker", *labels] == 2
+    assert found["vingate_peer_pause_seconds", *labels] == 10
+    now[0] = 10.0
+    assert samples(Page().text())["vingate_breaker", *labels] == 1
 
 
 @pytest.fixture
