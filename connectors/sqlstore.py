@@ -60,6 +60,9 @@ class SqlSink:
     exact = True
     """It tells by id and batch what it has taken: its *duplicate* is one, also after an attempt without an answer."""
 
+    atomic = True
+    """A call stands as a whole or not at all: what is in it needs no order beyond its own."""
+
     class Settings(StoreSettings):
         """Settings of a SQL sink."""
 
@@ -77,8 +80,9 @@ class SqlSink:
             Misconfigured: the database cannot be created or written.
             Unavailable: locked or full.
         """
-        with translated():
-            self._store.table.create(self._store.engine, checkfirst=True)
+        with translated(), self._store.engine.begin() as connection:
+            self._store.writing.settle(connection)  # of several processes that start together, one makes it
+            self._store.table.create(connection, checkfirst=True)
 
     def write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One outcome for each delivery, in order; one transaction and one commit in all.

@@ -203,6 +203,11 @@ def test_versions_of_one_key_by_many_writers_have_one_current(place, extra):
     assert sum(sink.verify(f"b{n}").count for n in range(1, 5)) == 20 * 12 + 4 * extra
 
 
+def test_processes_that_start_together_make_one_table(place):
+    side_by_side(*[lambda: make_sink(place).close()] * 6)
+    assert make_sink(place).check()
+
+
 def test_the_same_batch_by_two_writers_stands_once(place):
     make_sink(place).close()
     given = [delivery(n) for n in range(100)]

@@ -11,12 +11,15 @@ import test_corrections as corrections
 import test_exchange_rows as rows
 import test_ledger as ledger
 import test_replay as replay
-from engine_samples import BULK, lines, write
+from engine_samples import BULK, TO_STORES, lines, payload, write
 from postgres_states import states_on
 
+from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
+from pipelines.settings import load
 from pipelines.state import State
 from pipelines.stateplace import ADDRESS, DATABASE
+from pipelines.trace import trace
 
 gate, place, steps = corrections.gate, replay.place, rows.steps
 
@@ -67,6 +70,41 @@ def test_the_command_keeps_its_state_where_it_is_told(postgres_url, tmp_path, ro
         assert prove(state).problems == []
     assert "s3cret" not in told
     assert (tmp_path / "state" / ADDRESS).stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def stores(postgres_url, tmp_path, monkeypatch):
+    """An exchange into one store for all provinces, on PostgreSQL as the state is."""
+    monkeypatch.setenv("STORE_URL", postgres_url)
+    settings = tmp_path / "to-stores.toml"
+    text = TO_STORES.replace("{source}", str(tmp_path / "in.ndjson"))
+    settings.write_text(text.replace('"sqlite:///{stores}/{store}.db"', '"env:STORE_URL"'), "utf-8")
+
+    def run(records):
+        write(tmp_path / "in.ndjson", records)
+        with State(tmp_path / "state", own=True) as state:
+            Coordinator(state, load(settings, [], {})).run()
+            return prove(state)
+
+    return run
+
+
+def test_state_and_store_on_postgresql_balance_and_alterations_are_named(stores, postgres, postgres_url, tmp_path):
+    assert stores(lines(60, broken=3)).problems == []
+    proof = stores([payload(n, faultdescription="更正") for n in range(9)])
+    assert proof.problems == []
+    assert proof.totals["delivered"] == 66
+    with State(tmp_path / "state", own=False) as state:
+        told = trace(state, state.sealer(), payload(3)["basicInfo"]["vin"])
+    assert [(one["version"], one["destinations"][0]["outcome"]) for one in told["versions"]] == [
+        (1, "delivered"),
+        (2, "delivered"),
+    ]
+    name = postgres_url.rpartition("/")[2]
+    postgres.execute("UPDATE repairs SET plate = 'x' WHERE seq = 7", database=name)
+    postgres.execute("DELETE FROM repairs WHERE seq = 9", database=name)
+    with State(tmp_path / "state", own=False) as state:
+        assert {one.kind for one in prove(state).problems} >= {"altered-record", "missing-record"}
 
 
 def run(root, *words):
