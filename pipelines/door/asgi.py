@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from pipelines.door.counting import answered
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -84,7 +86,9 @@ def address_of(scope: Scope) -> str:
 
 
 def log(scope: Scope, status: int, said: str, begun: float) -> None:
-    """One line a request (DEBUG where it was taken): never its query, which may hold a password, nor its body."""
+    """Count a request, and write one line (DEBUG where it was taken): never its query, which may hold a password."""
+    took = time.perf_counter() - begun
+    answered(str(scope["path"]), said, took)
     level = logging.DEBUG if said == "ok" else logging.INFO
     if ACCESS.isEnabledFor(level):
         ACCESS.log(
@@ -93,7 +97,7 @@ def log(scope: Scope, status: int, said: str, begun: float) -> None:
             scope["method"],
             scope["path"],
             status,
-            extra={"answer": said, "ms": round((time.perf_counter() - begun) * 1_000, 1), "peer": address_of(scope)},
+            extra={"answer": said, "ms": round(took * 1_000, 1), "peer": address_of(scope)},
         )
 
 

@@ -54,7 +54,7 @@ def set_up(role: str, process: str, settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    logging.getLogger(ACCESS).setLevel(logging.INFO if settings.access else logging.WARNING)
+    logging.getLogger(ACCESS).setLevel(logging.DEBUG if settings.access else logging.WARNING)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL if name == "apache_beam" else logging.ERROR)
     logging.captureWarnings(True)

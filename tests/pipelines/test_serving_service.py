@@ -142,7 +142,13 @@ def test_what_the_door_accepted_is_there_beside_the_process_and_after_it_was_kil
         assert first.get("/healthz")[0] == 200
         wait_for(lambda: first.get("/readyz")[0] == 200, lambda: first.get("/readyz")[1])
         page = first.get("/metrics")[1]
-        for name in ("vingate_records_total", "vingate_inbox_rows", "vingate_ledger_gap", "vingate_build_info"):
+        for name in (
+            "vingate_records_total",
+            "vingate_door_answers_total",
+            "vingate_inbox_rows",
+            "vingate_ledger_gap",
+            "vingate_build_info",
+        ):
             assert f"\n{name}{{" in page
         vins = [first.upload(seed) for seed in range(2, 12)]
         first.end(signal.SIGKILL)
