@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -148,6 +149,13 @@ def test_a_clock_that_was_set_back_gives_nothing_away():
     assert 0 < wait <= 63
 
 
+def test_a_call_counts_until_the_window_has_passed_for_certain():
+    settings = BudgetSettings(calls=1, seconds=60)
+    spent, _ = spend({}, settings, 2.9)
+    assert spend(spent, settings, 62.8)[1] > 0
+    assert spend(spent, settings, 63.0)[1] == 0
+
+
 def test_budgets_of_a_name_are_one_and_others_are_not():
     store, settings = MemoryBudgets(), BudgetSettings(calls=1)
     one, same, other = (Budget(name, settings, store=store) for name in ("a", "a", "b"))
@@ -175,6 +183,22 @@ def test_thirty_are_thirty_across_all_processes(tmp_path):
     with ProcessPoolExecutor(3) as processes:
         assert sum(processes.map(take_all, [tmp_path] * 3)) == 30
     assert take_all(tmp_path) == 0
+
+
+def test_nobody_comes_between_reading_and_writing(tmp_path):
+    store, seen = FileBudgets(tmp_path), []
+
+    def step(spent):
+        seen.append(spent.get(0, 0))
+        time.sleep(0.005)
+        return {0: spent.get(0, 0) + 1}, 0.0
+
+    threads = [threading.Thread(target=lambda: [store.change("a", step) for _ in range(5)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == list(range(20))
 
 
 def test_a_damaged_file_counts_as_nothing_spent_and_a_wrong_folder_is_named(tmp_path):

@@ -250,8 +250,18 @@ def test_a_redirection_is_followed_within_the_same_origin_only(hub):
     hub.faults.append(f"to:{hub.url}/moved/records")
     assert statuses(sink.write(deliveries())) == [ACCEPTED] * 3
     assert hub.paths() == ["/records", "/moved/records"]
-    hub.faults.append("to:http://127.0.0.1:1/records")
-    assert statuses(sink.write(deliveries())) == [UNAVAILABLE] * 3
+    with httppeer.serving() as another:
+        elsewhere = another.hub("elsewhere")
+        hub.faults.append(f"to:{elsewhere.url}/records")
+        assert statuses(sink.write(deliveries())) == [UNAVAILABLE] * 3
+        assert not elsewhere.calls
+
+
+def test_an_answer_that_is_too_large_is_read_no_further(hub):
+    sink = sink_of(hub, max_answer_bytes=1000)
+    hub.faults.append("huge")
+    (outcome,) = sink.write(deliveries(1))
+    assert "larger than 1000 bytes" in outcome.reason
 
 
 def test_a_wrong_address_waits_and_makes_no_letters(hub):
