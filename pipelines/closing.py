@@ -21,6 +21,7 @@ from pipelines.accounts import Account
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
+from pipelines.queues import AWAY, BEHIND, Queues
 from pipelines.registers import reference
 from pipelines.segments import RECORD, read_rows
 from pipelines.settings import Exchange
@@ -39,6 +40,7 @@ class Closer:
     def __init__(self, state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, observer: Observer) -> None:
         self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
         self._observer = observer
+        self.queues = Queues(state, exchange)
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
@@ -50,12 +52,17 @@ class Closer:
         plan = orjson.loads(row.plan)
         promoted, failed = self._promote(batch)
         self._tell("effect", batch)
-        outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo)
+        outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo, queues=self.queues)
         for number, paths in plan["rows"].items():
             book, merged = books[int(number)], plan["merged"].get(number, {})
             for path in paths:
-                for sent in self._deliveries(batch, row.received_at, int(number), book, merged, path):
-                    outbox.put(sent)
+                for sent in self._deliveries(batch, int(number), book, merged, path):
+                    # What may have gone out before a crash is tried again, whatever waits.
+                    reason = "" if redo else self._held(sent, int(book.lines[sent.ordinal]["vin"]))
+                    if reason:
+                        outbox.hold(sent, reason)
+                    else:
+                        outbox.put(sent)
         outcomes = outbox.flush()
         self._tell("effect", batch, done=1)
         with self._state.unit_of_work() as connection:
@@ -67,10 +74,14 @@ class Closer:
         self._tell("closed", batch, total=row.received)
         self._state.merge_versions()
 
+    def _held(self, sent: Sent, vin: int) -> str:
+        """Why a delivery must wait its turn; what goes to the state's own registers never does."""
+        destination = sent.delivery.destination
+        return "" if self._sinks.name(destination) == OWN else self.queues.holds(destination, signed(vin))
+
     def _deliveries(
         self,
         batch: str,
-        received_at: str,
         number: int,
         book: Journal,
         merged: Mapping[str, Mapping[str, str]],
@@ -233,6 +244,7 @@ class Closer:
             _rewrite(connection, batch, number, books[number])
         if waiting:
             connection.execute(insert(tables.waiting), waiting)
+            self.queues.joined([(row["destination"], row["vin"], len(row["record"])) for row in waiting])
         add_letters(connection, self._sealer, batch, letters)
 
     def letter(self, unusual: Unusual, batch: str, batch_number: int, received_at: str) -> Letter:
@@ -280,7 +292,7 @@ class Closer:
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),
-            "attempts": 1,
+            "attempts": 0 if unusual.outcome.reason in (AWAY, BEHIND) else 1,
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
 

@@ -65,7 +65,7 @@ class Live:
         self._feeds = dict(feeds or {})
         self._records, self._gather = records, milliseconds / 1000
         self._open(exchange)
-        self._most = records
+        self._most, self._full = records, False
         self._failures: Counter[int] = Counter()
         self._followed_up = self._forgotten = float("-inf")
 
@@ -84,6 +84,11 @@ class Live:
 
         Waits at most `seconds` for input. Raises what the state or a setting is to blame for; nothing is lost by it.
         """
+        if self._coordinator.closer.queues.full:  # nothing more comes in until what waits has gone down
+            self._follow_up()
+            if self._coordinator.closer.queues.full:
+                return self._paused(seconds)
+        self._full = False
         took = self._take_in(seconds)
         did = self._batch()
         if not (took or did) and not self._feeds and seconds:
@@ -114,6 +119,13 @@ class Live:
         if self._coordinator.run_id:
             self._coordinator.end()
         self._coordinator.sinks.close()
+
+    def _paused(self, seconds: float) -> bool:
+        if not self._full:
+            LOG.warning("%s: too much waits for its destinations; nothing more is taken in", self._exchange.name)
+        self._full = True
+        time.sleep(seconds)
+        return False
 
     # -- intake --------------------------------------------------------------------------------------------------------
 

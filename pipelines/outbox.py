@@ -18,6 +18,7 @@ from connectors.contracts import (
     fingerprint,
 )
 from pipelines.accounts import Account
+from pipelines.queues import AWAY, Queues
 
 
 class Sent(NamedTuple):
@@ -73,8 +74,14 @@ def _end(delivery: Delivery, outcome: Outcome) -> str:
 class Outbox:
     """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own."""
 
-    def __init__(self, sink_for: Callable[[str], tuple[str, Sink]], size: int, tried_before: bool = False) -> None:
-        self._sink_for, self._size, self._tried = sink_for, size, tried_before
+    def __init__(
+        self,
+        sink_for: Callable[[str], tuple[str, Sink]],
+        size: int,
+        tried_before: bool = False,
+        queues: Queues | None = None,
+    ) -> None:
+        self._sink_for, self._size, self._tried, self._queues = sink_for, size, tried_before, queues
         self._waiting: dict[str, list[Sent]] = {}
         self.outcomes = Outcomes()
 
@@ -84,6 +91,10 @@ class Outbox:
         queue.append(sent)
         if len(queue) >= self._size:
             self._write(sent.delivery.destination)
+
+    def hold(self, sent: Sent, reason: str) -> None:
+        """Add a delivery that joins its destination's queue without being tried."""
+        self.outcomes.take(sent, Outcome(UNAVAILABLE, reason), self._sink_for(sent.delivery.destination)[0])
 
     def flush(self) -> Outcomes:
         """Write what is left; all outcomes."""
@@ -96,10 +107,15 @@ class Outbox:
         if not queue:
             return
         name, sink = self._sink_for(destination)
-        try:
-            answers = sink.write([sent.delivery for sent in queue])
-        except ConnectorError as error:  # only a person can mend it: what is for it waits, the others go on
-            answers = [Outcome(UNAVAILABLE, str(error))] * len(queue)
+        if self._queues is not None and self._queues.away(destination):
+            answers = [Outcome(UNAVAILABLE, AWAY)] * len(queue)
+        else:
+            try:
+                answers = sink.write([sent.delivery for sent in queue])
+            except ConnectorError as error:  # only a person can mend it: what is for it waits, the others go on
+                answers = [Outcome(UNAVAILABLE, str(error))] * len(queue)
+            if self._queues is not None:
+                self._queues.answered(destination, answers)
         unsure = self._tried and not getattr(sink, "exact", False)
         for sent, outcome in zip(queue, answers, strict=True):
             answered = outcome

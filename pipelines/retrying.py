@@ -7,13 +7,13 @@ settled. A crash between leaves marked rows, which the next start tries first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, tuple_, update
 
 from dlq import reasons
 from dlq.sealing import Sealer
@@ -22,7 +22,7 @@ from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
-from pipelines.outbox import Outbox, Outcomes, status_of
+from pipelines.outbox import Outbox, Outcomes, Unusual, status_of
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.settings import Exchange
@@ -33,7 +33,7 @@ from pipelines.waits import next_try
 from routing.router import Router
 from routing.table import load_table
 
-_AT_ONCE = 2_000
+_AT_ONCE, _FEW = 2_000, 50
 _ASKED = 500
 
 
@@ -42,25 +42,73 @@ def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer
     if registrations:
         _place(state, exchange, sinks, sealer, registrations)
     t = tables.waiting
-    last = ""
-    while True:
-        with state.unit_of_work() as connection:
-            rows = connection.execute(
-                select(t)
-                .where(
-                    t.c.exchange == exchange.name,
-                    t.c.destination != "",
-                    t.c.id > last,
-                    t.c.next_attempt <= datetime.now(UTC).isoformat(),
-                )
-                .order_by(t.c.id)
-                .limit(_AT_ONCE)
-            ).all()
-            _mark(connection, rows)
+    with state.reading() as connection:
+        due = connection.execute(
+            select(t.c.destination, func.min(t.c.next_attempt))
+            .where(t.c.exchange == exchange.name, t.c.destination != "")
+            .group_by(t.c.destination)
+            .order_by(t.c.destination)
+        ).all()
+    moment = datetime.now(UTC).isoformat()
+    for destination, earliest in due:
+        if earliest <= moment and not closer.queues.away(destination):
+            _drain(state, exchange, sinks, sealer, closer, destination)
+    if due:
+        closer.queues.changed()
+
+
+def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer, destination: str) -> None:
+    """Try everything that waits for a destination once, in order of intake, until it turns out to be away.
+
+    A few first: where they find it away the rest need not be touched. One that still cannot go holds back what waits
+    behind it for the same vehicle, and nothing else.
+    """
+    last: tuple[int, int, int] = (-1, -1, -1)
+    held: set[int] = set()
+    size, atomic = _FEW, bool(getattr(sinks.row_sink(destination)[1], "atomic", False))
+    while not closer.queues.away(destination):
+        with state.reading() as connection:
+            rows = _oldest(connection, exchange, destination, last, size)
         if not rows:
             return
-        last = rows[-1].id
-        _attempt(state, exchange, sinks, sealer, closer, rows, tried_before=False)
+        last = rows[-1].number, rows[-1].item, rows[-1].ordinal
+        later = list(rows)
+        while later and not closer.queues.away(destination):
+            chosen, later = _in_order(later, held, all_at_once=atomic)
+            with state.unit_of_work() as connection:
+                _mark(connection, chosen)
+            held |= _attempt(state, exchange, sinks, sealer, closer, chosen, tried_before=False)
+        size = _AT_ONCE
+
+
+def _oldest(
+    connection: Any, exchange: Exchange, destination: str, last: tuple[int, int, int], size: int
+) -> Sequence[Any]:
+    t, b = tables.waiting, tables.batches
+    place = tuple_(b.c.number, t.c.item, t.c.ordinal)
+    found: Sequence[Any] = connection.execute(
+        select(t, b.c.number)
+        .join(b, b.c.id == t.c.batch)
+        .where(t.c.exchange == exchange.name, t.c.destination == destination, place > tuple_(*last))
+        .order_by(b.c.number, t.c.item, t.c.ordinal)
+        .limit(size)
+    ).all()
+    return found
+
+
+def _in_order(rows: Sequence[Any], held: Container[int], *, all_at_once: bool) -> tuple[list[Any], list[Any]]:
+    """Rows that may go now and those that go after them; what is held goes another time.
+
+    Of one vehicle only the first may, unless the destination takes or leaves a call as a whole.
+    """
+    seen: set[int] = set()
+    now: list[Any] = []
+    later: list[Any] = []
+    for row in rows:
+        if row.vin not in held:
+            (later if row.vin in seen and not all_at_once else now).append(row)
+            seen.add(row.vin)
+    return now, later
 
 
 def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer) -> None:
@@ -97,8 +145,10 @@ def _attempt(
     rows: Sequence[Any],
     *,
     tried_before: bool,
-) -> None:
-    outbox = Outbox(sinks.row_sink, exchange.batch.write, tried_before or any(r.attempts for r in rows))
+) -> set[int]:
+    """Try rows that were marked; the vehicles whose rows wait still."""
+    tried = tried_before or any(r.attempts for r in rows)
+    outbox = Outbox(sinks.row_sink, exchange.batch.write, tried, closer.queues)
     by_sent: dict[tuple[str, int, int, str], Any] = {}
     superseded: list[Any] = []
     with state.reading() as connection:
@@ -131,7 +181,14 @@ def _attempt(
             )
             by_sent[row.batch, row.item, row.ordinal, row.destination] = row
             outbox.put(sent)
-    _settle(state, exchange, sealer, closer, by_sent, outbox.flush(), superseded)
+    outcomes = outbox.flush()
+    _settle(state, exchange, sealer, closer, by_sent, outcomes, superseded)
+    left = {(u.sent.delivery.batch, u.sent.number, u.sent.ordinal) for u in outcomes.exceptions if _waits(u)}
+    return {row.vin for row in rows if (row.batch, row.item, row.ordinal) in left}
+
+
+def _waits(unusual: Unusual) -> bool:
+    return status_of(unusual) == "waiting"
 
 
 def _standing(state: State, connection: Any, rows: Sequence[Any]) -> dict[str, Any]:

@@ -140,7 +140,13 @@ class Retry(_Section):
     """Deliveries that wait."""
 
     first_seconds: float = 5
+    """Pause after a destination failed; doubled each time, with jitter."""
     most_seconds: float = 3_600
+    """Longest pause."""
+    most_waiting: int = Field(default=1_000_000, ge=1)
+    """Deliveries that may wait before nothing more is taken in (the door then answers 503, queues keep theirs)."""
+    most_waiting_bytes: int = Field(default=4 * 1024**3, ge=1)
+    """Their bytes."""
 
 
 class Exchange(_Section):

@@ -61,9 +61,11 @@ def live(gate: Gate, *overrides: str, records: int = 500) -> Live:
     return made
 
 
-def arrive(gate: Gate, *payloads: object, company: str = SHOP, key: str = "", source: str = "door:national") -> None:
+def arrive(
+    gate: Gate, *payloads: object, company: str = SHOP, source: str = "door:national", system: str = "11"
+) -> None:
     """Payloads in the inbox, as the door puts them there."""
-    judged = [Judged(Arrival(as_bytes(one), source, key, company, "11")) for one in payloads]
+    judged = [Judged(Arrival(as_bytes(one), source, "", company, system)) for one in payloads]
     with gate.state.unit_of_work() as connection:
         Inbox("collect", gate.state.sealer()).put(connection, judged, datetime.now(UTC))
 

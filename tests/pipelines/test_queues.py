@@ -1,0 +1,232 @@
+"""When a destination is away: the others go on, its queue keeps its order, and what waits is bounded."""
+
+from __future__ import annotations
+
+import pytest
+from row_gate import SHOP, Gate, record
+from sqlalchemy import select, update
+from test_live import arrive, drain
+
+from connectors.contracts import UNAVAILABLE, Outcome
+from connectors.memory import MemorySink, forget, hub
+from pipelines import tables
+from pipelines.ledger import prove
+from pipelines.live import Live
+from pipelines.settings import load
+
+SETTINGS = """
+name = "collect"
+[source]
+connector = "files"
+path = "{state}/partners/shops"
+layout = "{system}/{company}/*"
+finished = "keep"
+[routing]
+table = "collect"
+[retry]
+first_seconds = 60
+[sinks.north]
+connector = "memory"
+for = "province-11"
+hub = "north"
+[sinks.south]
+connector = "memory"
+for = "province-44"
+hub = "south"
+"""
+
+
+class Peers:
+    """The two destinations: which is away, whom it refuses to take, and every call that was made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.away: set[str] = set()
+        self.stuck: set[str] = set()
+        self.calls: list[tuple[str, list[str]]] = []
+        whole = MemorySink.write
+
+        def write(sink, deliveries):
+            self.calls.append((sink.settings.hub, [one.key.rpartition("|")[2] for one in deliveries]))
+            if sink.settings.hub in self.away:
+                return [Outcome(UNAVAILABLE, "away")] * len(deliveries)
+            free = [one for one in deliveries if one.key.rpartition("|")[2] not in self.stuck]
+            told = dict(zip([one.id for one in free], whole(sink, free), strict=True))
+            return [told.get(one.id, Outcome(UNAVAILABLE, "stuck")) for one in deliveries]
+
+        monkeypatch.setattr(MemorySink, "write", write)
+
+    def arrived(self, name: str) -> list[str]:
+        """List codes in the order in which a destination took them."""
+        return [one.key.rpartition("|")[2] for one in hub(name).delivered.values()]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    made = Gate(tmp_path / "state")
+    yield made
+    made.state.close()
+    forget("north")
+    forget("south")
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    return Peers(monkeypatch)
+
+
+def live(gate: Gate, *overrides: str) -> Live:
+    path = gate.folder / "collect.toml"
+    path.write_text(SETTINGS, "utf-8")
+    running = Live(gate.state, load(path, overrides, {}), milliseconds=0)
+    running.recover()
+    return running
+
+
+def send(gate: Gate, *codes: str, system: str = "11", serial: int | None = None) -> None:
+    """Records of one collecting system, each of a vehicle of its own or all of one."""
+    for code in codes:
+        number = int(code[1:]) if serial is None else serial
+        arrive(gate, record(code, serial=number), company=SHOP, source=f"door:{system}", system=system)
+
+
+def come_back(gate: Gate, running: Live) -> None:
+    """The pause is over: what waits is due, and the breaker lets one call try."""
+    t = tables.waiting
+    with gate.state.unit_of_work() as connection:
+        connection.execute(update(t).values(next_attempt="2020-01-01T00:00:00+00:00"))
+    running._coordinator.closer.queues._breakers.clear()
+    running._followed_up = float("-inf")
+
+
+def waiting(gate: Gate) -> int:
+    with gate.state.reading() as connection:
+        return len(connection.execute(select(tables.waiting.c.id)).all())
+
+
+def test_others_go_on_while_one_is_away_and_it_is_not_called_again(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    for number in range(5):
+        send(gate, f"J{number}")
+        send(gate, f"K{number}", system="44")
+        drain(running)
+    assert peers.arrived("south") == [f"K{n}" for n in range(5)]
+    assert sum(name == "north" for name, _ in peers.calls) == 1
+    assert waiting(gate) == 5
+    assert gate.account("collect", "province-11")["waiting"] == 5
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_it_drains_in_the_order_of_intake_when_it_is_back(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    codes = [f"J{number}" for number in range(120)]
+    for at in range(0, 120, 40):
+        send(gate, *codes[at : at + 40])
+        drain(running)
+    peers.away.clear()
+    come_back(gate, running)
+    drain(running)
+    assert peers.arrived("north") == codes
+    assert waiting(gate) == 0
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_a_probe_that_fails_leaves_the_rest_alone(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    send(gate, *[f"J{number}" for number in range(130)])
+    drain(running)
+    peers.calls.clear()
+    come_back(gate, running)
+    drain(running)
+    assert [len(codes) for _, codes in peers.calls] == [50]
+    assert waiting(gate) == 130
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_a_vehicle_waits_behind_its_own_record_and_others_pass(gate, peers):
+    running = live(gate)
+    peers.stuck.add("J1")
+    send(gate, "J1", serial=1)
+    send(gate, "J2", serial=2)
+    drain(running)
+    send(gate, "J3", serial=1)
+    send(gate, "J4", serial=2)
+    drain(running)
+    assert peers.arrived("north") == ["J2", "J4"]
+    peers.stuck.clear()
+    come_back(gate, running)
+    drain(running)
+    assert peers.arrived("north") == ["J2", "J4", "J1", "J3"]
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_records_of_one_vehicle_never_overtake_each_other_in_a_call(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    send(gate, "J1", "J2", "J3", serial=1)
+    drain(running)
+    peers.away.clear()
+    peers.calls.clear()
+    peers.stuck.add("J1")
+    come_back(gate, running)
+    drain(running)
+    assert peers.calls == [("north", ["J1"])]
+    peers.stuck.clear()
+    come_back(gate, running)
+    drain(running)
+    assert peers.arrived("north") == ["J1", "J2", "J3"]
+    running.close()
+
+
+def test_what_waits_is_bounded_and_nothing_more_is_taken_in(gate, peers):
+    running = live(gate, "retry.most_waiting=3")
+    peers.away.add("north")
+    send(gate, "J1", "J2", "J3")
+    drain(running)
+    send(gate, "J4")
+    assert drain(running) == 0
+    with gate.state.reading() as connection:
+        assert len(connection.execute(select(tables.inbox.c.id)).all()) == 1, (
+            "it lies in the inbox, whose bound is next"
+        )
+    peers.away.clear()
+    come_back(gate, running)
+    drain(running)
+    assert peers.arrived("north") == ["J1", "J2", "J3", "J4"]
+    running.close()
+
+
+def test_a_start_tries_once_and_knows_what_waits(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    send(gate, "J1", serial=1)
+    drain(running)
+    running.close()
+    peers.away.clear()
+    again = live(gate)
+    send(gate, "J2", serial=1)
+    send(gate, "J3", serial=3)
+    drain(again)
+    assert peers.arrived("north") == ["J3"]
+    assert waiting(gate) == 2
+    again.close()
+
+
+def test_what_the_ledger_counts_is_what_stands(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    send(gate, "J1", "J2")
+    drain(running)
+    peers.away.clear()
+    come_back(gate, running)
+    drain(running)
+    account = gate.account("collect", "province-11")
+    assert (account["delivered"], account["waiting"], account["in_flight"]) == (2, 0, 0)
+    assert prove(gate.state).destinations["province-11"]["records"] == 2
+    running.close()
