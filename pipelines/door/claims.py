@@ -51,8 +51,9 @@ class Claims:
             "received_at": now.isoformat(),
         }
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        made = connection.execute(dialect.insert(tables.inbox_keys).values(row).on_conflict_do_nothing())
-        return made.rowcount == 1
+        k = tables.inbox_keys
+        made = dialect.insert(k).values(row).on_conflict_do_nothing().returning(k.c.key)
+        return connection.execute(made).first() is not None
 
 
 def _key(parts: Sequence[str]) -> str:

@@ -95,7 +95,7 @@ class _Row:
 
 
 @contextmanager
-def kit(path: Path, settings: DoorSettings | None = None, of: Exchange | None = None) -> Iterator[Kit]:
+def kit(path: Path, settings: DoorSettings | None = None, of: Exchange | None = None, url: str = "") -> Iterator[Kit]:
     """A door on a fresh state."""
     settings = settings or DoorSettings()
     moment: list[Kit] = []
@@ -103,7 +103,7 @@ def kit(path: Path, settings: DoorSettings | None = None, of: Exchange | None = 
     def clock() -> datetime:
         return moment[0].now
 
-    with State(path / "state", own=True) as state, opened(settings, state, of or exchange(), clock) as door:
+    with State(path / "state", own=True, url=url) as state, opened(settings, state, of or exchange(), clock) as door:
         clients = [
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door")
             for app in (make_app(door), make_foshan_app(door))
