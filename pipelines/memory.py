@@ -21,6 +21,14 @@ from routing.merging import match_one
 _ASKED = 500
 
 
+_INDEXED_BYTES = 2_400
+
+
+def _indexable(*texts: str) -> bool:
+    """Whether an index of any database holds these texts together; PostgreSQL's entries end at 2,704 bytes."""
+    return sum(map(len, texts)) <= _INDEXED_BYTES // 4 or sum(len(one.encode()) for one in texts) <= _INDEXED_BYTES
+
+
 def _chunks(values: Collection[str]) -> Iterable[list[str]]:
     ordered = sorted(values)
     return (ordered[at : at + _ASKED] for at in range(0, len(ordered), _ASKED))
@@ -81,7 +89,10 @@ class StateHistory(History):
 
 
 def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> None:
-    """Add records to what history rules will be told."""
+    """Add records to what history rules will be told; one with codes too long for an index is none of theirs."""
+    rows = [
+        row for row in rows if _indexable(scope, row.companycode, row.costlistcode) and _indexable(scope, row.plate)
+    ]
     if not rows:
         return
     t = tables.history
@@ -135,6 +146,8 @@ class Merger:
 
     def merged_into(self, destination: str, key: str, system: str, row: RepairRow) -> str:
         """Key of the record that this one tells the same visit as, where that one stands for both; else empty."""
+        if not _indexable(destination, key):
+            return ""  # no key that a store could hold
         t = tables.visits
         own = self._connection.execute(
             select(t.c.partner, t.c.stands).where(t.c.destination == destination, t.c.key == key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import test_ledger as ledger
 import test_replay as replay
 from engine_samples import BULK, TO_STORES, lines, payload, write
 from postgres_states import states_on
+from row_gate import record
 
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
@@ -105,6 +107,23 @@ def test_state_and_store_on_postgresql_balance_and_alterations_are_named(stores,
     postgres.execute("DELETE FROM repairs WHERE seq = 9", database=name)
     with State(tmp_path / "state", own=False) as state:
         assert {one.kind for one in prove(state).problems} >= {"altered-record", "missing-record"}
+
+
+def noise(length):
+    """Text that does not become shorter by compression."""
+    rnd = random.Random(length)  # noqa: S311 - the same in every run
+    return "".join(rnd.choice("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789") for _ in range(length))
+
+
+def test_codes_that_no_index_of_the_store_holds_are_letters(stores):
+    proof = stores([payload(1), payload(2, costlistcode=noise(9000)), payload(3)])
+    assert (proof.problems, proof.totals["delivered"], proof.totals["dead"]) == ([], 2, 1)
+
+
+def test_codes_that_no_index_of_the_state_holds_hold_up_nothing(gate):
+    gate.shop(record("J1"), record(noise(9001)), record("J3", plate="京A" + noise(9002)), record("J4"))
+    gate.run("collect")
+    assert prove(gate.state).problems == []
 
 
 def run(root, *words):
