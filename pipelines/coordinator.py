@@ -63,8 +63,8 @@ class _Opened(NamedTuple):
 class Coordinator:
     """Runs one exchange on a state that it owns."""
 
-    def __init__(self, state: State, exchange: Exchange, observer: Observer = silent) -> None:
-        self.state, self.observer = state, observer
+    def __init__(self, state: State, exchange: Exchange, observer: Observer = silent, steps: Steps = flow.run) -> None:
+        self.state, self.observer, self._steps = state, observer, steps
         self._said = exchange.placed(state.path)
         self.exchange = exchange = owned(self._said, state.path)
         self._plain = exchange.model_dump(mode="json", by_alias=True)
@@ -294,9 +294,9 @@ class Coordinator:
         """Open, work, decide, deliver and close one batch; its id."""
         with self.state.unit_of_work() as connection:
             opened = self._open(connection, self._next(connection), kind, items)
-        return self._work(opened, items, extra or {}, flow.run)
+        return self._work(opened, items, extra or {})
 
-    def inbox_batch(self, most: int, size: int, steps: Steps, failing: Collection[int] = ()) -> str:
+    def inbox_batch(self, most: int, size: int, failing: Collection[int] = ()) -> str:
         """One batch of what waits longest in the inbox, at most so many envelopes and bytes; its id, "" if none waits.
 
         Envelopes that are known to break the steps (`failing`, by their number in the inbox) become letters.
@@ -312,7 +312,7 @@ class Coordinator:
             opened = self._open(connection, number, "inbox", items)
         for item, rows in groups:
             write_envelopes(item, rows, self.sealer)
-        return self._work(opened, items, {"inbox": [row.id for row in kept]}, steps)
+        return self._work(opened, items, {"inbox": [row.id for row in kept]})
 
     def _id(self, number: int) -> str:
         return f"{self.exchange.name}-{number:06d}"
@@ -337,7 +337,7 @@ class Coordinator:
         staging.mkdir(parents=True, exist_ok=True)
         return _Opened(batch, number, received_at, staging)
 
-    def _work(self, opened: _Opened, items: Sequence[WorkItem], extra: Mapping[str, Any], steps: Steps) -> str:
+    def _work(self, opened: _Opened, items: Sequence[WorkItem], extra: Mapping[str, Any]) -> str:
         """Work, decide, deliver and close a batch that was opened; its id."""
         batch, number, received_at, staging = opened
         job = Job(
@@ -351,7 +351,9 @@ class Coordinator:
         )
         self._tell("opened", batch, total=len(items))
         tasks = [Task(number, item) for number, item in enumerate(items)]
-        work = BatchWork(self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, steps)
+        work = BatchWork(
+            self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, self._steps
+        )
         try:
             with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
                 work.stage()

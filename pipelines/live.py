@@ -70,7 +70,7 @@ class Live:
         self._followed_up = self._forgotten = float("-inf")
 
     def _open(self, exchange: Exchange) -> None:
-        self._coordinator = Coordinator(self._state, exchange, self._observer)
+        self._coordinator = Coordinator(self._state, exchange, self._observer, self._kept_run)
         self._exchange = self._coordinator.exchange
         self._inbox = Inbox(self._exchange.name, self._state.sealer())
         self._kept = Kept(self._state.path / "live" / self._exchange.name)
@@ -167,7 +167,7 @@ class Live:
         if not self._waits():
             return False
         try:
-            batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, self._kept_run, failing)
+            batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, failing)
         except _EXPECTED:
             raise
         except Exception as error:  # noqa: BLE001 - a defect that one payload shows must not stop all others
