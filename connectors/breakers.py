@@ -32,7 +32,7 @@ State = Literal["closed", "open", "half-open"]
 class BreakerSettings(ConnectorSettings):
     """When a breaker opens, and for how long."""
 
-    failures: int = Field(default=5, ge=1)
+    failures: int = Field(default=3, ge=1)
     """Failures in a row that open it."""
     open_seconds: float = Field(default=5.0, gt=0)
     """How long it stays open the first time; doubled each time that the try after it fails."""

@@ -7,6 +7,7 @@ query, a body or a secret.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,10 @@ import httpx
 from connectors.confidential import revealed
 from connectors.contracts import Misconfigured, Unavailable
 from connectors.restsettings import RestSettings, TlsSettings
+
+# The libraries log whole addresses at INFO, and a query may hold a password (the Foshan interface asks for that).
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _AGAIN = "稍后自动重试 / it is tried again later"
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -133,11 +133,11 @@ class Signing(ConnectorSettings):
 class RetrySettings(ConnectorSettings):
     """How a single call is repeated at once; what still fails waits and comes again later."""
 
-    tries: int = Field(default=3, ge=1, le=20)
+    tries: int = Field(default=2, ge=1, le=20)
     first_seconds: float = Field(default=0.2, ge=0)
-    most_seconds: float = Field(default=5.0, ge=0)
-    deadline_seconds: float = Field(default=30.0, gt=0)
-    """No repetition begins after this."""
+    most_seconds: float = Field(default=2.0, ge=0)
+    deadline_seconds: float = Field(default=5.0, gt=0)
+    """No repetition begins after this; a peer that stalls is not asked twice while others wait."""
 
 
 class RestSettings(ConnectorSettings):
@@ -155,7 +155,7 @@ class RestSettings(ConnectorSettings):
     proxy: SecretStr | None = None
     """Address of a proxy; those of the environment are never used."""
     connect_seconds: float = Field(default=5.0, gt=0)
-    call_seconds: float = Field(default=30.0, gt=0)
+    call_seconds: float = Field(default=10.0, gt=0)
     """For the whole answer of one call."""
     max_answer_bytes: int = Field(default=1 << 20, ge=1)
     redirects: int = Field(default=0, ge=0, le=10)

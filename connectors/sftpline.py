@@ -10,6 +10,7 @@ checked, against a known_hosts file or a fingerprint; a server that is unknown o
 from __future__ import annotations
 
 import io
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from connectors.confidential import revealed
 from connectors.contracts import ConnectorError, Misconfigured, Unavailable
 from connectors.settings import ConnectorSettings
 from connectors.sftpremote import Remote
+
+# What goes wrong is told by our own errors; paramiko's log repeats it with a traceback.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 _AGAIN = "稍后自动重试 / it is tried again later"
 _HOW = "请与对方核对主机指纹后写入 known_hosts 或 fingerprint / check the key with its owner, then write it into either"

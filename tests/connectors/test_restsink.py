@@ -174,11 +174,13 @@ def test_a_fault_of_the_peer_is_unavailable_and_heals(hub, fault):
     assert len(hub.taken) == 3
 
 
-@pytest.mark.parametrize("fault", ["stall", "drip"])
-def test_a_peer_that_does_not_come_to_an_end_is_unavailable(hub, fault):
+@pytest.mark.parametrize(("fault", "words"), [("stall", "in time"), ("drip", "took longer")])
+def test_a_peer_that_does_not_come_to_an_end_is_unavailable(hub, fault, words):
     sink = sink_of(hub, call_seconds=0.2)
     hub.faults.append(fault)
-    assert statuses(sink.write(deliveries())) == [UNAVAILABLE] * 3
+    first = sink.write(deliveries())
+    assert statuses(first) == [UNAVAILABLE] * 3
+    assert words in first[0].reason
     assert statuses(sink.write(deliveries())) == [ACCEPTED] * 3
 
 
@@ -194,7 +196,7 @@ def test_a_peer_that_is_not_there_is_unavailable():
 
 def test_a_call_is_repeated_a_few_times_with_growing_pauses(hub):
     time = Time()
-    sink = sink_of(hub, time, retry={"tries": 4, "first_seconds": 1, "most_seconds": 2})
+    sink = sink_of(hub, time, retry={"tries": 4, "first_seconds": 1, "most_seconds": 2}, breaker={"failures": 9})
     hub.faults += ["500", "cut", "503"]
     assert statuses(sink.write(deliveries())) == [ACCEPTED] * 3
     assert len(hub.calls) == 4
@@ -327,6 +329,16 @@ def test_what_follows_an_unavailable_version_waits_behind_it(hub):
     assert statuses(HttpSink(settings).write([given[0], second])) == [UNAVAILABLE] * 2
     assert len(hub.calls) == 1
     assert statuses(sink.write([given[0], second])) == [ACCEPTED] * 2
+
+
+def test_no_log_shows_an_address_with_its_query(hub, caplog):
+    hub.answers.append({})
+    request = {"path": "/say", "method": "GET", "query": {"companydata": "{secrets.word}"}}
+    settings = HttpSettings(url=hub.url, request=request, secrets={"word": "s3cret"})
+    with caplog.at_level("INFO"):
+        assert statuses(HttpSink(settings).write(deliveries(1))) == [ACCEPTED]
+    assert hub.calls[0].query == {"companydata": "s3cret"}
+    assert "s3cret" not in str([one.getMessage() for one in caplog.records if not one.name.startswith("uvicorn")])
 
 
 def test_bodies_go_out_byte_for_byte(hub):
