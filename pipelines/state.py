@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
@@ -20,10 +20,12 @@ from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.errors import StateBusy, StateMissing, StateTooNew, StateTooOld
-from pipelines.lease import Lease, retried
 from pipelines.stateplace import DATABASE, keep_place, open_place, place_of
 from pipelines.versions import VersionIndex
-from pipelines.versiontable import VersionTable
+
+if TYPE_CHECKING:
+    from pipelines.lease import Lease
+    from pipelines.versiontable import VersionTable
 
 __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 
@@ -73,6 +75,8 @@ class State:
     def _own(self, given: str) -> None:
         self._migrate()
         if self._shared:
+            from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
+
             self._lease = Lease(self.engine, self.path)
             keep_place(self.path, given)
         (self.path / "staging").mkdir(exist_ok=True)
@@ -122,6 +126,10 @@ class State:
         def once() -> _Result:
             with self.unit_of_work() as connection:
                 return unit(connection)
+
+        if not self._shared:
+            return once()
+        from pipelines.lease import retried
 
         return retried(once)
 
@@ -217,7 +225,11 @@ class State:
 
 
 def _versions(path: Path, *, shared: bool) -> VersionIndex | VersionTable:
-    return VersionTable() if shared else VersionIndex(path / "versions")
+    if not shared:
+        return VersionIndex(path / "versions")
+    from pipelines.versiontable import VersionTable
+
+    return VersionTable()
 
 
 @contextmanager
