@@ -331,6 +331,13 @@ def test_what_follows_an_unavailable_version_waits_behind_it(hub):
     assert statuses(sink.write([given[0], second])) == [ACCEPTED] * 2
 
 
+def test_versions_of_a_record_go_out_one_after_another(hub):
+    given = deliveries(3)
+    second = Delivery("f" * 64, "d", given[0].key, 2, "c9", b"{}", "b1")
+    assert statuses(sink_of(hub).write([*given, second])) == [ACCEPTED] * 4
+    assert [len(orjson.loads(one.body)["records"]) for one in hub.calls] == [3, 1]
+
+
 def test_no_log_shows_an_address_with_its_query(hub, caplog):
     hub.answers.append({})
     request = {"path": "/say", "method": "GET", "query": {"companydata": "{secrets.word}"}}
