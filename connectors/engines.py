@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     busy_seconds: float = 10.0
     """For a lock, and for a connection."""
     statement_seconds: float = 60.0
-    """For one statement; SQLite has no such limit."""
+    """For one statement, and six times that between two of a transaction; SQLite has no such limit."""
     connections: int = 4
 
 
@@ -110,6 +110,8 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
         pool_timeout=patience,
         hide_parameters=True,
     )
+
+    waits = limits.busy_seconds, limits.statement_seconds, 6 * limits.statement_seconds
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection

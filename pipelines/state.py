@@ -73,13 +73,18 @@ class State:
         self._sets: list[tuple[str, ...]] | None = None
 
     def _own(self, given: str) -> None:
+        if self._shared and inspect(self.engine).has_table(tables.leases.name):
+            self._lease = self._leased()  # before a newer vingate changes the tables of one that runs
         self._migrate()
         if self._shared:
-            from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
-
-            self._lease = Lease(self.engine, self.path)
+            self._lease = self._lease or self._leased()
             keep_place(self.path, given)
         (self.path / "staging").mkdir(exist_ok=True)
+
+    def _leased(self) -> Lease:
+        from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
+
+        return Lease(self.engine, self.path)
 
     @property
     def key_path(self) -> Path:

@@ -341,6 +341,13 @@ def test_migrated_store_is_what_the_sink_makes(postgres, postgres_url, spec):
         fresh.dispose()
 
 
+def test_a_state_that_another_owns_is_not_upgraded(state, tmp_path, postgres, postgres_url):
+    execute(postgres, postgres_url, "UPDATE meta SET value = '0002' WHERE name = 'schema'")
+    with pytest.raises(StateBusy):
+        State(tmp_path / "newer", own=True, url=postgres_url)
+    assert execute(postgres, postgres_url, "SELECT value FROM meta WHERE name = 'schema'") == [("0002",)]
+
+
 def test_an_older_state_is_upgraded_by_its_owner(postgres_url, tmp_path):
     engine = create_engine(postgres_url)
     history.upgrade(engine, revision="0002")
