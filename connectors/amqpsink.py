@@ -139,21 +139,21 @@ class AmqpSink:
         raise Unverifiable(message)
 
     def check(self) -> list[str]:
-        """What waits in the queues of `destinations`, and whether the exchange is there.
+        """What waits in the queues that messages go to, as far as settings name them; whether the exchange is there.
 
         Raises:
             Unavailable: no node can be reached.
             Misconfigured: refused, or an exchange or queue is not there.
         """
-        said = []
-        with borrowed(self.settings) as channel:
+        settings, said = self.settings, []
+        foreign = bool(settings.exchange) and not settings.destinations  # how its queues are named is not our affair
+        with borrowed(settings) as channel:
             for one in self._bindings():
-                if one.exchange:
+                if one.exchange and _PLACE not in one.exchange:
                     channel.exchange_declare(one.exchange, passive=True)
-                said.append(waiting(channel, one.queue))
-            if not said and self.settings.exchange and _PLACE not in self.settings.exchange:
-                channel.exchange_declare(self.settings.exchange, passive=True)
-        return said or [f"{self.settings.exchange or '(default)'}: 可以发布 / can be published to"]
+                if not foreign:
+                    said.append(waiting(channel, one.queue))
+        return said or [f"{settings.exchange or '(default)'}: 可以发布 / can be published to"]
 
     def declare(self) -> list[str]:
         """Declare the exchange, and for each of `destinations` its queue, bound, with dead letters. Idempotent.

@@ -82,3 +82,12 @@ def test_an_exchange_of_another_type_is_told(bench):  # noqa: F811
         AmqpSink(AmqpSink.Settings(**settings)).declare()
     assert "type" in str(caught.value)
     bench.channel.exchange_delete(f"{bench.name}-x")
+
+
+def test_an_exchange_of_somebody_else_is_checked_without_its_queues(bench):  # noqa: F811
+    sink = AmqpSink(AmqpSink.Settings(**bench.settings(exchange=f"{bench.name}-y", routing_key="k")))
+    with pytest.raises(Misconfigured):
+        sink.check()
+    bench.channel.exchange_declare(f"{bench.name}-y", "topic", durable=True)
+    assert f"{bench.name}-y" in sink.check()[0]
+    bench.channel.exchange_delete(f"{bench.name}-y")
