@@ -10,13 +10,16 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from pipelines.door.asgi import Receive, Scope, Send, read_body, send_reply
+from pipelines.door.asgi import Receive, Room, Scope, Send, send_reply
 from pipelines.door.desk import Desk
 from pipelines.door.endpoints import Endpoint, Handler
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import chengdu, foshan, national, secondary, shanghai
 from pipelines.door.protocols.calls import PIECE, RECORD, REGISTER, TOKEN
 from pipelines.door.v1.api import Api
+
+_ABOUT_ONE = 64 * 1024
+"""Longest registration or token request: nobody has said yet who sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Door:
     desk: Desk
     pieces: Pieces
     api: Api
+    room: Room
 
 
 def make_app(door: Door) -> Starlette:
@@ -41,12 +45,12 @@ def make_app(door: Door) -> Starlette:
     post = partial(_route, routes, "POST")
     for dialect in (national, chengdu):
         for path, kind in dialect.PATHS.items():
-            most = settings.body_bytes
-            post(path, Endpoint(dialect, kind, handlers[kind], limits, most, statuses=statuses))
+            most = settings.body_bytes if kind == RECORD else min(_ABOUT_ONE, settings.body_bytes)
+            post(path, Endpoint(dialect, kind, handlers[kind], limits, most, door.room, statuses=statuses))
     for signed, most in ((shanghai, settings.photo_body_bytes), (secondary, settings.body_bytes)):
         for path, (kind, step) in signed.PATHS.items():
             handler = door.pieces.piece if kind == PIECE else door.pieces.query
-            post(path, Endpoint(signed, kind, handler, limits, most, statuses=statuses, step=step))
+            post(path, Endpoint(signed, kind, handler, limits, most, door.room, statuses=statuses, step=step))
     _route(routes, "GET", chengdu.TIME_PATH, _time)
     _route(routes, "GET", "/healthz", _healthz)
     return Starlette(routes=[*routes, *door.api.routes()])
@@ -59,7 +63,7 @@ def make_foshan_app(door: Door) -> Starlette:
     routes: list[BaseRoute] = []
     for path, kind in foshan.PATHS.items():
         most, statuses = settings.body_bytes, settings.overload == "status"
-        endpoint = Endpoint(foshan, kind, handlers[kind], limits, most, statuses=statuses, query=True)
+        endpoint = Endpoint(foshan, kind, handlers[kind], limits, most, door.room, statuses=statuses, query=True)
         _route(routes, "GET", path, endpoint)
     return Starlette(routes=routes)
 
@@ -92,7 +96,6 @@ class _Plain:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await read_body(scope, receive, 1024)
         said = self._text() if callable(self._text) else self._text
         await send_reply(send, 200, b"text/plain;charset=UTF-8", str(said).encode())
 

@@ -30,13 +30,65 @@ class TooLarge(Exception):
         self.close = close
 
 
-async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The whole body, at most `most` bytes.
+class NoRoom(Exception):
+    """So many long requests are being read that there is no room for another one now."""
+
+
+class Room:
+    """Memory for the bodies that are being read and worked on, over all callers.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+        """Bytes held now."""
+
+    def take(self, size: int) -> None:
+        """Hold more bytes. Raises NoRoom."""
+        if self.held + size > self._most:
+            raise NoRoom
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        """Hold fewer bytes."""
+        self.held -= size
+
+
+async def read_body(scope: Scope, receive: Receive, most: int, room: Room) -> bytes:
+    """The whole body, at most `most` bytes. It takes its length of the room, which the caller gives back.
 
     Raises:
         Gone: the caller went away.
         TooLarge: it is longer.
+        NoRoom: too many others are being read.
     """
+    held = _Held(room)
+    try:
+        return await _read(scope, receive, most, held)
+    except BaseException:
+        room.give_back(held.size)
+        raise
+
+
+class _Held:
+    """What one body holds of the room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room, self.size = room, 0
+
+    def take(self, size: int) -> None:
+        self._room.take(size)
+        self.size += size
+
+    def let_go(self) -> None:
+        self._room.give_back(self.size)
+        self.size = 0
+
+
+async def _read(scope: Scope, receive: Receive, most: int, held: _Held) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise Gone
@@ -44,9 +96,11 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     if not message.get("more_body", False):
         if len(body) > most:
             raise TooLarge(close=False)
+        held.take(len(body))
         return body
     if (announced := _announced(scope)) > most * _DRAINED:
         raise TooLarge(close=True)
+    held.take(len(body))
     pieces, size = [body], len(body)
     while True:
         message = await receive()
@@ -55,11 +109,13 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         piece: bytes = message.get("body", b"")
         size += len(piece)
         if size <= most and announced <= most:
+            held.take(len(piece))
             pieces.append(piece)
         elif size > most * _DRAINED:
             raise TooLarge(close=True)
         else:
             pieces.clear()
+            held.let_go()
         if not message.get("more_body", False):
             if size > most:
                 raise TooLarge(close=False)

@@ -26,7 +26,7 @@ from pipelines.inbox import Judged
 
 T = TypeVar("T")
 
-_IN_LOOP = 16 * 1024
+IN_LOOP = 16 * 1024
 """Payloads up to this size are judged where they stand; longer ones in a thread."""
 _PASSWORD_THREADS, _PASSWORDS_WAITING = 4, 200
 _REFUSED = {
@@ -149,7 +149,7 @@ class Desk:
     async def carefully(self, call: Call, company: str, now: datetime) -> Verdict:
         """Judge a payload with every rule, beside the loop if it is long."""
         asked = (call.payload, call.dialect, company, now, call.step)
-        if len(call.payload) <= _IN_LOOP:
+        if len(call.payload) <= IN_LOOP:
             return self.judge.carefully(*asked)
         return await asyncio.to_thread(self.judge.carefully, *asked)
 

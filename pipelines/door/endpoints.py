@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -10,7 +11,20 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from mappings.trees import Limits
-from pipelines.door.asgi import Gone, Receive, Scope, Send, TooLarge, address_of, log, read_body, send_reply
+from pipelines.door.asgi import (
+    Gone,
+    NoRoom,
+    Receive,
+    Room,
+    Scope,
+    Send,
+    TooLarge,
+    address_of,
+    log,
+    read_body,
+    send_reply,
+)
+from pipelines.door.desk import IN_LOOP
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Dialect, Outcome, Reply
 
@@ -29,6 +43,7 @@ class Endpoint:
         handler: does it.
         limits: bounds of what is parsed.
         most: longest request in bytes.
+        room: memory for bodies, shared by all endpoints.
         statuses: whether overload is told by HTTP statuses too.
         step: which piece comes there.
         query: whether the payload is the query string.
@@ -41,24 +56,28 @@ class Endpoint:
         handler: Handler,
         limits: Limits,
         most: int,
+        room: Room,
         *,
         statuses: bool = True,
         step: str = "",
         query: bool = False,
     ) -> None:
         self._dialect, self._kind, self._handler, self._limits = dialect, kind, handler, limits
-        self._most, self._statuses, self._step, self._query = most, statuses, step, query
+        self._most, self._room, self._statuses, self._step, self._query = most, room, statuses, step, query
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         begun, close = time.perf_counter(), False
         try:
-            payload = await read_body(scope, receive, self._most)
-            if self._query:
-                payload = scope["query_string"]
-            outcome = await self._outcome(payload, address_of(scope))
+            body = await read_body(scope, receive, self._most, self._room)
+            try:
+                outcome = await self._outcome(scope["query_string"] if self._query else body, address_of(scope))
+            finally:
+                self._room.give_back(len(body))
         except TooLarge as error:
             outcome, close = Outcome(calls.TOO_LARGE), error.close
+        except NoRoom:
+            outcome, close = Outcome(calls.BUSY, retry_after=1), True
         except Gone:
             return
         reply = self._reply(outcome)
@@ -77,7 +96,9 @@ class Endpoint:
         if len(payload) > self._most:
             return Outcome(calls.TOO_LARGE)
         try:
-            call = self._dialect.read(self._kind, payload, self._limits, self._step)
+            asked = (self._kind, payload, self._limits, self._step)
+            long = len(payload) > IN_LOOP
+            call = await asyncio.to_thread(self._dialect.read, *asked) if long else self._dialect.read(*asked)
             return await self._handler(call, address)
         except SQLAlchemyError as error:
             LOG.error("the store cannot be asked: %s", type(error).__name__)

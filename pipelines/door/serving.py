@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pipelines.door.app import Door, direct, make_app, make_foshan_app
+from pipelines.door.asgi import Room
 from pipelines.door.callers import Callers
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
@@ -111,7 +112,8 @@ def opened(
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
-        yield Door(desk, pieces, Api(desk, Records(desk, exchange), Receipts(state, exchange)))
+        room = Room(settings.body_room_bytes)
+        yield Door(desk, pieces, Api(desk, Records(desk, exchange), Receipts(state, exchange), room), room)
     finally:
         intake.stop()
         desk.close()

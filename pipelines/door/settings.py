@@ -96,6 +96,8 @@ class DoorSettings(_Section):
     """Longest request where photos belong to it (Shanghai: two of 5 MB, in Base64)."""
     batch_body_bytes: Annotated[int, Field(ge=1_024)] = 32 * _MEBIBYTE
     """Longest batch of `/v1/records`."""
+    body_room_bytes: Annotated[int, Field(ge=_MEBIBYTE)] = 256 * _MEBIBYTE
+    """All requests together that are being read and worked on; whoever is beyond it is told to come again."""
     header_bytes: Annotated[int, Field(ge=1_024)] = 64 * 1024
     """Longest head of a request; Foshan's listener takes `body_bytes` in addresses."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0

@@ -111,3 +111,4 @@ def kit(path: Path, settings: DoorSettings | None = None, of: Exchange | None = 
         made = Kit(state, door, settings, *clients)
         moment.append(made)
         yield made
+        assert door.room.held == 0, "every body gave back its room"

@@ -295,6 +295,36 @@ def test_too_large(run):
     run(story, DoorSettings(body_bytes=4_000))
 
 
+def test_token_requests_are_short(run):
+    async def story(door):
+        for path in (TOKEN, REGISTER, "/carhealth/token", "/carhealth/register"):
+            answer = await door.client.post(path, content=b"{" * 100_000)
+            assert answer.status_code == 413
+            assert "报文过大" in answer.text
+
+    run(story)
+
+
+def test_no_room_for_another_long_body(run):
+    async def story(door):
+        token = await door.token()
+
+        async def pieces():
+            for _ in range(3):
+                yield b" " * (500 << 10)
+
+        answer = await door.client.post(RECORD, content=pieces())
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "0"
+        assert answer.headers["connection"] == "close"
+        assert (await door.client.post(RECORD, content=payload("15", token))).json() == ADDED
+        assert (await door.client.post("/v1/records", content=pieces())).status_code == 401
+        headers = {"authorization": f"Bearer {token}"}
+        assert (await door.client.post("/v1/records", content=pieces(), headers=headers)).status_code == 503
+
+    run(story, DoorSettings(body_room_bytes=1 << 20))
+
+
 @pytest.mark.parametrize(("overload", "status"), [("status", 429), ("dialect", 200)])
 def test_too_many(run, overload, status):
     async def story(door):

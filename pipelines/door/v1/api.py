@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pipelines.door.asgi import Gone, TooLarge, address_of, log, read_body
-from pipelines.door.desk import Desk
+from pipelines.door.asgi import Gone, NoRoom, Room, TooLarge, address_of, log, read_body
+from pipelines.door.desk import IN_LOOP, Desk
 from pipelines.door.httpproto import PEER
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
@@ -37,6 +38,7 @@ class Api(NamedTuple):
     desk: Desk
     records: Records
     receipts: Receipts
+    room: Room
 
     def routes(self) -> list[BaseRoute]:
         """The routes."""
@@ -54,19 +56,22 @@ class Api(NamedTuple):
         company = await self._company(request)
         if isinstance(company, Response):
             return company
-        body = await read_body(request.scope, request.receive, self.desk.settings.batch_body_bytes)
-        bodies, batch = split(body)
-        if not batch and len(body) > self.desk.settings.body_bytes:
-            raise TooLarge(close=False)
-        return await self._take(request, bodies, company, batch=batch)
+        async with self._body(request, self.desk.settings.batch_body_bytes) as body:
+            bodies, batch = await asyncio.to_thread(split, body) if len(body) > IN_LOOP else split(body)
+            if not batch and len(body) > self.desk.settings.body_bytes:
+                raise TooLarge(close=False)
+            return await self._take(request, bodies, company, batch=batch)
 
     async def _put(self, request: Request) -> Response:
         """A correction: the record that stands under this settlement list code from now on."""
         company = await self._company(request)
         if isinstance(company, Response):
             return company
-        body = await read_body(request.scope, request.receive, self.desk.settings.body_bytes)
-        bodies, batch = split(body)
+        async with self._body(request, self.desk.settings.body_bytes) as body:
+            bodies, batch = await asyncio.to_thread(split, body) if len(body) > IN_LOOP else split(body)
+            return await self._correct(request, bodies, company, batch=batch)
+
+    async def _correct(self, request: Request, bodies: list[bytes], company: str, *, batch: bool) -> Response:
         if batch:
             msg = "更正一次一条 / one record is corrected at a time"
             raise WrongRequest(msg)
@@ -89,9 +94,9 @@ class Api(NamedTuple):
 
     async def _token(self, request: Request) -> Response:
         """A token for company code and password."""
-        body = await read_body(request.scope, request.receive, 4_096)
         try:
-            asked = TokenRequest.model_validate_json(body)
+            async with self._body(request, 4_096) as body:
+                asked = TokenRequest.model_validate_json(body)
         except ValidationError:
             return problem(WRONG_REQUEST, detail="companycode, companypassword")
         call = Call(calls.TOKEN, "v1", b"", company=asked.companycode, password=asked.companypassword)
@@ -122,6 +127,15 @@ class Api(NamedTuple):
             told = {**orjson.loads(answer.body), "findings": findings, "receipt": taken.records[0].receipt}
             return Response(orjson.dumps(told), answer.status_code, media_type=answer.media_type)
         return _json(taken, 202)
+
+    @asynccontextmanager
+    async def _body(self, request: Request, most: int) -> AsyncGenerator[bytes]:
+        """The body, which takes of the room while it is worked on."""
+        body = await read_body(request.scope, request.receive, most, self.room)
+        try:
+            yield body
+        finally:
+            self.room.give_back(len(body))
 
     async def _company(self, request: Request) -> str | Response:
         """Who calls: by the certificate that it showed, or by its token."""
@@ -158,6 +172,8 @@ def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
             if error.close:
                 answer.headers["connection"] = "close"
             return answer
+        except NoRoom:
+            return problem(calls.BUSY, retry_after=1)
         except Gone:
             return Response(status_code=400)
         except WrongRequest as error:
