@@ -268,3 +268,12 @@ def test_settings_that_cannot_work_are_refused(hub, tmp_path, wrong):
     given = {"url": hub.url, "next": "next", "position": str(tmp_path / "p")} | wrong
     with pytest.raises(Misconfigured):
         registry.feed("http", given)
+
+
+def test_a_peer_without_news_is_asked_only_now_and_then(hub, tmp_path):
+    hub.answers.append({"rows": []})
+    feed = poll(hub, tmp_path, every_seconds=3600)
+    assert [feed.take(10, 0) for _ in range(5)] == [[]] * 5
+    assert feed.take(10, 0.02) == []
+    assert len(hub.calls) == 1
+    feed.close()
