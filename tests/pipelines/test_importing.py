@@ -22,7 +22,7 @@ from pipelines.cli import main
 from pipelines.door import accounts, applications
 from pipelines.door.passwords import Given, hashed
 from pipelines.importing import inlet
-from pipelines.importing.tabular import encoding_of
+from pipelines.importing.tabular import encoding_of, shown_address
 from pipelines.inbox import Inbox
 from pipelines.ledger import prove
 from pipelines.state import State
@@ -407,6 +407,23 @@ def test_records_from_csv(run, look, tmp_path, encoding):
     line = json.loads((tmp_path / "misfits.ndjson").read_text())
     assert line["reasons"] == [{"code": "VIN_LENGTH", "field": "vin"}]
     assert run("records", path)["known"] == 2
+
+
+def test_a_file_without_payloads_is_told_and_nothing_is_put(run, look, tmp_path):
+    path = tmp_path / "records.csv"
+    path.write_text("")
+    found = run("records", path)
+    assert (found["left_out"], found["new"], found["reasons"]) == (1, 0, {"ROW_BROKEN": 1})
+    assert waiting(look, "collect") == []
+
+
+def test_addresses_are_shown_without_their_passwords():
+    assert (
+        shown_address("postgresql+psycopg://reader:hunter2@127.0.0.1/x")
+        == "postgresql+psycopg://reader:***@127.0.0.1/x"
+    )
+    assert shown_address("://hunter2") == "?"
+    assert shown_address("shops.csv") == "shops.csv"
 
 
 def test_registrations_from_csv(run, look, tmp_path):
