@@ -62,7 +62,7 @@ def test_a_hash_is_renewed_when_the_cost_changed_and_only_then():
         "$scrypt$ln=0,r=8,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=4,r=8,p=1$AAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAA",
         "$scrypt$ln=4,r=8,p=1$AAAA AAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
-        hashed("secret", CHEAP) + "\n",
+        "$scrypt$ln=4,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43 + "\n",
     ],
 )
 def test_what_is_no_hash_fits_nothing_and_costs_no_memory(stored):
