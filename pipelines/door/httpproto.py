@@ -14,6 +14,8 @@ PEER = "vingate.peer"
 
 _NEVER = 1e8
 """Seconds."""
+_LONGEST_PARSED = 60_000
+"""The parser of addresses takes 65,535 bytes; Foshan's are longer where a record has hundreds of rows."""
 
 
 def _reply(status: bytes) -> bytes:
@@ -82,7 +84,12 @@ class Bounded(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._wait(self.body_seconds)
+        query = b""
+        if len(self.url) > _LONGEST_PARSED:
+            self.url, _, query = self.url.partition(b"?")
         super().on_headers_complete()
+        if query:
+            self.scope["query_string"] = query
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body came."""

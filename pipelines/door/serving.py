@@ -131,7 +131,7 @@ async def _serve(
     settings: DoorSettings, door: Door, listening: Sequence[socket.socket], ready: Callable[[Urls], None]
 ) -> None:
     apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
-    heads = [settings.header_bytes, settings.header_bytes + settings.body_bytes]
+    heads = [settings.header_bytes, settings.header_bytes + settings.address_bytes]
     servers = [_Server(_config(settings, app, head)) for app, head in zip(apps, heads, strict=False)]
     loop = asyncio.get_running_loop()
 

@@ -99,7 +99,9 @@ class DoorSettings(_Section):
     body_room_bytes: Annotated[int, Field(ge=_MEBIBYTE)] = 256 * _MEBIBYTE
     """All requests together that are being read and worked on; whoever is beyond it is told to come again."""
     header_bytes: Annotated[int, Field(ge=1_024)] = 64 * 1024
-    """Longest head of a request; Foshan's listener takes `body_bytes` in addresses."""
+    """Longest head of a request."""
+    address_bytes: Annotated[int, Field(ge=1_024)] = _MEBIBYTE
+    """Longest address at Foshan's listener: records stand in them."""
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time that a caller has to send the head of a request."""
     body_seconds: Annotated[float, Field(gt=0)] = 60.0
