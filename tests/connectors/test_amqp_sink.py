@@ -199,6 +199,12 @@ def test_a_message_of_many_is_bounded_in_bytes():
     assert all(len(one.body) <= 60 for one in found.messages)
 
 
+def test_what_is_there_twice_is_sent_once():
+    found = packed([delivery(1), delivery(2), delivery(1)], FORM._replace(per_message=1))
+    assert [one.places for one in found.messages] == [(0,), (1,)]
+    assert found.same == {2: 0}
+
+
 def test_lines_are_joined_by_line_breaks():
     given = [delivery(n) for n in range(2)]
     found = packed(given, FORM._replace(joined="lines", longest=1000))
