@@ -9,15 +9,12 @@ server by a file in the folder that they share.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
-import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,44 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 120.0
-"""Seconds that a server may take to start on a machine that is busy."""
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-def die_with_parent() -> None:
-    """For `preexec_fn`: the kernel kills this process when its parent ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def spawn(command: Sequence[str | Path], env: Mapping[str, str], log: Path, **more: Any) -> subprocess.Popen[bytes]:
-    """Start a process that dies with this one; its output goes to the end of a file."""
-    with log.open("ab") as file:
-        return subprocess.Popen(
-            command,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            preexec_fn=die_with_parent,
-            **more,
-        )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, below those that outgoing connections use."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
+from pipelines.local.processes import PATIENCE
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from servers import keeping
+
+from pipelines.local import processes
 
 _CONFIG = """
 ListenAddress 127.0.0.1:{port}
@@ -117,7 +118,7 @@ def serving(folder: Path, file_bytes: int = 0) -> Iterator[Server]:
 def _started(folder: Path, file_bytes: int) -> tuple[subprocess.Popen[bytes], int]:
     """Start it on a free port; on another one when somebody was quicker."""
     for _ in range(5):
-        port = keeping.free_ports(1)[0]
+        port = processes.free_ports(1)[0]
         (folder / "config").write_text(_CONFIG.format(folder=folder, port=port, user=getpass.getuser()))
         command = [program(), "-D", "-e", "-f", folder / "config"]
         more: dict[str, Any] = {}
@@ -128,7 +129,7 @@ def _started(folder: Path, file_bytes: int) -> tuple[subprocess.Popen[bytes], in
         try:
             if file_bytes:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, before[1]))
-            process = keeping.spawn(command, os.environ, folder / "sshd.log", **more)
+            process = processes.spawn(command, os.environ, folder / "sshd.log", **more)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         if _listens(process, port):
@@ -138,7 +139,7 @@ def _started(folder: Path, file_bytes: int) -> tuple[subprocess.Popen[bytes], in
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    end = time.monotonic() + keeping.PATIENCE
+    end = time.monotonic() + processes.PATIENCE
     while process.poll() is None and time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0 and probe.recv(4) == b"SSH-":
