@@ -120,6 +120,11 @@ class Live:
             self._coordinator.end()
         self._coordinator.sinks.close()
 
+    @property
+    def breakers(self) -> dict[str, str]:
+        """Destination -> state of its breaker, for those that were away once: for metrics, from any thread."""
+        return self._coordinator.closer.queues.states()
+
     def _paused(self, seconds: float) -> bool:
         if not self._full:
             LOG.warning("%s: too much waits for its destinations; nothing more is taken in", self._exchange.name)

@@ -45,6 +45,10 @@ class Queues:
         found = self._breakers.get(destination)
         return found is not None and found.wait() > 0
 
+    def states(self) -> dict[str, str]:
+        """The state of the breaker of each destination that was called or failed: for metrics, from any thread."""
+        return {name: breaker.state for name, breaker in tuple(self._breakers.items())}
+
     def holds(self, destination: str, vin: int) -> str:
         """Why a new delivery must wait without being tried; empty: it may go. `vin`: the signed hash."""
         if self.away(destination):

@@ -1,7 +1,7 @@
 """The gateway process: all exchanges of a role in turn, on one state.
 
 In turn and not in threads, because an embedded state belongs to one writer. An exchange that has nothing to do costs a
-look; where all have nothing to do, the process waits in them for what comes first.
+look; where all have nothing to do, the process waits in the one that had something last.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from pipelines.settings import replaced
 from pipelines.state import State
 from pipelines.usable import built, usable
 
-WAIT_SECONDS = 0.05
-"""How long an idle round waits for input, all exchanges together."""
+WAIT_SECONDS = 0.02
+"""How long an idle round waits for input, in the exchange that had some last; the others are looked at in between."""
 BEAT_SECONDS = 1.0
 LOCK_SECONDS = 3.0
 """How long a start waits for the lock of a gateway that is just ending."""
@@ -42,6 +42,7 @@ class Gateway:
 
     def __init__(self, role: Role, build: Build) -> None:
         self.role = role
+        self._last = next(iter(role.exchanges))
         self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
 
     def open(self, stopping: threading.Event) -> None:
@@ -57,16 +58,18 @@ class Gateway:
             given = order()
             if given is not None and given.get("order") == link.RELOAD:
                 self.reload(Role.model_validate(given["role"]))
-            busy = self.round(stopping, 0.0 if busy else WAIT_SECONDS / len(self.loops))
+            busy = self.round(stopping, 0.0 if busy else WAIT_SECONDS)
 
     def round(self, stopping: threading.Event, seconds: float) -> bool:
         """One turn of each exchange; whether any of them did anything."""
         began, did = time.monotonic(), False
-        for loop in self.loops.values():
+        waits = self._last
+        for name, loop in self.loops.items():
             if stopping.is_set():
                 break
-            did = loop.turn(0.0 if did else seconds) or did
-        if not did and seconds and time.monotonic() - began < seconds / 2:  # all of them failing: nobody waited
+            if loop.turn(seconds if name == waits and not did else 0.0):
+                did, self._last = True, name
+        if not did and seconds and time.monotonic() - began < seconds / 2:  # it is failing: nobody waited
             stopping.wait(seconds)
         return did
 
@@ -180,6 +183,8 @@ def _beat(line: link.Link, gateway: Gateway, feeds: Mapping[str, Mapping[str, Wa
 
     def beat() -> None:
         while True:
+            for loop in gateway.loops.values():
+                loop.told_breakers()
             line.report(link.BEAT, loops=state_of(gateway.loops, feeds), metrics=carried())
             time.sleep(BEAT_SECONDS)
 

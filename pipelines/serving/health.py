@@ -11,9 +11,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
 from pipelines.errors import SettingsError
 from pipelines.serving.logs import log
-from pipelines.serving.metrics import CONTENT_TYPE_LATEST
 from pipelines.serving.pulse import Verdict
 
 _MOST_THREADS = 16

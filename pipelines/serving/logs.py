@@ -30,7 +30,7 @@ log = logging.getLogger("vingate")
 
 ACCESS = "vingate.door.access"
 """What the door logs each request to."""
-_MEMBERS = ("child", "exchange", "batch", "counts", "seconds", "answer", "ms", "peer")
+_MEMBERS = ("child", "exchange", "batch", "counts", "letters", "seconds", "answer", "ms", "peer")
 _LONGEST = 2_000
 _QUIET = ("apache_beam", "uvicorn", "pika", "paramiko", "httpx", "httpcore", "urllib3", "asyncio")
 """Libraries whose lines may hold what goes through them: only their errors are shown."""

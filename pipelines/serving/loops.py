@@ -19,7 +19,7 @@ from mappings.profiles import ProfileError
 from pipelines.cli.failures import explained
 from pipelines.errors import PipelineError, StateLost
 from pipelines.serving.logs import log
-from pipelines.serving.metrics import CYCLES, FEEDS
+from pipelines.serving.metrics import CYCLES, DESTINATIONS, FEEDS, STATES
 from pipelines.serving.roles import Work
 from pipelines.settings import Exchange
 from routing.errors import RoutingError
@@ -51,6 +51,10 @@ class Runs(Protocol):
     def close(self) -> None:
         """Give back what is held."""
 
+    @property
+    def breakers(self) -> Mapping[str, str]:
+        """Destination -> state of its breaker."""
+
 
 Build = Callable[[str, Work], Runs]
 """Builds the live run of an exchange, by its name and its settings."""
@@ -81,6 +85,12 @@ class Loop:
     def idle(self) -> float:
         """Seconds since it moved last; waiting for its next try after a failure is no standstill."""
         return 0.0 if self.failing else self._clock() - self._moved_at
+
+    def told_breakers(self) -> None:
+        """Show the breakers of its destinations in the metrics."""
+        runs = self._runs
+        for destination, state in runs.breakers.items() if runs is not None else ():
+            DESTINATIONS.labels(self.name, destination).set(STATES[state])
 
     def moved(self) -> None:
         """It gave a sign of life."""

@@ -19,12 +19,9 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from connectors.gates import gates
 from pipelines.version import BUILD
-
-__all__ = ["BATCHES", "CONTENT_TYPE_LATEST", "CYCLES", "FEEDS", "RECORDS", "STAGES", "Page", "Source", "carried"]
 
 Families = Sequence[Sequence[Any]]
 """Metric families as they travel: name, help, type, samples (name, labels, value)."""
@@ -50,7 +47,13 @@ CYCLES = Counter("vingate_failures", "循环出错次数 / how often an exchange
 FEEDS = Gauge("vingate_feed_connected", "队列、轮询来源是否连接 / whether a feed is connected", ["exchange", "feed"])
 
 
-_STATES = {"closed": 0, "half-open": 1, "open": 2}
+STATES = {"closed": 0, "half-open": 1, "open": 2}
+"""How the state of a breaker is shown."""
+DESTINATIONS = Gauge(
+    "vingate_destination_breaker",
+    "去向熔断：0 闭合 1 半开 2 断开 / breaker of a destination: 0 closed, 1 half open, 2 open",
+    ["exchange", "destination"],
+)
 
 
 class _Peers:
@@ -59,7 +62,7 @@ class _Peers:
     def collect(self) -> Iterator[Metric]:
         """The state of each breaker, and for how long nothing goes out."""
         found = {gate.peer: gate for gate in gates()}
-        states: dict[tuple[str, ...], float] = {(name,): _STATES[gate.breaker] for name, gate in found.items()}
+        states: dict[tuple[str, ...], float] = {(name,): STATES[gate.breaker] for name, gate in found.items()}
         pauses: dict[tuple[str, ...], float] = {(name,): gate.pause().seconds for name, gate in found.items()}
         yield gauge("vingate_breaker", "熔断：0 闭合 1 半开 2 断开 / 0 closed, 1 half open, 2 open", ["peer"], states)
         yield gauge("vingate_peer_pause_seconds", "暂停呼叫的秒数 / nothing goes out for so long", ["peer"], pauses)

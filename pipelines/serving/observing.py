@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from dlq.masking import masked_text
 from pipelines import tables
 from pipelines.progress import Event
 from pipelines.serving.logs import log
@@ -27,6 +28,7 @@ _COUNTS = {
     "fragments": ("fragments",),
 }
 _MOST_OPEN = 1_000
+_SHOWN = 20
 
 
 class _Times(NamedTuple):
@@ -75,6 +77,8 @@ class Observing:
         for outcome, count in counts.items():
             RECORDS.labels(event.exchange, outcome).inc(count)
         told: dict[str, Any] = {"exchange": event.exchange, "batch": event.batch, "counts": counts}
+        if counts.get("dead"):
+            told["letters"] = self._letters(event.batch)
         if times is not None:
             self._span(event, "batch", times.opened, now, counts)
             told["seconds"] = round((now - times.opened) / 1e9, 4)
@@ -84,6 +88,15 @@ class Observing:
         STAGES.labels(event.exchange, stage).observe((until - since) / 1e9)
         if self._tracer is not None:
             self._tracer.span(event.exchange, event.batch, stage, since, until, counts or {})
+
+    def _letters(self, batch: str) -> list[str]:
+        """The first letters of a batch: id, first reason, and the record's key where it has one."""
+        t = tables.letters.letters
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                select(t.c.id, t.c.reason, t.c.record_key).where(t.c.batch == batch).limit(_SHOWN)
+            )
+            return [" ".join(filter(None, (row.id, row.reason, masked_text(row.record_key)))) for row in rows]
 
     def _counts(self, event: Event) -> dict[str, int]:
         """What became of the batch at intake; only the number of its payloads where it has no row."""

@@ -11,6 +11,7 @@ from pipelines.errors import StateLost
 from pipelines.serving import link
 from pipelines.serving.gateway import Gateway, watch_folders
 from pipelines.serving.loops import Loop, WatchedFeed, state_of
+from pipelines.serving.metrics import DESTINATIONS
 from pipelines.serving.roles import Role, Work
 
 
@@ -30,6 +31,7 @@ class Runs:
 
     def __init__(self, work=0, fails=()):
         self.work, self.fails, self.done = work, list(fails), []
+        self.breakers = {}
 
     def recover(self):
         self.done.append("recover")
@@ -228,10 +230,31 @@ def test_a_gateway_takes_orders_between_rounds_and_stops_when_told():
     gateway.run(stopping, order)
     assert ("reload", "new") in runs["a"].done
     assert ("reload", "") not in runs["b"].done
-    waited = [step[1] for step in runs["b"].done if step[0] == "step"]
-    assert waited[:2] == [0.0, 0.025]
+    waited = [step[1] for step in runs["a"].done if step[0] == "step"]
+    assert waited[:2] == [0.0, 0.02]
+    assert {step[1] for step in runs["b"].done if step[0] == "step"} == {0.0}
     gateway.moved("a")
     gateway.moved("unknown")
+
+
+def test_breakers_of_destinations_are_shown():
+    runs = Runs()
+    one = loop([runs], Clock())
+    one.told_breakers()
+    one.turn(0)
+    runs.breakers = {"province-44": "open", "ministry": "closed"}
+    one.told_breakers()
+    assert DESTINATIONS.labels("x", "province-44")._value.get() == 2
+    assert DESTINATIONS.labels("x", "ministry")._value.get() == 0
+
+
+def test_the_exchange_that_had_something_last_is_waited_in():
+    runs = {"a": Runs(), "b": Runs(work=1)}
+    gateway, stopping = Gateway(role(a="", b=""), lambda name, _: runs[name]), threading.Event()
+    assert gateway.round(stopping, 0.01)
+    assert not gateway.round(stopping, 0.01)
+    assert [step[1] for step in runs["a"].done if step[0] == "step"] == [0.01, 0.0]
+    assert [step[1] for step in runs["b"].done if step[0] == "step"] == [0.0, 0.01]
 
 
 def test_folders_below_the_state_that_are_scanned_are_made(tmp_path):

@@ -150,6 +150,12 @@ def test_what_the_door_accepted_is_there_beside_the_process_and_after_it_was_kil
             "vingate_build_info",
         ):
             assert f"\n{name}{{" in page
+        bad = payload(99) | {"access_token": first.token}
+        bad["basicInfo"]["vin"] = "LSVAA21"
+        refused = httpx.post(f"{first.told['door']}{BASE}/lcipprocarfixrecordadd/query", json=bad, timeout=PATIENCE)
+        assert refused.json()["code"] != "1"
+        batches = wait_for(lambda: [one for one in first.logged("batch") if "letters" in one], first.log.read_text)
+        assert "VIN_" in batches[0]["letters"][0]
         vins = [first.upload(seed) for seed in range(2, 12)]
         first.end(signal.SIGKILL)
     with closing(Running(folder)) as second:
