@@ -99,6 +99,7 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,  # ms that what was sent may stay unanswered
+        "prepare_threshold": None,  # a plan that was made while a table was empty reads all of it for ever
     }
     engine = create_engine(
         url,
@@ -118,10 +119,7 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
         connection.execute(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
             " set_config('idle_in_transaction_session_timeout', %s, false)",
-            [
-                str(round(max(seconds, 0.001) * 1000))
-                for seconds in (limits.busy_seconds, limits.statement_seconds, 600)
-            ],
+            [str(round(max(seconds, 0.001) * 1000)) for seconds in waits],
         )
         connection.commit()
 

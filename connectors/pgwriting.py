@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Engine, Table, Text, any_, bindparam, select, text
+from sqlalchemy import Connection, Engine, Table, text
 
 from connectors.contracts import Delivery
 from connectors.copying import copy_rows
@@ -43,13 +43,18 @@ class PostgresWriting:
         self._table = table
         self._lock = {"class": _CLASS, "table": digest64(table.name) >> 32}
         self._columns = [column for column in table.columns if column.name != "seq"]
-        own = table.c
-        self._standing = select(own.record_key, own.version, own.delivery_id, own.content, own.batch).where(
-            own.record_key == any_(bindparam("keys", type_=ARRAY(Text)))
+        name = f'"{table.name}"'
+        # Key by key, whatever the planner believes of a table that was never analysed: it would read all of it.
+        each = "FROM unnest(CAST(:keys AS text[])) AS w (key)"
+        self._standing = text(
+            "SELECT r.record_key, r.version, r.delivery_id, r.content, r.batch"  # noqa: S608 - a name that was checked
+            f" {each} CROSS JOIN LATERAL (SELECT * FROM {name} AS t WHERE t.record_key = w.key OFFSET 0) AS r"
         )
-        self._taken = select(own.delivery_id, own.record_key).where(
-            own.delivery_id == any_(bindparam("keys", type_=ARRAY(Text)))
+        self._supersede = text(
+            f"UPDATE {name} SET current = false WHERE seq = ANY(ARRAY(SELECT r.seq {each} CROSS JOIN LATERAL"  # noqa: S608
+            f" (SELECT t.seq FROM {name} AS t WHERE t.record_key = w.key AND t.current OFFSET 0) AS r))"
         )
+        self._taken = text(f"SELECT r.delivery_id, r.record_key {each} JOIN {name} AS r ON r.delivery_id = w.key")
         indexed = {column.name for index in table.indexes for column in index.columns} - {"batch"}
         given = list(table.columns)[9:]
         self._indexed = [(at, column.name) for at, column in enumerate(given) if column.name in indexed]
@@ -92,9 +97,7 @@ class PostgresWriting:
 
     def supersede(self, connection: Connection, keys: Collection[str]) -> None:
         """No version of these keys is current any more."""
-        own = self._table.c
-        found = own.record_key == any_(bindparam("keys", type_=ARRAY(Text)))
-        connection.execute(self._table.update().where(found, own.current).values(current=False), {"keys": sorted(keys)})
+        connection.execute(self._supersede, {"keys": sorted(keys)})
 
     def insert(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add rows, whose columns are those of the table behind `seq`.
