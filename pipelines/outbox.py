@@ -107,8 +107,9 @@ class Outbox:
         if not queue:
             return
         name, sink = self._sink_for(destination)
-        if self._queues is not None and self._queues.away(destination):
-            answers = [Outcome(UNAVAILABLE, AWAY)] * len(queue)
+        closed = _closed(sink)
+        if self._queues is not None and (closed or self._queues.away(destination)):
+            answers = [Outcome(UNAVAILABLE, closed or AWAY)] * len(queue)
         else:
             try:
                 answers = sink.write([sent.delivery for sent in queue])
@@ -123,6 +124,13 @@ class Outbox:
                 # An attempt without an answer went before: what is there now is that attempt's.
                 answered = Outcome(ACCEPTED)
             self.outcomes.take(sent, answered, name)
+
+
+def _closed(sink: Sink) -> str:
+    """Why a sink would send nothing now: a maintenance window, a stop, its own breaker; empty where it would."""
+    pause = getattr(sink, "pause", None)
+    held = pause() if pause is not None else None
+    return held.reason if held is not None and held.seconds else ""
 
 
 def status_of(exception: Unusual) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from engine_samples import BULK
 
 from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, UNAVAILABLE, Delivery, Outcome, fingerprint
+from connectors.gates import Pause
 from pipelines.outbox import Outbox, Sent, status_of
+from pipelines.queues import Queues
+from pipelines.settings import load
+from pipelines.state import State
 
 
 class Sink:
@@ -59,3 +64,18 @@ def test_a_duplicate_after_an_attempt_without_an_answer_is_that_attempts(exact, 
     outbox = Outbox(lambda _: ("store", Sink({"k1": DUPLICATE}, exact)), 10, tried_before=True)
     outbox.put(sent(1))
     assert outbox.flush().accounts["ministry"].counts == {end: 1, "in_flight": -1}
+
+
+def test_a_sink_whose_gate_is_closed_is_not_called(tmp_path):
+    class Paused(Sink):
+        def pause(self):
+            return Pause(30.0, "maintenance")
+
+    sink = Paused()
+    with State(tmp_path, own=True) as state:
+        queues = Queues(state, load(BULK, [], {}))
+        outbox = Outbox(lambda _: ("store", sink), 10, queues=queues)
+        outbox.put(sent(1))
+        (unusual,) = outbox.flush().exceptions
+    assert sink.calls == []
+    assert unusual.outcome == Outcome(UNAVAILABLE, "maintenance")
