@@ -118,7 +118,8 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         connection.execute(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
-            " set_config('idle_in_transaction_session_timeout', %s, false)",
+            " set_config('idle_in_transaction_session_timeout', %s, false)"
+            ", set_config('jit', 'off', false)",  # it costs more than any of our statements
             [str(round(max(seconds, 0.001) * 1000)) for seconds in waits],
         )
         connection.commit()
