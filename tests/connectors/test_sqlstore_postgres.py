@@ -262,6 +262,25 @@ def test_connections_cut_between_writes_are_replaced_without_a_word(place):
     assert [one.status for one in sink.write([delivery(2)])] == [ACCEPTED]
 
 
+def test_a_table_that_grows_is_never_read_whole(place):
+    """Statements that were planned while it was empty, and without statistics, still go by its indexes."""
+    sink = make_sink(place)
+    place.execute("ALTER TABLE things SET (autovacuum_enabled = false)")
+    for version in (1, 2):
+        for at in range(0, 3000, 60):
+            sink.write([delivery(n, version) for n in range(at, at + 60)])
+    sink.close()
+    for _ in range(3000):  # the server counts what a session did when it ends
+        ((by_index, read),) = place.execute(
+            "SELECT idx_scan, seq_tup_read FROM pg_stat_user_tables WHERE relname = 'things'"
+        )
+        if by_index >= 6000:
+            break
+        threading.Event().wait(0.01)
+    assert by_index >= 6000
+    assert read < 3000
+
+
 def test_statements_and_locks_have_limits(place):
     sink = make_sink(place, busy_seconds=3, statement_seconds=7.5)
     with sink._store.engine.connect() as connection:
