@@ -62,6 +62,8 @@ def _said(nested: list[BaseException]) -> str:
             return f"{one.reply_code} {one.reply_text}"
         if isinstance(one, OSError) and one.strerror:
             return one.strerror
+    if any("Timeout" in f"{type(one).__name__} {one.args}" for one in nested):
+        return "超时 / no answer in time"
     last = nested[-1]
     return repr(last) if isinstance(last, AMQPError) else type(last).__name__
 

@@ -34,6 +34,8 @@ from connectors.contracts import ConnectorError, Misconfigured, Unavailable
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it would log is raised here, with a remedy
 
+CLOSED = Unavailable("已关闭 / closed")
+"""Why a connection ends that its user closes."""
 _CLOSING_SECONDS = 5.0
 
 
@@ -145,6 +147,7 @@ class Link:
         self._settings, self._opened, self._ended = settings, opened, ended
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._loop: IOLoop | None = None
         self._connection: SelectConnection | None = None
         self._served = False
         self._trouble: ConnectorError | None = None
@@ -162,17 +165,20 @@ class Link:
     def call(self, do: Callable[[], None]) -> None:
         """Let the link's thread do something soon; nothing happens where no connection is."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.ioloop.add_callback_threadsafe(lambda: self._guarded(do))
+            if self._loop is not None:
+                self._loop.add_callback_threadsafe(lambda: self._guarded(do))
 
     def drop(self, why: ConnectorError) -> None:
         """Give this connection up, and open another one."""
         self.call(lambda: self._close(why))
 
     def stop(self) -> None:
-        """Close the connection after what was handed over is done, and end the thread. Idempotent."""
+        """Close the connection after what was handed over is done, and end the thread. Idempotent.
+
+        A connection that is just being made is made first, or times out.
+        """
         self._stopping.set()
-        self.drop(Unavailable("已关闭 / closed"))
+        self.drop(CLOSED)
         self._thread.join(self._settings.connect_seconds + 2 * _CLOSING_SECONDS)
 
     # -- the link's thread ---------------------------------------------------------------------------------------------
@@ -212,7 +218,8 @@ class Link:
             raise why
 
     def _live(self, address: Address) -> ConnectorError:
-        self._trouble = None
+        """Make a connection and run it to its end; why it ended."""
+        self._trouble = self._connection = None
         loop = IOLoop()
 
         def finished(_: object, error: BaseException) -> None:
@@ -226,24 +233,26 @@ class Link:
             channel.add_on_close_callback(channel_closed)
             self._guarded(lambda: self._opened(channel))
 
-        connection = SelectConnection(
-            address.parameters,
-            on_open_callback=lambda opened: opened.channel(on_open_callback=channel_open),
-            on_open_error_callback=finished,
-            on_close_callback=finished,
-            custom_ioloop=loop,
-        )
+        def made(result: SelectConnection | BaseException) -> None:
+            if isinstance(result, BaseException):
+                finished(None, result)
+                return
+            self._connection = result
+            result.add_on_close_callback(finished)
+            result.channel(on_open_callback=channel_open)
+            if self._stopping.is_set():  # pika cannot give up a connection that it is making
+                self._close(CLOSED)
+
+        SelectConnection.create_connection([address.parameters], made, custom_ioloop=loop)
         with self._lock:
-            self._connection = connection
-        if self._stopping.is_set():  # whoever stops may have come before there was something to drop
-            self.drop(Unavailable("已关闭 / closed"))
+            self._loop = loop
         try:
             loop.start()
         finally:
             with self._lock:
-                self._connection = None
+                self._loop = None
             loop.close()
-        return self._trouble or Unavailable(f"连接中断 / the connection was lost: {address.place}")
+        return self._trouble or Unavailable(f"连接中断 / the connection was lost: {address.place}", RETRIED)
 
     def serving(self) -> None:
         """From `opened`, when all is set up: from now on what is missing may come back."""

@@ -148,11 +148,11 @@ class AmqpSink:
         settings, said = self.settings, []
         foreign = bool(settings.exchange) and not settings.destinations  # how its queues are named is not our affair
         with borrowed(settings) as channel:
-            for one in self._bindings():
-                if one.exchange and _PLACE not in one.exchange:
-                    channel.exchange_declare(one.exchange, passive=True)
-                if not foreign:
-                    said.append(waiting(channel, one.queue))
+            own = {one.exchange for one in self._bindings()} | {settings.exchange}
+            for exchange in sorted(name for name in own if name and _PLACE not in name):
+                channel.exchange_declare(exchange, passive=True)
+            if not foreign:
+                said += [waiting(channel, one.queue) for one in self._bindings()]
         return said or [f"{settings.exchange or '(default)'}: 可以发布 / can be published to"]
 
     def declare(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import suppress
 from itertools import count
@@ -294,6 +295,17 @@ def test_nobody_there_is_unavailable_and_names_the_place_only():
         assert "s3cret" not in str(caught.value)
     feed.close()
     assert "127.0.0.1:1" in str(caught.value)
+
+
+def test_closing_while_it_connects_leaves_nothing_behind():
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and says nothing
+        url = f"amqp://u:s3cret@127.0.0.1:{mute.getsockname()[1]}/"
+        feed = AmqpFeed(AmqpFeed.Settings(queue="q", url=url, connect_seconds=0.5))
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                feed.take(1, 0)
+            feed.close()
+        assert [one.name for one in threading.enumerate() if one.name == "amqp"] == []
 
 
 def test_another_node_is_tried_when_one_is_away(bench):  # noqa: F811
