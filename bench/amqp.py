@@ -52,7 +52,11 @@ def rate(work: Callable[[], None], number: int) -> str:
 
 
 def main() -> None:
-    broker = rabbitmq.start(Path(tempfile.mkdtemp(prefix="vingate-bench-")))
+    with tempfile.TemporaryDirectory(prefix="vingate-bench-") as folder:
+        measure(rabbitmq.start(Path(folder)))
+
+
+def measure(broker: rabbitmq.Broker) -> None:
     for per_message, number in ((1, 10_000), (100, 40_000)):
         queue, split = f"bench-{per_message}", "none" if per_message == 1 else "array"
         sink = AmqpSink(AmqpSink.Settings(url=broker.url(), routing_key=queue, per_message=per_message))

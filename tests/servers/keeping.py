@@ -87,6 +87,7 @@ def _ready(folder: Path, keeper: subprocess.Popen[bytes]) -> dict[str, Any]:
     logs = "\n".join(one.read_text(errors="replace")[-3000:] for one in sorted(folder.glob("*.log")))
     keeper.kill()
     keeper.wait()
+    shutil.rmtree(folder, ignore_errors=True)
     message = f"the server did not start:\n{logs}"
     raise RuntimeError(message)
 
