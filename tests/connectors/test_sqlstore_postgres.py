@@ -151,7 +151,9 @@ def with_key(one, key):
 def until_waiting(place, count):
     """Until so many connections wait for a lock."""
     for _ in range(3000):
-        ((found,),) = place.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        ((found,),) = place.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         if found >= count:
             return
         threading.Event().wait(0.01)
@@ -258,7 +260,10 @@ def test_a_server_that_goes_in_mid_write_makes_it_unavailable_and_the_next_attem
 def test_connections_cut_between_writes_are_replaced_without_a_word(place):
     sink = make_sink(place)
     sink.write([delivery(1)])
-    place.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vingate'")
+    place.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'vingate' AND datname = current_database()"
+    )
     assert [one.status for one in sink.write([delivery(2)])] == [ACCEPTED]
 
 
