@@ -39,6 +39,8 @@ class Child:
 
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     reports: int = -1
+    life: int = -1
+    """Our end of a pipe that nothing is written to: it closes when we die, however we do."""
     ready: Mapping[str, Any] | None = None
     """What it said when it could be used; None until then."""
     said: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -51,6 +53,8 @@ class Child:
     """Whether it ever was ready, in any of its lives."""
     leave_by: float = float("inf")
     """Until when it must end (monotonic), where it was told to: its end is then no crash."""
+    killed: bool = False
+    """Whether it was killed because it did not end in time."""
     deaf: bool = False
     """Whether its pipe is at its end: nothing more will be heard of it."""
     due: float = 0.0
@@ -68,23 +72,27 @@ class Child:
     def start(self) -> None:
         """Start its process in a group of its own, and hand it its task."""
         read, write = os.pipe()
+        alive, self.life = os.pipe()
         os.set_blocking(read, False)
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*self.command, str(write), str(os.getpid())],
+                [*self.command, str(write), str(os.getpid()), str(alive)],
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr.fileno(),
-                pass_fds=[write, *self.sockets],
+                pass_fds=[write, alive, *self.sockets],
                 pipesize=1 << 20,
                 process_group=0,
                 env={**os.environ, **self.environment},
             )
         except BaseException:
             os.close(read)
+            os.close(self.life)
             raise
         finally:
             os.close(write)
-        self.reports, self.ready, self.failure, self._rest, self.deaf = read, None, {}, b"", False
+            os.close(alive)
+        self.reports, self.ready, self.failure, self._rest = read, None, {}, b""
+        self.deaf = self.killed = False
         self.said, self.said_at = {}, time.monotonic()
         self.starts += 1
         self.tell(self.task)
@@ -138,6 +146,7 @@ class Child:
             with suppress(OSError):
                 process.stdin.close()
         os.close(self.reports)
+        os.close(self.life)
         now = time.monotonic()
         if self.ready is None:
             self._early.append(now)

@@ -23,6 +23,7 @@ READY, BEAT, FAILED, TOLD = "ready", "beat", "failed", "told"
 """Reports: can be used; is alive, with its measures; ends because of this; a sentence for the log."""
 
 _SET_PARENT_DEATH_SIGNAL = 1
+_MOST_OPEN = 4_096
 
 
 class Link:
@@ -74,9 +75,10 @@ def _lines(number: int) -> Iterator[bytes]:
 def connected() -> Link:
     """The link of this process, which a supervisor started: it dies with that one, and its stdout says nothing.
 
-    The number of the pipe for reports stands first in the arguments, the supervisor's process id second.
+    The arguments: the pipe for reports, the supervisor's process id, the pipe that is at its end when that one is dead.
     """
-    reports, parent = int(sys.argv[1]), int(sys.argv[2])
+    reports, parent, life = (int(one) for one in sys.argv[1:4])
+    _guard(life)
     die_with(parent)
     os.set_inheritable(reports, False)
     for number in (signal.SIGINT, signal.SIGHUP):  # the supervisor's, which tells its children in order
@@ -84,6 +86,24 @@ def connected() -> Link:
     made = Link(sys.stdin.fileno(), reports)
     signal.signal(signal.SIGTERM, lambda *_: made.stopping.set())
     return made
+
+
+def _guard(life: int) -> None:
+    """Leave a small process beside this one, which ends our whole group when the supervisor is dead.
+
+    The kernel kills this process then, but not what it started.
+    """
+    if os.fork():
+        os.close(life)
+        return
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.dup2(life, 0)
+        os.closerange(3, _MOST_OPEN)
+        os.read(0, 1)
+    finally:
+        perish()
 
 
 def die_with(parent: int) -> None:
@@ -96,6 +116,6 @@ def die_with(parent: int) -> None:
 
 def perish() -> None:
     """End this process and all that it started, now: the next start takes up what was not committed."""
-    if os.getpgid(0) == os.getpid():
+    if os.getpgid(0) != os.getsid(0):  # the supervisor gave us a group of our own
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

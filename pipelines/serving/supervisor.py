@@ -6,9 +6,11 @@ the children end with it (`pipelines.serving.link`).
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -105,7 +107,7 @@ class Supervisor:
     def _asked_to_stop(self) -> bool:
         while self._signals:
             number = self._signals.pop(0)
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in (signal.SIGTERM, signal.SIGINT) or (number == signal.SIGHUP and _deserted()):
                 log.info("stop", extra={"text": signal.Signals(number).name})
                 return True
             if number == signal.SIGHUP:
@@ -126,7 +128,8 @@ class Supervisor:
 
     def _end_overdue(self) -> None:
         for child in self.children:
-            if child.running and child.leave_by < time.monotonic():
+            if child.running and not child.killed and child.leave_by < time.monotonic():
+                child.killed = True
                 log.error("child-killed", extra={"child": child.name})
                 child.kill()
 
@@ -217,6 +220,15 @@ class Supervisor:
     def _hurried(self) -> bool:
         """Whether a second signal asks to stop at once."""
         return any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals)
+
+
+def _deserted() -> bool:
+    """Whether the terminal that we were started from is gone: then SIGHUP means that, and no reload."""
+    try:
+        os.tcgetpgrp(sys.stderr.fileno())
+    except OSError as error:
+        return error.errno == errno.EIO
+    return False
 
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -163,10 +164,11 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
-    with family(tmp_path, {"name": "a", "does": "well"}, {"name": "hung", "does": "hang"}) as made:
+    grand = {"name": "grand", "does": "parent-of"}
+    with family(tmp_path, {"name": "a", "does": "well"}, {"name": "hung", "does": "hang"}, grand) as made:
         made.hear({"ready": True})
-        pids = [*made.pids("a"), *made.pids("hung")]
-        assert len(pids) == 2
+        pids = [pid for name in ("a", "hung", "grand") for pid in made.pids(name)]
+        assert len(pids) == 4
         assert all(alive(pid) for pid in pids)
         made.process.kill()
         made.end()
@@ -191,6 +193,21 @@ def test_sighup_reaches_the_children_as_an_order(tmp_path):
         (heard,) = wait_for(lambda: made.logged("heard"), "no order")
         assert json.loads(heard["text"]) == {"order": "reload", "role": {"n": 1}}
         assert heard["child"] == "a"
+
+
+def test_a_terminal_that_is_closed_ends_the_service(tmp_path):
+    given = {"children": [{"folder": str(tmp_path), "name": "a", "does": "well"}]}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, str(FAMILY), "parent", json.dumps(given)])  # noqa: S606 - ours
+    try:
+        said = b""
+        while b'{"ready": true}' not in said:
+            said += os.read(terminal, 4096)
+    finally:
+        os.close(terminal)
+    wait_for(lambda: (tmp_path / "a.finished").exists(), "the child did not finish")
+    assert os.WIFEXITED(os.waitpid(pid, 0)[1])  # with what code is nobody left to see
 
 
 def test_a_restarted_child_finishes_first_and_its_end_is_no_crash(tmp_path):
