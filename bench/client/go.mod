@@ -1,0 +1,3 @@
+module vingate/bench/client
+
+go 1.21

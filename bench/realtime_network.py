@@ -1,0 +1,243 @@
+"""What `vingate bench realtime` measures on: PostgreSQL, RabbitMQ and roles of its own, started as operators start them.
+
+    with Network(folder) as network:
+        role = network.add("province-44")
+        role.declare()
+        role.start()
+
+PostgreSQL syncs every commit (what is accepted is durable) and keeps the moment of every commit, so that nobody has to
+look at the stores while they are written. Roles are those of deploy/roles with ports of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.local.postgres import Cluster
+from pipelines.local.processes import free_ports, wait_for
+from pipelines.local.rabbitmq import Node
+
+ROOT = Path(__file__).resolve().parents[1]
+DURABLE: Mapping[str, str] = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "track_commit_timestamp": "on",
+    "track_wal_io_timing": "on",
+    "shared_buffers": "512MB",
+    "max_connections": "100",
+    "max_wal_size": "4GB",
+}
+"""Settings of the database server."""
+_ONES_OWN = ("door.host=127.0.0.1", "door.port=0", "door.registration=at-once")
+_ROLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "province-44": ("province", _ONES_OWN),
+    "province-51": (
+        "province",
+        (
+            *_ONES_OWN,
+            "exchanges.collect.versions.system=51",
+            "exchanges.collect.feeds.uploads.queue=vingate.uploads-51",
+            "exchanges.pushed.feeds.ministry.queue=vingate.province-51",
+        ),
+    ),
+    "ministry": ("ministry", ()),
+}
+"""Name -> (settings file, what differs from it)."""
+
+_REGISTER = '[[dealer]]\ncompanycode = "440300000000001"\noem = "SVW"\nfrom = 2020-01-01\n'
+
+
+class Beat(NamedTuple):
+    """CPU seconds that were used so far, by whom."""
+
+    at: float
+    """Seconds, monotonic."""
+    used: dict[str, float]
+
+
+class Role:
+    """One `vingate serve` on a database for its state and one for its store."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], more: tuple[str, ...] = ()) -> None:
+        self.name, self.folder, self.store = name, folder, f"{folder.name}_store"
+        file, settings = _ROLES[name]
+        self._path = ROOT / "deploy" / "roles" / f"{file}.toml"
+        self._settings = [part for one in (*settings, "health.port=0", *more) for part in ("--set", one)]
+        self._environment = {**os.environ, **environment}
+        self.log = folder.parent / f"{folder.name}.log"
+        self._process: subprocess.Popen[str] | None = None
+        self.door = self.health = ""
+
+    def declare(self) -> None:
+        """Declare the queues of this role."""
+        command = [sys.executable, "-m", "pipelines", "check", str(self._path), "--declare", *self._settings]
+        done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode not in (0, 1):
+            sys.exit(f"{self.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    def start(self) -> None:
+        """Start it, and wait until it can be used."""
+        command = [sys.executable, "-m", "pipelines", "serve", str(self._path), "--state", str(self.folder)]
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [*command, *self._settings],
+                env=self._environment,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.name} did not start:\n{self.log.read_text('utf-8')[-3000:]}")
+        said = json.loads(line)
+        self.door, self.health = said.get("door", ""), said["health"]
+
+    def stop(self) -> None:
+        """Stop it as its operator would, and wait for its end."""
+        if self._process is None:
+            return
+        for pid in self.processes().values():
+            os.kill(pid, signal.SIGCONT)
+        self._process.terminate()
+        try:
+            self._process.wait(35)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def processes(self) -> dict[str, int]:
+        """Its processes: supervisor, gateway, and where it has one the door, which is started last."""
+        if self._process is None or self._process.poll() is not None:
+            return {}
+        below = sorted(_children(self._process.pid, deep=False), key=_started)
+        return {"supervisor": self._process.pid, **dict(zip(("gateway", "door"), below, strict=False))}
+
+    def stages(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """(exchange, stage) -> (how often, seconds of all), from the page of metrics."""
+        found: dict[tuple[str, str], list[float]] = {}
+        with urllib.request.urlopen(f"{self.health}/metrics", timeout=10) as page:  # noqa: S310 - our own
+            for line in page.read().decode().splitlines():
+                for part, suffix in enumerate(("_count", "_sum")):
+                    if line.startswith(f"vingate_stage_seconds{suffix}{{"):
+                        labels, _, value = line.rpartition(" ")
+                        key = _label(labels, "exchange"), _label(labels, "stage")
+                        found.setdefault(key, [0.0, 0.0])[part] = float(value)
+        return {key: (one[0], one[1]) for key, one in found.items()}
+
+
+def _label(text: str, name: str) -> str:
+    return text.partition(f'{name}="')[2].partition('"')[0]
+
+
+def _children(pid: int, *, deep: bool = True) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = [int(one) for task in tasks for one in (task / "children").read_text().split()]
+    return found + [below for one in found if deep for below in _children(one)]
+
+
+def _started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+
+
+class Network:
+    """Servers and roles in a folder; all gone at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.chmod(0o711)  # the database server runs as its own user
+        self.database = Cluster(folder / "postgres", secrets.token_hex(8), options=DURABLE)
+        self.broker = Node(folder / "rabbitmq", {"vingate": secrets.token_hex(8)})
+        self.roles: dict[str, Role] = {}
+
+    def __enter__(self) -> Network:
+        try:
+            for server in (self.database, self.broker):
+                server.make()
+                server.start()
+            for server in (self.database, self.broker):
+                server.wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for role in self.roles.values():
+            role.stop()
+        self.broker.stop()
+        self.database.stop()
+
+    def add(self, name: str, *more: str) -> Role:
+        """A role with databases of its own, not started; `more`: settings that differ."""
+        told = {}
+        short = f"{name}_{len(self.roles)}".replace("-", "_")
+        for what in ("state", "store"):
+            self.database.execute(f"CREATE DATABASE {short}_{what}")
+            told[what] = self.database.url(f"{short}_{what}")
+        kind = "MINISTRY" if name == "ministry" else "PROVINCE"
+        environment = {
+            "VINGATE_STATE_URL": told["state"],
+            f"{kind}_STORE_URL": told["store"],
+            f"{kind}_AMQP_URL": self.broker.url("vingate"),
+        }
+        folder = self.folder / short
+        (folder / "reference").mkdir(parents=True)
+        (folder / "reference" / "dealers.toml").write_text(_REGISTER, "utf-8")
+        role = self.roles[name] = Role(name, folder, environment, more)
+        return role
+
+    def store_moments(self, role: Role) -> dict[str, float]:
+        """List code -> when its row was committed to the store (seconds since 1970), by the database's own clock."""
+        rows = self.database.execute(
+            "SELECT costlistcode, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM repairs",
+            database=role.store,
+        )
+        return dict(rows)
+
+    def count(self, role: Role) -> int:
+        """Rows of its store."""
+        return int(self.database.execute("SELECT count(*) FROM repairs", database=role.store)[0][0])
+
+    def wait_for(self, role: Role, rows: int, seconds: float = 120.0) -> bool:
+        """Wait until a store holds so many rows, or until none came for ten seconds."""
+        seen, since, until = -1, time.monotonic(), time.monotonic() + seconds
+        while time.monotonic() < until:
+            now = self.count(role)
+            if now >= rows:
+                return True
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > 10:
+                return False
+            time.sleep(0.25)
+        return False
+
+    def beat(self) -> Beat:
+        """What everything used so far."""
+        used = {"postgres": _cpu(self.database.pid, True), "rabbitmq": _cpu(self.broker.pid, True)}
+        for name, role in self.roles.items():
+            used |= {f"{name} {kind}": _cpu(pid, False) for kind, pid in role.processes().items()}
+        return Beat(time.monotonic(), used)
+
+
+def _cpu(pid: int, below: bool) -> float:
+    """CPU seconds of a process, and of all below it that are or ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        total = sum(map(int, fields[11:15] if below else fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return total + (sum(_cpu(one, True) for one in _children(pid)) if below else 0.0)
+    except OSError:
+        return 0.0
