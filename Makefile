@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench lock clean
+.PHONY: help run demo-servers test check bench lock clean
 
 BIN := .venv/bin
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
@@ -11,10 +11,14 @@ UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --universal --p
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 
 help:  ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, four exchanges (state in var/nation)
 	$(BIN)/vingate nation --state var/nation
+
+demo-servers: .venv/.ready  ## Set up, then the whole network all day, on servers of its own, until Ctrl-C (in var/demo)
+	bash scripts/servers
+	$(BIN)/vingate demo --folder var/demo
 
 test: .venv/.ready-dev  ## Set up, then run all tests
 	bash scripts/servers

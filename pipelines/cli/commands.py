@@ -59,6 +59,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("serve", "serve", "serve", "常驻服务：接口、队列、定时 / serve a role all day", WORK),
     Command("sample", "sample", "sample", "生成样本数据 / write a sample nation", WORK),
     Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
+    Command("demo", "demo", "demo", "在本机运行整个实时网络 / run the whole network on this machine", WORK),
     Command("bench", "bench", "bench", "基准测试 / the reference job, measured", WORK),
     Command(
         "import",

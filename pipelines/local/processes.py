@@ -23,14 +23,16 @@ def die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def spawn(command: Sequence[str | Path], env: Mapping[str, str], log: Path, **more: Any) -> subprocess.Popen[bytes]:
-    """Start a process that dies with this one; its output goes to the end of a file."""
-    with log.open("ab") as file:
+def spawn(
+    command: Sequence[str | Path], env: Mapping[str, str], log: Path, out: Path | None = None, **more: Any
+) -> subprocess.Popen[bytes]:
+    """Start a process that dies with this one; its output goes to the ends of files, stdout to `out` if given."""
+    with log.open("ab") as file, (out or log).open("ab") as said:
         return subprocess.Popen(  # noqa: S603 - programs that we name ourselves
             command,
             env=dict(env),
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=said,
             stderr=file,
             preexec_fn=die_with_parent,
             **more,

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -157,6 +158,9 @@ def answers(url: str) -> bool:
     """Whether a node answers at an address."""
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = parameters.blocked_connection_timeout = 5
+    with socket.socket() as probe:
+        if probe.connect_ex((parameters.host, parameters.port)):
+            return False  # pika would write a page about it to the log
     try:
         pika.BlockingConnection(parameters).close()
     except (AMQPError, OSError):
