@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contracts import Arrival, ConnectorError, Feed
 from dlq.errors import DlqError
@@ -35,8 +37,10 @@ FOLLOW_UP_SECONDS = 1.0
 KEYS_KEPT = timedelta(days=7)
 """How long a source key is remembered; a redelivery later than that is seen by its content."""
 _HOUR = 3_600.0
-_EXPECTED = (ConnectorError, DlqError, PipelineError, OSError)
+_EXPECTED = (ConnectorError, DlqError, PipelineError, OSError, PoolTimeout)
 """What is said in words and is nobody's defect: who drives this waits and tries again."""
+_OF_DATA = ("22", "23", "42", "54")
+"""Classes of SQLSTATE that one payload may cause: bad data, a broken constraint, a wrong statement, a limit."""
 
 
 class Live:
@@ -175,7 +179,9 @@ class Live:
             batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, failing)
         except _EXPECTED:
             raise
-        except Exception as error:  # noqa: BLE001 - a defect that one payload shows must not stop all others
+        except Exception as error:  # a defect that one payload shows must not stop all others
+            if _is_outage(error):
+                raise
             self._broke(error)
             return True
         for number in failing:
@@ -218,3 +224,13 @@ class Live:
 
     def _number(self) -> int:
         return self._coordinator.newest()
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database was away or busy; what a payload's data causes is none."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return not str(state).startswith(_OF_DATA)
+    return isinstance(error, OperationalError | InterfaceError)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from row_gate import SHOP, Gate, record, vin
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from connectors.contracts import Arrival
 from connectors.memory import MemoryFeed, forget, hub
 from connectors.registry import feed
 from pipelines import flow, steps, tables
+from pipelines.batchwork import BatchWork
 from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox, Judged
 from pipelines.ledger import prove
@@ -174,8 +178,6 @@ def test_batches_are_bounded_and_in_order(gate):
 
 @pytest.mark.parametrize("moment", ["stage", "decide"])
 def test_a_crash_before_the_decision_gives_the_envelopes_back(gate, monkeypatch, moment):
-    from pipelines.batchwork import BatchWork
-
     class Killed(BaseException):
         pass
 
@@ -241,8 +243,6 @@ def test_a_payload_that_breaks_the_steps_becomes_a_letter_alone(gate, monkeypatc
 
 
 def test_a_crash_never_counts_against_a_message(gate, monkeypatch):
-    from pipelines.batchwork import BatchWork
-
     class Killed(BaseException):
         pass
 
@@ -317,3 +317,35 @@ def test_a_kept_pipeline_raises_what_its_steps_raise(gate, monkeypatch):
     with pytest.raises(Incomplete, match="cut"):
         running.step(0)
     assert isinstance(running._kept, flow.Kept)
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        (OperationalError("", {}, sqlite3.OperationalError("database is locked")), True),
+        (IntegrityError("", {}, sqlite3.IntegrityError("UNIQUE")), False),
+        (OperationalError("", {}, psycopg.errors.AdminShutdown()), True),
+        (OperationalError("", {}, psycopg.errors.ProgramLimitExceeded()), False),
+    ],
+)
+def test_a_database_that_is_away_is_nobodys_fault(gate, monkeypatch, error, outage):
+    running = live(gate, records=1)
+    arrive(gate, record("J1"))
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchWork, "decide", fails)
+        for _ in range(4):
+            if outage:
+                with pytest.raises(OperationalError):
+                    running.step(0)
+                running.recover()
+            else:
+                running.step(0)
+    drain(running)
+    assert bool(gate.letters()) is not outage
+    assert waiting(gate) == 0
+    assert prove(gate.state).balanced
+    running.close()
