@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
 from connectors.copying import copy_rows
@@ -23,6 +23,13 @@ SEALED_FOR = b"inbox"
 _AT_ONCE = 500
 _COLUMNS = [column for column in tables.inbox.c if column.name not in ("id", "batch")]
 _NAMES = [column.name for column in _COLUMNS]
+_TAKE_ALL = text(
+    "INSERT INTO inbox_keys (exchange, source, key, inbox, received_at)"
+    " SELECT :exchange, w.source, w.key, 0, :moment"
+    " FROM unnest(CAST(:sources AS text[]), CAST(:keys AS text[])) AS w (source, key)"
+    " ON CONFLICT DO NOTHING RETURNING source, key"
+)
+"""Takes many keys in one statement (PostgreSQL)."""
 
 
 class Judged(NamedTuple):
@@ -91,19 +98,23 @@ class Inbox:
             (one.arrival.source, one.arrival.key): i for i, one in reversed(list(enumerate(judged))) if one.arrival.key
         }
         fresh = [not one.arrival.key for one in judged]
-        k = tables.inbox_keys
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        for source, key in keyed:
-            row = {
-                "exchange": self._exchange,
-                "source": source,
-                "key": key,
-                "inbox": 0,
-                "received_at": received_at.isoformat(),
-            }
-            taken = dialect.insert(k).values(row).on_conflict_do_nothing().returning(k.c.key)
-            fresh[keyed[source, key]] = connection.execute(taken).first() is not None
+        for known in self._take_keys(connection, sorted(keyed), received_at.isoformat()):
+            fresh[keyed[known]] = True
         return fresh
+
+    def _take_keys(self, connection: Connection, keys: Sequence[tuple[str, str]], moment: str) -> list[tuple[str, str]]:
+        """Those of the (source, key) that nobody had; in their order, so that two who come at a time do not lock."""
+        if not keys:
+            return []
+        if connection.dialect.name == "postgresql":
+            told = {"exchange": self._exchange, "moment": moment}
+            lists = {"sources": [source for source, _ in keys], "keys": [key for _, key in keys]}
+            return [(row.source, row.key) for row in connection.execute(_TAKE_ALL, told | lists)]
+        k = tables.inbox_keys
+        take = sqlite.insert(k).on_conflict_do_nothing().returning(k.c.key)
+        row = {"exchange": self._exchange, "inbox": 0, "received_at": moment}
+        taken = [connection.execute(take, {**row, "source": source, "key": key}).first() for source, key in keys]
+        return [one for one, new in zip(keys, taken, strict=True) if new is not None]
 
     def take(self, connection: Connection, most: int, size: int, batch: int) -> list[Kept]:
         """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes."""
