@@ -80,8 +80,8 @@ class Role:
 
     def declare(self) -> None:
         """Declare the queues of this role."""
-        command = [sys.executable, "-m", "pipelines", "check", str(self._path), "--declare", *self._settings]
-        done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        command = [sys.executable, "-m", "pipelines", "check", str(self._path), "--declare", "--state", str(self.folder)]
+        done = subprocess.run([*command, *self._settings], env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode not in (0, 1):
             sys.exit(f"{self.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
