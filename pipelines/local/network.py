@@ -59,6 +59,7 @@ class Network:
         states: folder of the state of a role, where it is not to be below `folder`.
         more: further overrides of each role.
         options: settings of PostgreSQL.
+        cluster: folder of PostgreSQL, where it is not to be below `folder`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Network:
         states: Mapping[str, Path] | None = None,
         more: Mapping[str, tuple[str, ...]] | None = None,
         options: Mapping[str, str] = FAST,
+        cluster: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ class Network:
         if self._elsewhere is not None:
             self._elsewhere.chmod(0o711)
         self._password = secrets.token_hex(16)
-        place = (self._elsewhere or self.folder) / "postgres"
+        place = cluster or (self._elsewhere or self.folder) / "postgres"
         self.cluster = Cluster(place, self._password, options=options)
         self.node = Node(self.folder / "rabbitmq", {_ACCOUNT: self._password})
         self._between, self._more = between, more or {}

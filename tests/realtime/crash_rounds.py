@@ -1,0 +1,183 @@
+"""The real-time crash kit: shops, door, province (PostgreSQL), broker, ministry, home province, broken under load.
+
+    python tests/realtime/crash_rounds.py --rounds 100
+    python tests/realtime/crash_rounds.py --seed 20261121 --first 17 --rounds 1      # one round again
+
+In each round shops and a system upload while processes are killed, servers restarted, networks cut and disks filled, at
+moments that follow from the seed. Then everything is healed and drains, and must be whole: nothing lost, nothing
+doubled, every ledger balanced, every "accepted" in the stores, everything refused a letter. A round that fails is named
+with its seed, and its folders are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from links import FAULTS, PASS
+from proof import Expected, problems
+from world import PATIENCE, ROLES, World
+
+from pipelines.local.network import COLLECTING, DATABASE, HOME, MINISTRY
+
+
+class Event(NamedTuple):
+    """Something that is done at a moment of the round."""
+
+    at: float
+    label: str
+    act: Callable[[], None]
+    fault: str = ""
+    """Its kind; empty: the end of one."""
+
+
+def plan(world: World, dice: random.Random, seconds: float) -> list[Event]:
+    """What befalls the network in one round, in order."""
+    events: list[Event] = []
+    makers = [_kill, _kill, _kill_role, _restart, _freeze, _broker, _database, _sessions, _link, _link, _link, _disk]
+    for _ in range(dice.randint(3, 6)):
+        at, lasts = dice.uniform(0.2, seconds), dice.uniform(0.2, seconds / 2)
+        events += dice.choice(makers)(world, dice, at, at + lasts)
+    return sorted(events, key=lambda event: event.at)
+
+
+def _kill(world: World, dice: random.Random, at: float, _until: float) -> list[Event]:
+    role = dice.choice(ROLES)
+    kind = dice.choice(("gateway", "gateway", "door")) if role == COLLECTING else "gateway"
+    return [Event(at, f"kill {role} {kind}", lambda: world.kill_child(role, kind), f"kill {kind}")]
+
+
+def _kill_role(world: World, dice: random.Random, at: float, _until: float) -> list[Event]:
+    role = dice.choice(ROLES)
+    return [Event(at, f"kill {role}", lambda: world.kill_role(role), "kill supervisor")]
+
+
+def _restart(world: World, dice: random.Random, at: float, _until: float) -> list[Event]:
+    role = dice.choice(ROLES)
+    return [Event(at, f"restart {role}", lambda: world.restart_role(role), "restart role")]
+
+
+def _freeze(world: World, dice: random.Random, at: float, until: float) -> list[Event]:
+    role = dice.choice(ROLES)
+    freeze = Event(at, f"freeze {role} gateway", lambda: world.freeze(role, "gateway"), "freeze gateway")
+    return [freeze, Event(until, "thaw", world.thaw)]
+
+
+def _broker(world: World, _dice: random.Random, at: float, until: float) -> list[Event]:
+    return [Event(at, "kill rabbitmq", world.kill_broker, "kill broker"), Event(until, "start", world.servers_up)]
+
+
+def _database(world: World, _dice: random.Random, at: float, until: float) -> list[Event]:
+    return [Event(at, "kill postgresql", world.kill_database, "kill database"), Event(until, "start", world.servers_up)]
+
+
+def _sessions(world: World, dice: random.Random, at: float, _until: float) -> list[Event]:
+    role = dice.choice(ROLES)
+    return [Event(at, f"end sessions of {role}", lambda: world.end_sessions(role), "end sessions")]
+
+
+def _link(world: World, dice: random.Random, at: float, until: float) -> list[Event]:
+    name, mode = dice.choice(sorted(world.links.by_name)), dice.choice(FAULTS)
+    fail = Event(at, f"{mode} {name}", lambda: world.links.set(name, mode), f"network {mode}")
+    return [fail, Event(until, f"pass {name}", lambda: world.links.set(name, PASS))]
+
+
+def _disk(world: World, dice: random.Random, at: float, until: float) -> list[Event]:
+    name = dice.choice((COLLECTING, MINISTRY, HOME, DATABASE))
+    if not world.disks.permitted:
+        role = COLLECTING if name == DATABASE else name
+        return [Event(at, f"no bytes for {role}", lambda: world.limit(role), "file limit")]
+    fill = Event(at, f"fill disk of {name}", lambda: world.disks.fill(name), "disk full")
+    return [fill, Event(until, "free disks", world.disks.free)]
+
+
+def play(world: World, seed: str, seconds: float) -> tuple[list[Event], list[str]]:
+    """One round; what befell, and what is wrong after it."""
+    events = plan(world, random.Random(seed), seconds)  # noqa: S311 - must follow from the seed
+    for client in world.clients:
+        client.begin(f"{seed}-{client.name[-1]}")
+    began = time.monotonic()
+    for event in events:
+        time.sleep(max(0.0, began + event.at - time.monotonic()))
+        event.act()
+    time.sleep(max(0.0, began + seconds - time.monotonic()))
+    world.heal()
+    for client in world.clients:
+        client.enough()
+    end = time.monotonic() + PATIENCE
+    late = [client.name for client in world.clients if not client.idle.wait(max(0.0, end - time.monotonic()))]
+    return events, [f"no answer to {name}" for name in late] or problems(world)
+
+
+def main() -> int:
+    """Play rounds; 0 where every one of them ended well."""
+    given = _arguments()
+    seed = given.seed or str(secrets.randbelow(10**8))
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="vingate-crash-"))
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    _say(f"seed {seed}, {given.rounds} rounds of {given.seconds:g} s, in {folder}")
+    began, done, failed, world = time.monotonic(), Counter(), [], None
+    totals: Counter[str] = Counter()
+    try:
+        for number in range(given.first, given.first + given.rounds):
+            if world is None:
+                world = World(folder / f"from-{number}")
+                world.start()
+                disks = "disks of their own" if world.disks.permitted else "file limits: no mounts permitted here"
+                _say(f"network started after {time.monotonic() - began:.0f} s; full disks by {disks}")
+            at, before = time.monotonic(), Expected(world)
+            events, wrong = play(world, f"{seed}-{number}", given.seconds)
+            after = Expected(world)
+            done.update(event.fault for event in events if event.fault)
+            told = after.told - before.told
+            faults = ", ".join(f"{event.at:.1f} {event.label}" for event in events if event.fault)
+            _say(f"round {number}: {'FAILED' if wrong else 'ok'} {time.monotonic() - at:.1f} s, {dict(told)}; {faults}")
+            totals += told
+            if wrong:
+                failed.append(number)
+                _say(*(f"    {one}" for one in wrong[:20]))
+                _say(f"    again: --seed {seed} --first {number} --rounds 1; folders: {world.folder}")
+            if wrong or (number - given.first + 1) % given.fresh == 0:
+                world.stop()
+                world = None
+    finally:
+        if world is not None:
+            world.stop()
+    if not failed and given.folder is None:
+        shutil.rmtree(folder)
+    accepted = sum(totals[kind] for kind in ("new", "corrected", "repeated"))
+    report = {"seed": seed, "rounds": given.rounds, "failed": failed, "faults": dict(done), "answers": dict(totals)}
+    _say(json.dumps({**report, "accepted": accepted, "seconds": round(time.monotonic() - began)}))
+    return int(bool(failed))
+
+
+def _arguments() -> argparse.Namespace:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--rounds", type=int, default=100)
+    found.add_argument("--first", type=int, default=1, help="number of the first round")
+    found.add_argument("--seed", default="", help="of all chance; default: a new one, which is printed")
+    found.add_argument("--seconds", type=float, default=5.0, help="how long a round is under load and attack")
+    found.add_argument("--fresh", type=int, default=20, help="begin with a new network after so many rounds")
+    found.add_argument("--folder", type=Path, help="where everything lies; default: a new one, removed if all is well")
+    return found.parse_args()
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
