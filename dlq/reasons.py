@@ -70,6 +70,8 @@ ERRORS: Final[Mapping[str, str]] = {
     "connectors.contracts.Misconfigured": "MISCONFIGURED",
     "connectors.contracts.Unavailable": "UNAVAILABLE",
     "connectors.contracts.Unreadable": "UNREADABLE",
+    "connectors.resttemplates.UnfillableError": "REFUSED_BY_DESTINATION",
+    "connectors.sftpremote.Shorter": "SOURCE_GONE",
     "routing.errors.RoutingError": "MISCONFIGURED",
     "routing.errors.NoRoute": "NO_ROUTE",
     "mappings.profiles.ProfileError": "MISCONFIGURED",

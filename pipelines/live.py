@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -26,7 +26,7 @@ from pipelines.progress import Observer, silent
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.work import Job, Receipt, Task
-from pipelines.workbench import forget
+from pipelines.workbench import forget, settle
 
 LOG = logging.getLogger("vingate.live")
 
@@ -39,6 +39,11 @@ KEYS_KEPT = timedelta(days=7)
 _HOUR = 3_600.0
 _EXPECTED = (ConnectorError, DlqError, PipelineError, OSError, PoolTimeout)
 """What is said in words and is nobody's defect: who drives this waits and tries again."""
+_WAITS = (
+    select(tables.inbox.c.id)
+    .where(tables.inbox.c.exchange == bindparam("exchange"), tables.inbox.c.batch.is_(None))
+    .limit(1)
+)
 _OF_DATA = ("22", "23", "42", "54")
 """Classes of SQLSTATE that one payload may cause: bad data, a broken constraint, a wrong statement, a limit."""
 
@@ -65,6 +70,7 @@ class Live:
         records: int = 500,
         milliseconds: int = 20,
     ) -> None:
+        settle(all_day=True)
         self._state, self._observer = state, observer
         self._feeds = dict(feeds or {})
         self._records, self._gather = records, milliseconds / 1000
@@ -104,7 +110,9 @@ class Live:
         """One pass over the exchange's own source; whether it brought anything."""
         before = self._number()
         self._coordinator.scan()
-        self._coordinator.follow_up()
+        if time.monotonic() - self._followed_up >= FOLLOW_UP_SECONDS:
+            self._followed_up = time.monotonic()
+            self._coordinator.follow_up()
         return self._number() > before
 
     def reload(self, exchange: Exchange) -> None:
@@ -163,10 +171,8 @@ class Live:
             time.sleep(min(0.005, seconds))
 
     def _waits(self) -> bool:
-        t = tables.inbox
         with self._state.reading() as connection:
-            where = (t.c.exchange == self._exchange.name) & t.c.batch.is_(None)
-            return connection.execute(select(t.c.id).where(where).limit(1)).first() is not None
+            return connection.execute(_WAITS, {"exchange": self._exchange.name}).first() is not None
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import gc
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
+
+import orjson
 
 from connectors import registry
 from connectors.contracts import PartSink, Source
@@ -119,8 +122,7 @@ class Workbench:
     def router(self) -> Router:
         """Decides destinations, with the registrations and dealers of this job."""
         table = _made(("table", self.exchange.routing.table), lambda: load_table(self.exchange.routing.table))
-        register = _made(("dealers", self.exchange.routing), lambda: dealers(self.exchange))
-        return Router(table, self.registrations, register)
+        return Router(table, self.registrations, register(self.exchange))
 
     @cached_property
     def registrations(self) -> MemoryRegistrations | None:
@@ -188,8 +190,12 @@ def sink_name(exchange: Exchange, destination: str) -> str:
 
 
 def make_source(exchange: Exchange) -> Source:
-    """The source of an exchange. Raises Misconfigured."""
-    return sources.make(exchange.source)
+    """The source of an exchange. One on a server is kept: connecting costs as much as a batch. Raises Misconfigured."""
+    made = sources.make(exchange.source)
+    if getattr(made, "remote", False):
+        name = orjson.dumps(exchange.source.options, default=str, option=orjson.OPT_SORT_KEYS)
+        return cast("Source", _made(("source", os.getpid(), exchange.source.connector, name), lambda: made))
+    return made
 
 
 def is_part_sink(exchange: Exchange, name: str) -> bool:
@@ -219,6 +225,11 @@ def make_part_sinks(exchange: Exchange) -> dict[str, PartSink]:
                 options.setdefault("schema", SCHEMA)
             made[name] = cast("PartSink", registry.sink(sink.connector, options))
     return made
+
+
+def register(exchange: Exchange) -> Dealers | None:
+    """The dealer register that an exchange names, read once by this process, or None."""
+    return cast("Dealers | None", _made(("dealers", exchange.routing), lambda: dealers(exchange)))
 
 
 def dealers(exchange: Exchange) -> Dealers | None:
@@ -254,7 +265,7 @@ def read_registrations(path: Path) -> list[VehicleRegistration]:
         return [VehicleRegistration.model_validate_json(line) for line in lines]
 
 
-_RARELY = 1_000_000
+_RARELY, _ALL_DAY = 1_000_000, 20_000
 _BENCHES: dict[tuple[str, str, str], Workbench] = {}
 _PARTS: dict[Any, Any] = {}
 
@@ -279,9 +290,21 @@ def workbench(job: Job) -> Workbench:
     if bench is None:
         _BENCHES.clear()
         bench = _BENCHES[name] = Workbench(job)
-        if gc.get_threshold()[0] != _RARELY:
-            # What is loaded by now lives as long as the process: the collector need not walk it for every record.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_RARELY, 50, 50)
+        settle()
     return bench
+
+
+_SETTLED: list[bool] = []
+
+
+def settle(*, all_day: bool = False) -> None:
+    """What is loaded by now lives as long as the process: the collector need not walk it for every record.
+
+    Bulk work makes next to no cycles, so the collector is all but off; what runs all day must not gather them.
+    """
+    if _SETTLED:
+        return
+    _SETTLED.append(True)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALL_DAY if all_day else _RARELY, 50, 50)
