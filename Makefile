@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-servers test check bench lock clean
+.PHONY: help run demo-servers test crash check bench lock clean
 
 BIN := .venv/bin
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
@@ -23,6 +23,10 @@ demo-servers: .venv/.ready  ## Set up, then the whole network all day, on server
 test: .venv/.ready-dev  ## Set up, then run all tests
 	bash scripts/servers
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds (ROUNDS, SEED): nothing lost, nothing doubled
+	bash scripts/servers
+	$(BIN)/python tests/realtime/crash_rounds.py --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 check: .venv/.ready-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -60,6 +60,7 @@ class Network:
         more: further overrides of each role.
         options: settings of PostgreSQL.
         cluster: folder of PostgreSQL, where it is not to be below `folder`.
+        deploy: folder of the roles' settings.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Network:
         more: Mapping[str, tuple[str, ...]] | None = None,
         options: Mapping[str, str] = FAST,
         cluster: Path | None = None,
+        deploy: Path = DEPLOY,
     ) -> None:
         self.folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ class Network:
         place = cluster or (self._elsewhere or self.folder) / "postgres"
         self.cluster = Cluster(place, self._password, options=options)
         self.node = Node(self.folder / "rabbitmq", {_ACCOUNT: self._password})
-        self._between, self._more = between, more or {}
+        self._between, self._more, self._deploy = between, more or {}, deploy
         names = (COLLECTING, MINISTRY, HOME)
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         """Port of each role's door."""
@@ -118,7 +120,7 @@ class Network:
         part = MINISTRY if name == MINISTRY else "province"
         addresses = _ministry(store, broker) if name == MINISTRY else _province(name, self.ports[name], store, broker)
         overrides = (f"state.url={state}", "health.port=0", *addresses, *self._more.get(name, ()))
-        return Service(DEPLOY / "roles" / f"{part}.toml", self.states[name], overrides, self.folder / name)
+        return Service(self._deploy / "roles" / f"{part}.toml", self.states[name], overrides, self.folder / name)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

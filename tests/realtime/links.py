@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import suppress
 
 PASS, CUT, STALL, HALF = "pass", "cut", "stall", "half"
 FAULTS = (CUT, STALL, HALF)
@@ -61,15 +60,17 @@ class Link:
                 one.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
-        with suppress(OSError):
+        try:
             while data := await reader.read(1 << 16):
                 if self._mode == STALL or (self._mode == HALF and back):
                     await self._healed.wait()
-                    return
+                    raise ConnectionAbortedError
                 writer.write(data)
                 await writer.drain()
-            if writer.can_write_eof() and not writer.is_closing():
+            if not writer.is_closing():
                 writer.write_eof()
+        except OSError:  # whoever is left must hear of it
+            writer.transport.abort()
 
 
 class Links:

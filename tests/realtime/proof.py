@@ -9,7 +9,7 @@ from load import Key
 from world import PATIENCE, ROLES, World
 
 from dlq.letters import LetterStore
-from pipelines.ledger import prove
+from pipelines.ledger import Proof, prove
 from pipelines.local.network import COLLECTING, HOME, MINISTRY
 from pipelines.state import State
 
@@ -84,17 +84,32 @@ def problems(world: World) -> list[str]:
     """Everything that is not as it must be."""
     expected = Expected(world)
     found = [*expected.wrong, *world.unclean, *drained(world, expected)]
-    superseded = Counter()
+    superseded, filtered = Counter(), {}
     for role in ROLES:
-        found += _store(role, rows_of(world, role), expected.at(role), superseded)
-    for role in ROLES:
+        found += store_problems(role, rows_of(world, role), expected.at(role), superseded)
         with State(world.network.states[role], own=False) as state:
-            found += _ledger(role, state, superseded[role])
+            proof = prove(state)
+            found += _ledger(role, proof)
             found += _letters(role, state, expected)
+        filtered |= {(role, name): one.totals["filtered"] for name, one in proof.exchanges.items()}
+    allowed = 0
+    for role, ways in _WAYS:
+        allowed += sum(filtered.get(way, 0) for way in ways)
+        if superseded[role] > allowed:
+            found.append(f"{role}: LOST {superseded[role]} older versions, {allowed} were superseded on their way")
     return found
 
 
-def _store(role: str, rows: Rows, wanted: dict[Key, list[str]], superseded: Counter) -> list[str]:
+_WAYS = (
+    (COLLECTING, [(COLLECTING, "collect")]),
+    (MINISTRY, [(COLLECTING, "report"), (MINISTRY, "report")]),
+    (HOME, [(MINISTRY, "push"), (HOME, "pushed")]),
+)
+"""Role and the exchanges that a version passes on its way into the store, from the one before."""
+
+
+def store_problems(role: str, rows: Rows, wanted: dict[Key, list[str]], superseded: Counter) -> list[str]:
+    """What is not as it must be in a store; `superseded` counts older versions that are not there."""
     found = []
     for key, texts in wanted.items():
         there = rows.get(key, [])
@@ -113,16 +128,11 @@ def _store(role: str, rows: Rows, wanted: dict[Key, list[str]], superseded: Coun
     return found
 
 
-def _ledger(role: str, state: State, superseded: int) -> list[str]:
-    proof = prove(state)
+def _ledger(role: str, proof: Proof) -> list[str]:
     found = [f"{role}: LEDGER {problem}" for problem in proof.problems]
     found += [f"{role}: UNFINISHED {batch}" for batch in proof.unfinished]
     if proof.totals["waiting"]:
         found.append(f"{role}: WAITING {proof.totals}")
-    upstream = {COLLECTING: "collect", MINISTRY: "report", HOME: "pushed"}[role]
-    missing = proof.exchanges[upstream].totals["filtered"] if upstream in proof.exchanges else 0
-    if role == COLLECTING and superseded > missing:
-        found.append(f"{role}: LOST versions: {superseded} older ones are not in the store, {missing} were superseded")
     return found
 
 

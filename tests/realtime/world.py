@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from pipelines.local.network import COLLECTING, DATABASE, HOME, MINISTRY, Networ
 from pipelines.local.postgres import FAST, answers
 from pipelines.local.rabbitmq import answers as broker_answers
 from pipelines.local.rabbitmq import settle
+from pipelines.nation import DEPLOY
 
 ROLES = (COLLECTING, MINISTRY, HOME)
 PATIENCE = 240.0
@@ -106,6 +108,7 @@ class World:
             more={name: settings_of(name) for name in ROLES},
             options={**FAST, **_DISK},
             cluster=folder / "network" / "postgres-disk" / "postgres",
+            deploy=Path(shutil.copytree(DEPLOY, folder / "deploy")),  # whoever edits the checkout reloads no role here
         )
         self._frozen: set[int] = set()
         self._limited: set[int] = set()
@@ -172,8 +175,9 @@ class World:
         """SIGTERM, and a new start."""
         service = self.network.services[role]
         self.thaw()
+        ready = bool(service.told())
         code = service.stop()
-        if code:
+        if code and ready:  # one that has just begun dies of the signal, and has nothing to finish
             self.unclean.append(f"{role}: exit code {code} after SIGTERM")
         service.start()
 
