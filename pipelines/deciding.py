@@ -124,12 +124,14 @@ def _suspects(entries: Entries, known_at: NDArray[np.intp], rule: Rule) -> NDArr
     """Indexes of entries whose key is in the index, occurs twice here, or is held by way of another scope."""
     suspect = np.zeros(len(entries), bool)
     suspect[known_at] = True
-    order = np.lexsort((entries["lo"], entries["hi"]))
-    same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (
-        entries["lo"][order][1:] == entries["lo"][order][:-1]
-    )
-    suspect[order[1:][same]] = True
-    suspect[order[:-1][same]] = True
+    highest = np.sort(entries["hi"])
+    if (highest[1:] == highest[:-1]).any():
+        order = np.lexsort((entries["lo"], entries["hi"]))
+        same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (
+            entries["lo"][order][1:] == entries["lo"][order][:-1]
+        )
+        suspect[order[1:][same]] = True
+        suspect[order[:-1][same]] = True
     if rule.also_held:
         for index, (hi, lo) in enumerate(zip(entries["hi"].tolist(), entries["lo"].tolist(), strict=True)):
             if (hi, lo) in rule.also_held:

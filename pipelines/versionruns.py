@@ -115,12 +115,11 @@ def write_run(path: Path, entries: Entries) -> None:
 
 def newest(entries: Entries) -> Entries:
     """Entries sorted by `hi`, one for each key: of equal keys the one that comes last."""
+    ordered = entries[np.argsort(entries["hi"])]
+    if len(entries) < 2 or not (ordered["hi"][1:] == ordered["hi"][:-1]).any():
+        return ordered
     entries = entries[np.argsort(entries["hi"], kind="stable")]
-    if len(entries) < 2:
-        return entries
     repeated = entries["hi"][1:] == entries["hi"][:-1]
-    if not repeated.any():
-        return entries
     suspects = np.flatnonzero(np.append(False, repeated) | np.append(repeated, False))
     order = suspects[np.lexsort((entries["lo"][suspects], entries["hi"][suspects]))]
     same = (entries["hi"][order][1:] == entries["hi"][order][:-1]) & (

@@ -61,7 +61,7 @@ class VersionIndex:
         self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]
     ) -> tuple[NDArray[np.intp], Entries]:
         """Positions of the given keys that are known, and their entries, in the order of the positions."""
-        order = np.argsort(hi, kind="stable")
+        order = np.argsort(hi)
         sorted_hi, sorted_lo = hi[order], lo[order]
         entries = np.zeros(len(hi), ENTRY)
         known = np.zeros(len(hi), bool)
