@@ -40,11 +40,15 @@ class Run(NamedTuple):
     peak_mb: float
 
 
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Modules are compiled once, as on any machine, and not at every start."""
+
+
 def measured(command: list[str], log: Path) -> Run:
     """Run a command: CPU with its children, wall time, and the highest sum of resident memory over its processes."""
     started = time.perf_counter()
     with log.open("wb") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_ENVIRONMENT)
         peak = [0.0]
         stop = threading.Event()
         watcher = threading.Thread(target=_watch, args=(child.pid, peak, stop), daemon=True)
