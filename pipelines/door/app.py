@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
@@ -14,9 +16,10 @@ from pipelines.door.asgi import Receive, Room, Scope, Send, send_reply
 from pipelines.door.desk import Desk
 from pipelines.door.endpoints import Endpoint, Handler
 from pipelines.door.pieces import Pieces
-from pipelines.door.protocols import chengdu, foshan, national, secondary, shanghai
+from pipelines.door.protocols import calls, chengdu, foshan, national, secondary, shanghai
 from pipelines.door.protocols.calls import PIECE, RECORD, REGISTER, TOKEN
 from pipelines.door.v1.api import Api
+from pipelines.door.v1.problems import WRONG_METHOD, problem
 
 _ABOUT_ONE = 64 * 1024
 """Longest registration or token request: nobody has said yet who sends it."""
@@ -53,7 +56,9 @@ def make_app(door: Door) -> Starlette:
             post(path, Endpoint(signed, kind, handler, limits, most, door.room, statuses=statuses, step=step))
     _route(routes, "GET", chengdu.TIME_PATH, _time)
     _route(routes, "GET", "/healthz", _healthz)
-    return Starlette(routes=[*routes, *door.api.routes()])
+    return Starlette(
+        routes=[*routes, *door.api.routes()], exception_handlers={404: _no_such_address, 405: _no_such_method}
+    )
 
 
 def make_foshan_app(door: Door) -> Starlette:
@@ -82,6 +87,21 @@ def direct(app: Starlette) -> ASGIApp:
         await (endpoint or app)(scope, receive, send)
 
     return dispatch
+
+
+async def _no_such_address(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith("/v1"):
+        return problem(calls.NOT_FOUND)
+    return PlainTextResponse("Not Found", 404)
+
+
+async def _no_such_method(request: Request, error: Exception) -> Response:
+    allowed = getattr(error, "headers", None) or {}
+    if request.url.path.startswith("/v1"):
+        answer = problem(WRONG_METHOD)
+        answer.headers.update(allowed)
+        return answer
+    return PlainTextResponse("Method Not Allowed", 405, allowed)
 
 
 def _route(routes: list[BaseRoute], method: str, path: str, endpoint: object) -> None:

@@ -87,7 +87,7 @@ class DoorSettings(_Section):
     lock_after: Annotated[int, Field(ge=5)] = 5
     """Wrong passwords in a row after which an account is locked for some time."""
     requests_per_second: Annotated[float, Field(gt=0)] = 100.0
-    """Records of one company."""
+    """Calls of one company; a batch of `/v1` counts as one for each hundred of its records."""
     address_per_second: Annotated[float, Field(gt=0)] = 50.0
     """Calls of one address without a valid token: registration, token request, wrong token; ten seconds' at once."""
     body_bytes: Annotated[int, Field(ge=1_024)] = 8 * _MEBIBYTE

@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert
 from mappings.encoding import content_bytes, content_digest, key_digest
 from pipelines import tables
 from pipelines.door.judging import Judge
+from pipelines.door.limits import Buckets
 from pipelines.journal import ADDRESSED, FILTERED, LINE, Journal
 from pipelines.versions import key_halves
 
@@ -84,9 +85,24 @@ def test_limits_of_a_batch(run):
             assert (await door.client.post("/v1/records", content=body, headers=headers)).status_code == 400
         full = [{**RECORD, "costlistcode": str(at)} for at in range(1_000)]
         assert (await door.client.post("/v1/records", json=full, headers=headers)).json()["accepted"] == 1_000
-        answer = await door.client.post("/v1/records", json=RECORD, headers=headers)
-        assert answer.status_code == 429, "a batch costs as many calls as it has records"
-        assert int(answer.headers["retry-after"]) >= 1
+
+    run(story)
+
+
+def test_a_batch_costs_a_call_for_each_hundred_of_its_records(run):
+    async def story(door, headers):
+        full = [{**RECORD, "costlistcode": str(at)} for at in range(1_000)]
+        keyed = {**headers, "idempotency-key": "night-1"}
+        first, again = [await door.client.post("/v1/records", json=full, headers=keyed) for _ in range(2)]
+        assert (first.status_code, again.status_code) == (202, 202), "a repetition can be afforded"
+        assert first.json() == again.json()
+        assert len(door.rows()) == 1_000
+        slow = door.door.desk
+        slow._companies = Buckets(rate=1, burst=3, clock=lambda: 0.0)
+        answers = [await door.client.post("/v1/records", json=full[:101], headers=headers) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 429], "two calls, then one is left"
+        assert answers[1].headers["retry-after"] == "1"
+        assert (await door.client.post("/v1/records", json=full[:100], headers=headers)).status_code == 202
 
     run(story)
 
@@ -132,6 +148,19 @@ def test_idempotency_keys(run):
         for _ in range(2):
             await door.client.post("/v1/records", json=RECORD, headers=headers)
         assert len(door.rows()) == 4, "without a key each is an envelope of its own: A, B, A are three versions"
+
+    run(story)
+
+
+def test_wrong_addresses_and_methods_are_problems(run):
+    async def story(door, headers):
+        for method, path, status in (("GET", "/v1/nothing", 404), ("PATCH", "/v1/records", 405), ("GET", "/v1", 404)):
+            answer = await door.client.request(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["status"]) == (status, status)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert (await door.client.get("/v1/token")).headers["allow"] == "POST"
+        elsewhere = await door.client.get("/nothing")
+        assert (elsewhere.status_code, elsewhere.text) == (404, "Not Found")
 
     run(story)
 

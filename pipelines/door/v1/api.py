@@ -9,6 +9,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from math import ceil
 from typing import NamedTuple
 
 import orjson
@@ -30,6 +31,9 @@ from pipelines.door.v1.receipts import Receipts
 from pipelines.door.v1.records import Records, WrongRequest, idempotency_key, split
 
 LOG = logging.getLogger("vingate.door")
+
+RECORDS_A_CALL = 100
+"""A batch costs a company one of its calls for so many records, and for the rest of them one more."""
 
 
 class Api(NamedTuple):
@@ -116,7 +120,7 @@ class Api(NamedTuple):
         key = idempotency_key(request.headers.get("idempotency-key"))
         if self.desk.intake.full:
             return refused(self.desk.busy())
-        if wait := self.desk.hurry(company, len(bodies)):
+        if wait := self.desk.hurry(company, ceil(len(bodies) / RECORDS_A_CALL)):
             return refused(wait)
         taken = await self.records.take(bodies, company, key, code)
         if isinstance(taken, Outcome):
