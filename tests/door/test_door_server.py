@@ -119,6 +119,7 @@ def test_hostile_callers(tmp_path):
         assert b"431" in socketed(b"GET / HTTP/1.1\r\nx: " + b"a" * 5_000 + b"\r\n\r\n"), "a head too long, at once"
         big = client.post(running.url + RECORD, content=b"[" * (3 << 20))
         assert (big.status_code, big.json()["code"]) == (413, "0"), "too large, and read to its end"
+        assert b"413" in socketed(request(b"{", length=10**18)), "too large by what it announces, and not read"
         long = body + b" " * 300_000
         assert client.post(running.url + RECORD, content=long).json() == ADDED, "a long body is no long head"
         assert client.post(running.url + RECORD, content=body).json() == ADDED, "the door goes on"
