@@ -103,7 +103,7 @@ class Desk:
         now = self.clock()
         verdict = await asyncio.to_thread(self.judge.registration, call.payload, call.dialect, now)
         if verdict.refused or verdict.operator is None:
-            return Outcome(findings=verdict.refused)
+            return Outcome(findings=verdict.faults)
         made = await self._with_password(self.callers.register, verdict.operator, call.password, now)
         if made is None:
             return self.busy()
@@ -161,7 +161,7 @@ class Desk:
             kept = await self.put([item], guard)
             if not kept.accepted:
                 return kept
-        return Outcome(findings=verdict.refused)
+        return Outcome(findings=verdict.faults)
 
     async def put(self, items: list[Item], guard: Guard | None = None) -> Outcome:
         """Keep envelopes durably; accepted, or why none of them is kept."""

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mappings import dates, quick
-from mappings.findings import REJECT, Finding, Profile, profile
+from mappings.findings import FLAG, REJECT, Finding, Profile, profile
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Context, Draft, Judgement
 from mappings.reading import Limits, read, read_step
 from mappings.reading import judge as judge_draft
@@ -45,6 +45,13 @@ class Verdict:
     """What an accepted registration says."""
     row: RepairRow | None = None
     """The record, where it was carefully judged and accepted."""
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What a refused payload is answered with: why, then what else would be flagged, to be mended at once."""
+        if not self.refused:
+            return ()
+        return (*self.refused, *(finding for finding in self.found if finding.severity == FLAG))
 
 
 class Judge:
@@ -98,7 +105,7 @@ class Judge:
         judgement = judge_draft(draft, Context(self._profile, now))
         refused = tuple(finding for finding in judgement.findings if finding.severity == REJECT)
         operator = judgement.record if isinstance(judgement.record, Operator) else None
-        return Verdict(refused, keep=False, operator=operator)
+        return Verdict(refused, tuple(judgement.findings), keep=False, operator=operator)
 
     def _draft(self, payload: bytes, dialect: str) -> Draft:
         draft = read(payload, dialect, self.limits)

@@ -60,7 +60,7 @@ class Pieces:
             return proved
         verdict = await asyncio.to_thread(self._judged, call, proved, now)
         if verdict.refused and not verdict.keep:
-            return Outcome(findings=verdict.refused)
+            return Outcome(findings=verdict.faults)
         outcome = await self._desk.keep(verdict, call, proved.application.company, self._guard(call, proved, verdict))
         if outcome.refusal in signing_findings():
             return Outcome(findings=(_found(outcome.refusal),))

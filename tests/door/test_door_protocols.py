@@ -284,6 +284,24 @@ def test_the_profile_is_the_exchanges(run):
     run(story, of=exchange(profile="lenient"))
 
 
+def test_a_refusal_names_also_what_would_only_be_flagged(run):
+    async def story(door):
+        body = payload("02", await door.token())
+        refused = (await door.client.post(RECORD, content=body)).json()
+        first, _, then = refused["status"].partition("；另请核对：")
+        assert first == "缺少车辆识别代号（basicInfo.vin，应为 17 位）"
+        assert "配件数量不是数字" in then
+        assert "维修工时不是数字" in then
+        assert "UNKNOWN" not in then
+        assert "gd_id" not in then, "what is left out is no fault"
+        refused = (await door.client.post("/carhealth/register", content=payload("07"))).json()["respInfo"]
+        assert refused["code"] == "0"
+        for member in ("companyunifiedsocialcreditidentifier", "companyoperationstate", "companyeconomiccategory"):
+            assert member in refused["status"]
+
+    run(story, of=exchange(profile="lenient"))
+
+
 def test_too_large(run):
     async def story(door):
         body = payload("15", await door.token()) + b" " * 5_000

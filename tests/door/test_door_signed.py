@@ -193,6 +193,7 @@ def test_orders_that_a_batch_took_before(run):
         ({"repairTime": "yesterday"}, 108),
         ({"repairTime": ""}, 107),
         ({"repairTime": "", "vin": "x"}, 2001),
+        ({"repairTime": "yesterday", "vpn": "沪A1"}, 108),  # a plate that is only flagged refuses nothing
         ({"carPhoto": "A" * 7_000_000}, 2007),
         ({"drivingPermitPhoto": "A" * 7_000_000}, 2008),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from mappings.findings import Finding
+from mappings.findings import REJECT, Finding
 from mappings.trees import Limits, TreeError
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import PIECE, QUERY, Call, Outcome, Reply, Signed
@@ -113,10 +113,11 @@ def number(outcome: Outcome) -> int:
 
 
 def numbered(findings: Sequence[Finding]) -> int:
-    """The number of the first finding that the document has one for; 0 for none."""
-    if not findings:
+    """The number of the first refusing finding that the document has one for; 0 for none."""
+    refusing = [finding for finding in findings if finding.severity == REJECT]
+    if not refusing:
         return 0
-    return next((found for found in map(_number, findings) if found not in (107, 108)), _number(findings[0]))
+    return next((found for found in map(_number, refusing) if found not in (107, 108)), _number(refusing[0]))
 
 
 def _number(finding: Finding) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dlq.reasons import reason
-from mappings.findings import Finding
+from mappings.findings import FLAG, Finding
 from pipelines.door.protocols.calls import REFUSALS, Outcome
 
 ADDED = "新增成功"
@@ -27,8 +27,12 @@ def fault(finding: Finding) -> str:
 
 
 def faults(findings: Iterable[Finding]) -> str:
-    """All findings, one after the other."""
-    return "；".join(dict.fromkeys(fault(finding) for finding in findings))
+    """All findings, one after the other; behind what refuses stands what is only flagged."""
+    refusing, flagged = dict[str, None](), dict[str, None]()
+    for finding in findings:
+        (flagged if finding.severity == FLAG else refusing)[fault(finding)] = None
+    said = "；".join(refusing)
+    return f"{said}；另请核对：{'；'.join(flagged)}" if flagged else said
 
 
 def refused(outcome: Outcome) -> str:
