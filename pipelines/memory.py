@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from mappings.history import History, HoursShare, Visit
 from mappings.records import RepairRow
 from pipelines import tables
-from pipelines.upserts import upsert
+from pipelines.upserts import many
 from routing.dealers import Dealers
 from routing.merging import Visit as MergeVisit
 from routing.merging import match_one
@@ -95,28 +95,24 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
     ]
     if not rows:
         return
+    kept = {
+        (row.companycode, row.costlistcode): {
+            "scope": scope,
+            "companycode": row.companycode,
+            "costlistcode": row.costlistcode,
+            "vin": row.vin,
+            "plate": row.plate,
+            "repairdate": row.repairdate.isoformat(),
+            "settledate": row.settledate.isoformat(),
+            "mileage": str(row.mileage),
+        }
+        for row in rows
+    }
     t = tables.history
-    statement = upsert(connection, t)
-    statement = statement.on_conflict_do_update(
-        index_elements=[t.c.scope, t.c.companycode, t.c.costlistcode],
-        set_={name: statement.excluded[name] for name in ("vin", "plate", "repairdate", "settledate", "mileage")},
-    )
-    connection.execute(
-        statement,
-        [
-            {
-                "scope": scope,
-                "companycode": row.companycode,
-                "costlistcode": row.costlistcode,
-                "vin": row.vin,
-                "plate": row.plate,
-                "repairdate": row.repairdate.isoformat(),
-                "settledate": row.settledate.isoformat(),
-                "mileage": str(row.mileage),
-            }
-            for row in rows
-        ],
-    )
+    inserting, given = many(connection, t, list(kept.values()))
+    replaced = {name: inserting.excluded[name] for name in ("vin", "plate", "repairdate", "settledate", "mileage")}
+    key = [t.c.scope, t.c.companycode, t.c.costlistcode]
+    connection.execute(inserting.on_conflict_do_update(index_elements=key, set_=replaced), given)
     worked: Counter[str] = Counter()
     tens: Counter[str] = Counter()
     for row in rows:
@@ -124,14 +120,10 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
         worked[row.companycode] += len(hours)
         tens[row.companycode] += sum(1 for h in hours if h % 10 == 0)
     h = tables.company_hours
-    adding = upsert(connection, h)
-    adding = adding.on_conflict_do_update(
-        index_elements=[h.c.scope, h.c.company],
-        set_={"rows": h.c.rows + adding.excluded.rows, "tens": h.c.tens + adding.excluded.tens},
-    )
-    connection.execute(
-        adding, [{"scope": scope, "company": c, "rows": n, "tens": tens[c]} for c, n in sorted(worked.items())]
-    )
+    shares = [{"scope": scope, "company": c, "rows": n, "tens": tens[c]} for c, n in sorted(worked.items())]
+    adding, given = many(connection, h, shares)
+    sums = {"rows": h.c.rows + adding.excluded.rows, "tens": h.c.tens + adding.excluded.tens}
+    connection.execute(adding.on_conflict_do_update(index_elements=[h.c.scope, h.c.company], set_=sums), given)
 
 
 class Merger:
