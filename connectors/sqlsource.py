@@ -49,6 +49,11 @@ class SqlSource:
         place = make_url(settings.address()).database or ""
         self.digest = sha256(f"{place.rpartition('/')[2]}/{settings.table.name}".encode()).hexdigest()
 
+    @property
+    def remote(self) -> bool:
+        """Whether the rows are on a server, so that connecting to them costs as much as reading a few thousand."""
+        return self._store.engine.dialect.name == "postgresql"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings,)
 

@@ -41,7 +41,7 @@ from pipelines.state import State
 from pipelines.versions import key_halves, pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
-from pipelines.workbench import dealers
+from pipelines.workbench import register
 from routing.dealers import Dealers
 
 _ASKED = 500
@@ -228,8 +228,8 @@ class BatchWork:
 
     @cached_property
     def _dealers(self) -> Dealers | None:
-        """The dealer register, read once a batch."""
-        return dealers(self._exchange)
+        """The dealer register, read once by this process."""
+        return register(self._exchange)
 
     def _history(
         self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]

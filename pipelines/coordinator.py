@@ -101,6 +101,7 @@ class Coordinator:
     def scan(self) -> None:
         """Take in everything that the source has now."""
         self._take_in(make_source(self.exchange))
+        self._unsure = False  # what was done before the kill is behind the marks now
 
     def newest(self) -> int:
         """Number of the newest batch; 0 before the first."""
@@ -125,7 +126,7 @@ class Coordinator:
             open_run = connection.execute(
                 select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())
             ).scalar()
-            self._resumed = open_run is not None
+            self._resumed = self._unsure = open_run is not None
             if open_run is not None:
                 connection.execute(update(t).where(t.c.id == open_run).values(**kept))
                 return int(open_run)
@@ -212,6 +213,8 @@ class Coordinator:
 
     def _done(self) -> set[tuple[Any, ...]]:
         """What this run did before it was killed: paths and identities of its items."""
+        if not self._unsure:
+            return set()
         b = tables.batches
         with self.state.reading() as connection:
             rows = connection.execute(select(b.c["items"]).where(b.c.run == self.run_id)).scalars().all()

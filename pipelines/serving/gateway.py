@@ -26,7 +26,7 @@ from pipelines.serving.observing import Observing
 from pipelines.serving.opening import open_state
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.tracing import open_tracer
-from pipelines.settings import replaced
+from pipelines.settings import Destinations, replaced
 from pipelines.state import State
 from pipelines.usable import built, usable
 
@@ -44,6 +44,7 @@ class Gateway:
         self.role = role
         self._last = next(iter(role.exchanges))
         self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
+        self._readers = readers(role)
 
     def open(self, stopping: threading.Event) -> None:
         """Build all exchanges and take up what a crash left."""
@@ -69,6 +70,8 @@ class Gateway:
                 break
             if loop.turn(seconds if name == waits and not did else 0.0):
                 did, self._last = True, name
+                for reader in self._readers[name]:
+                    self.loops[reader].stir()
         if not did and seconds and time.monotonic() - began < seconds / 2:  # it is failing: nobody waited
             stopping.wait(seconds)
         return did
@@ -78,7 +81,7 @@ class Gateway:
         for name, loop in self.loops.items():
             if name in role.exchanges:
                 loop.reload(role.exchanges[name])
-        self.role = role
+        self.role, self._readers = role, readers(role)
 
     def moved(self, exchange: str) -> None:
         """An exchange gave a sign of life."""
@@ -150,6 +153,29 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
             raise
 
     return build
+
+
+def readers(role: Role) -> dict[str, list[str]]:
+    """Exchange -> those that read what it writes, from the same database: they need not wait for their next scan."""
+    return {
+        name: [
+            other
+            for other, its in role.exchanges.items()
+            if any(_reads(its, sink) for sink in work.settings.sinks.values())
+        ]
+        for name, work in role.exchanges.items()
+    }
+
+
+def _reads(work: Work, sink: Destinations) -> bool:
+    """Whether an exchange reads what a sink writes; not where it asks for records of another origin."""
+    source = work.settings.source
+    origin = source.options.get("where", {}).get("repaircomefrom")
+    return (
+        source.connector == sink.connector == "sql"
+        and source.options.get("url") == sink.options.get("url")
+        and (not origin or not sink.repaircomefrom or origin == sink.repaircomefrom)
+    )
 
 
 def watch_folders(work: Work, folder: Path) -> None:

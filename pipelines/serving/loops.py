@@ -106,6 +106,11 @@ class Loop:
             return False
         return self._guarded(lambda: self._turn(seconds))
 
+    def stir(self) -> None:
+        """Something new lies in its source: scan at its next turn, where it scans every so often."""
+        if self.work.schedule.at_start:
+            self._scan_at = self._now()
+
     def reload(self, work: Work) -> None:
         """Go on with other settings, which were validated; where that fails, the old ones stay and it is told."""
         changed, rescheduled = work.settings != self.work.settings, work.schedule != self.work.schedule

@@ -9,7 +9,7 @@ import pytest
 from connectors.contracts import Arrival, Unavailable
 from pipelines.errors import StateLost
 from pipelines.serving import link
-from pipelines.serving.gateway import Gateway, watch_folders
+from pipelines.serving.gateway import Gateway, readers, watch_folders
 from pipelines.serving.loops import Loop, WatchedFeed, state_of
 from pipelines.serving.metrics import DESTINATIONS
 from pipelines.serving.roles import Role, Work
@@ -266,3 +266,50 @@ def test_folders_below_the_state_that_are_scanned_are_made(tmp_path):
     watch_folders(works(settings={"name": "x", "source": {"connector": "several", "of": parts}}), tmp_path / "state")
     made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     assert made == ["state", "state/in", "state/in/one", "state/p", "state/q"]
+
+
+def test_what_was_stirred_is_scanned_at_its_next_turn():
+    clock, runs = Clock(), Runs()
+    one = loop([runs], clock, works(every="5s"))
+    one.turn(0)
+    one.stir()
+    assert one.turn(0)
+    assert runs.done.count("scan") == 2
+    at_night = loop([runs], clock, works(cron="0 2 * * *"))
+    at_night.stir()
+    at_night.turn(0)
+    assert runs.done.count("scan") == 2
+
+
+def sql(url, **more):
+    return {"connector": "sql", "url": url, **more}
+
+
+def role_of(**exchanges):
+    return Role.model_validate({"name": "r", "exchanges": exchanges})
+
+
+def test_who_reads_what_an_exchange_writes_is_known():
+    def exchange(name, source, **sink):
+        return {"settings": {"name": name, "source": source, "sinks": {"s": sink}}}
+
+    memory = {"connector": "memory"}
+    role = role_of(
+        collect=exchange("collect", memory, **sql("postgresql://a/b")),
+        pushed=exchange("pushed", memory, repaircomefrom=2, **sql("postgresql://a/b")),
+        other=exchange("other", memory, **sql("postgresql://a/c")),
+        report=exchange("report", sql("postgresql://a/b", where={"repaircomefrom": 1}), connector="memory"),
+    )
+    assert readers(role) == {"collect": ["report"], "pushed": [], "other": [], "report": []}
+
+
+def test_who_reads_what_was_written_is_stirred():
+    writer, reader = Runs(work=1), Runs()
+    scanned = {"settings": {"name": "b", "source": sql("sqlite:///x.db")}, "every": "1h"}
+    written = {"settings": {"name": "a", "source": {"connector": "memory"}, "sinks": {"s": sql("sqlite:///x.db")}}}
+    gateway = Gateway(role_of(b=scanned, a=written), lambda name, _: {"a": writer, "b": reader}[name])
+    assert gateway.loops["b"].turn(0), "the scan at the start"
+    gateway.round(threading.Event(), 0)
+    gateway.round(threading.Event(), 0)
+    gateway.round(threading.Event(), 0)
+    assert reader.done.count("scan") == 2
