@@ -1,4 +1,4 @@
-"""What `vingate bench realtime` measures on: PostgreSQL, RabbitMQ and roles of its own, started as operators start them.
+"""What `vingate bench realtime` measures on: PostgreSQL, RabbitMQ and roles of its own, started as operators do.
 
     with Network(folder) as network:
         role = network.add("province-44")
@@ -21,10 +21,9 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipelines.local.postgres import Cluster
-from pipelines.local.processes import free_ports, wait_for
 from pipelines.local.rabbitmq import Node
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +32,8 @@ DURABLE: Mapping[str, str] = {
     "synchronous_commit": "on",
     "track_commit_timestamp": "on",
     "track_wal_io_timing": "on",
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "all",
     "shared_buffers": "512MB",
     "max_connections": "100",
     "max_wal_size": "4GB",
@@ -80,8 +81,19 @@ class Role:
 
     def declare(self) -> None:
         """Declare the queues of this role."""
-        command = [sys.executable, "-m", "pipelines", "check", str(self._path), "--declare", "--state", str(self.folder)]
-        done = subprocess.run([*command, *self._settings], env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        command = [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "check",
+            str(self._path),
+            "--declare",
+            "--state",
+            str(self.folder),
+        ]
+        done = subprocess.run(
+            [*command, *self._settings], env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
         if done.returncode not in (0, 1):
             sys.exit(f"{self.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -89,7 +101,7 @@ class Role:
         """Start it, and wait until it can be used."""
         command = [sys.executable, "-m", "pipelines", "serve", str(self._path), "--state", str(self.folder)]
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            self._process = subprocess.Popen(
                 [*command, *self._settings],
                 env=self._environment,
                 cwd=ROOT,
@@ -169,6 +181,7 @@ class Network:
                 server.start()
             for server in (self.database, self.broker):
                 server.wait()
+            self.database.execute("CREATE EXTENSION pg_stat_statements")
         except BaseException:
             self.__exit__()
             raise
@@ -224,6 +237,17 @@ class Network:
                 return False
             time.sleep(0.25)
         return False
+
+    def statements(self, most: int = 15) -> list[tuple[str, int, float, str]]:
+        """What the database server worked on longest: database, calls, milliseconds, the statement's begin."""
+        return self.database.execute(
+            "SELECT datname, calls, total_exec_time + total_plan_time, "
+            " left(regexp_replace(query, '\\s+', ' ', 'g'), 90)"
+            " FROM pg_stat_statements JOIN pg_database ON oid = dbid WHERE datname <> 'postgres'"
+            " AND query !~ 'pg_xact_commit_timestamp|count\\(\\*\\) FROM repairs'"
+            " ORDER BY 3 DESC LIMIT %s",
+            most,
+        )
 
     def beat(self) -> Beat:
         """What everything used so far."""

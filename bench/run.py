@@ -253,12 +253,17 @@ def main() -> None:
 
 
 def write_results(head: str, sections: list[str]) -> None:
-    """Put new sections in place of those of the same title; the others stay as they were measured."""
+    """Put new sections in place of those of the same title; the others, and the head without one, stay as they are."""
     path = HERE / "RESULTS.md"
-    before = path.read_text("utf-8").split("\n## ")[1:] if path.exists() else []
-    kept = {text.split("\n", 1)[0]: f"## {text.rstrip()}\n" for text in before}
-    kept |= {text[3:].split("\n", 1)[0]: text for text in sections}
-    path.write_text("\n".join([head, *kept.values()]), "utf-8")
+    first, *before = path.read_text("utf-8").split("\n## ") if path.exists() else ["# Results\n"]
+    made = {_title(text): text for text in sections}
+    kept = [f"## {text.rstrip()}\n" for text in before]
+    told = [made.pop(_title(text), "") if _title(text) in {_title(one) for one in sections} else text for text in kept]
+    path.write_text("\n".join([head or first, *filter(None, told), *made.values()]), "utf-8")
+
+
+def _title(section: str) -> str:
+    return section[3:].split("\n", 1)[0]
 
 
 if __name__ == "__main__":

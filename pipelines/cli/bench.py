@@ -1,4 +1,4 @@
-"""`vingate bench`: the reference job beside the hand-written loop. It needs a checkout: the package has no loop."""
+"""`vingate bench`: the reference job beside the hand-written loop, or the way in real time. It needs a checkout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,30 @@ import typer
 
 from pipelines.cli.out import AsJson, emit, wrong_use
 
-_SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "run.py"
+_FOLDER = Path(__file__).resolve().parents[2] / "bench"
+_SCRIPTS = {"core": "run.py", "realtime": "realtime.py"}
 
 
 def bench(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="core：批量核心；realtime：实时链路（自带数据库与消息队列，客户端需 Go）"
+            " / core: the reference job; realtime: door, broker and stores (needs Go for its client)"
+        ),
+    ] = "core",
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="只测这些 / measure these only: reference, growth, workers, store"),
+        typer.Option(
+            "--only",
+            help="只测这些 / measure these only: reference, growth, workers, store; realtime: door, way, queue",
+        ),
     ] = None,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="每个命令计数的次数 / counted runs of each command")] = 5,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, help="每个命令计数的次数 / core: counted runs of each command")
+    ] = 5,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="每次加载的秒数 / realtime: length of a run")] = 10,
+    profile: Annotated[bool, typer.Option("--profile", help="用 py-spy 记录 / realtime: record with py-spy")] = False,
     as_json: AsJson = False,
 ) -> None:
     """基准测试 / measure the reference job, as ratios of CPU seconds to the loop that a user would write instead.
@@ -28,12 +43,20 @@ def bench(
     全部测完约半小时，写入 bench/RESULTS.md；请在空闲的机器上运行。
     All of it takes about half an hour and writes bench/RESULTS.md; run it on an idle machine.
 
-    [bold]示例 / example:[/bold]  vingate bench --only reference --runs 3
+    realtime 约五分钟：企业接口、省平台 → 部级 → 车籍地省平台、队列入库。
+    realtime takes about five minutes: the door, the whole way from province to home province, queue to store.
+
+    [bold]示例 / examples:[/bold]  vingate bench --only reference --runs 3    vingate bench realtime --only door
     """
-    if not _SCRIPT.is_file():
+    if what not in _SCRIPTS:
+        wrong_use(f"未知的测量 {what!r} / there is no such bench; known: {', '.join(_SCRIPTS)}")
+    script = _FOLDER / _SCRIPTS[what]
+    if not script.is_file():
         wrong_use("基准测试需要源码目录，请在仓库中运行 make bench / bench needs a checkout: run `make bench` in one")
     with tempfile.NamedTemporaryFile("r", suffix=".json", encoding="utf-8") as figures:
-        command = [sys.executable, str(_SCRIPT), "--runs", str(runs), "--figures", figures.name]
+        command = [sys.executable, str(script), "--figures", figures.name]
+        command += ["--runs", str(runs)] if what == "core" else ["--seconds", str(seconds)]
+        command += ["--profile"] if profile and what == "realtime" else []
         command += ["--only", *only] if only else []
         done = subprocess.run(command, check=False, stdout=sys.stderr if as_json else None)  # noqa: S603 - our own script
         if done.returncode:
