@@ -13,7 +13,8 @@ from connectors.sqlstore import SqlSink
 from mappings.encoding import content_bytes, content_digest
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import profile
-from mappings.quick import NATIONAL, compile_judge, compile_reader
+from mappings.quick import NATIONAL, compile_reader
+from mappings.quickjudge import compile_judge
 from pipelines.storeform import REPAIRS, deliver
 
 

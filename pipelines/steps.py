@@ -17,7 +17,7 @@ from mappings.encoding import company_bytes, contents_of, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
-from mappings.quick import typed
+from mappings.quickjudge import typed
 from mappings.reading import AUTO, read
 from mappings.reading import judge as judge_draft
 from mappings.records import Operator, RepairRow, VehicleRegistration

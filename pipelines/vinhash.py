@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mappings.quick import vin_matrix
+from mappings.vinarrays import vin_matrix
 
 _WEIGHTS = np.array([pow(0x9E3779B97F4A7C15, i + 1, 1 << 64) for i in range(17)], np.uint64)
 

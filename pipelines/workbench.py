@@ -21,7 +21,7 @@ from connectors import registry
 from connectors.contracts import PartSink, Source
 from dlq.letter import Origin
 from dlq.sealing import Sealer
-from mappings import dates, quick
+from mappings import dates, quick, quickjudge
 from mappings.encoding import SCHEMA
 from mappings.findings import Profile, profile
 from mappings.judging import Context
@@ -104,7 +104,7 @@ class Workbench:
         remarks, as_sent = bool(self.exchange.rules.receipts), self.in_avro
         return _made(
             ("judge", self.exchange.mapping.profile, remarks, as_sent),
-            lambda: quick.compile_judge(self.profile, remarks=remarks, as_sent=as_sent),
+            lambda: quickjudge.compile_judge(self.profile, remarks=remarks, as_sent=as_sent),
         )
 
     @cached_property

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from mappings import dates, quick
+from mappings import dates, quick, quickjudge
 from mappings.findings import FLAG, REJECT, Finding, Profile, profile
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Context, Draft, Judgement
 from mappings.reading import Limits, read, read_step
@@ -63,7 +63,7 @@ class Judge:
         self._kinds = exchange.mapping.kinds
         self._profile: Profile = profile(exchange.mapping.profile)
         self._read = quick.compile_reader(quick.NATIONAL, self.limits)
-        self._judge = quick.compile_judge(self._profile, remarks=True)
+        self._judge = quickjudge.compile_judge(self._profile, remarks=True)
         self._latest: tuple[date, date] = date.min, date.min
 
     def quickly(self, payload: bytes, dialect: str, company: str, now: datetime) -> Verdict | None:

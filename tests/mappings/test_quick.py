@@ -20,16 +20,15 @@ from mappings.findings import profile
 from mappings.judging import Context
 from mappings.quick import (
     NATIONAL,
-    check_vins,
     compile_block_reader,
-    compile_judge,
     compile_reader,
     draft_maker,
-    typed,
 )
+from mappings.quickjudge import compile_judge, typed
 from mappings.reading import Limits, judge, read
 from mappings.records import SentRow
 from mappings.vin import check_digit
+from mappings.vinarrays import check_vins
 
 RECEIVED = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 PROFILES = ("strict", "lenient")
