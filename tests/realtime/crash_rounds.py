@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from links import FAULTS, PASS
-from proof import Expected, problems
+from proof import Expected, drained, problems
 from world import PATIENCE, ROLES, World
 
 from pipelines.local.network import COLLECTING, DATABASE, HOME, MINISTRY
@@ -102,7 +102,18 @@ def _disk(world: World, dice: random.Random, at: float, until: float) -> list[Ev
     return [fill, Event(until, "free disks", world.disks.free)]
 
 
-def play(world: World, seed: str, seconds: float) -> tuple[list[Event], list[str]]:
+class Played(NamedTuple):
+    """One round."""
+
+    events: list[Event]
+    wrong: list[str]
+    healed: float
+    """Seconds until everything ran again, then until everything had arrived, then for the proof."""
+    drained: float
+    proved: float
+
+
+def play(world: World, seed: str, seconds: float) -> Played:
     """One round; what befell, and what is wrong after it."""
     events = plan(world, random.Random(seed), seconds)  # noqa: S311 - must follow from the seed
     for client in world.clients:
@@ -112,12 +123,17 @@ def play(world: World, seed: str, seconds: float) -> tuple[list[Event], list[str
         time.sleep(max(0.0, began + event.at - time.monotonic()))
         event.act()
     time.sleep(max(0.0, began + seconds - time.monotonic()))
+    attacked = time.monotonic()
     world.heal()
+    healed = time.monotonic()
     for client in world.clients:
         client.enough()
     end = time.monotonic() + PATIENCE
     late = [client.name for client in world.clients if not client.idle.wait(max(0.0, end - time.monotonic()))]
-    return events, [f"no answer to {name}" for name in late] or problems(world)
+    wrong = [f"no answer to {name}" for name in late] or drained(world, Expected(world))
+    arrived = time.monotonic()
+    wrong += problems(world)
+    return Played(events, wrong, healed - attacked, arrived - healed, time.monotonic() - arrived)
 
 
 def main() -> int:
@@ -125,6 +141,8 @@ def main() -> int:
     given = _arguments()
     seed = given.seed or str(secrets.randbelow(10**8))
     folder = given.folder or Path(tempfile.mkdtemp(prefix="vingate-crash-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # the server of PostgreSQL is another user's
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     _say(f"seed {seed}, {given.rounds} rounds of {given.seconds:g} s, in {folder}")
     began, done, failed, world = time.monotonic(), Counter(), [], None
@@ -136,24 +154,25 @@ def main() -> int:
                 world.start()
                 disks = "disks of their own" if world.disks.permitted else "file limits: no mounts permitted here"
                 _say(f"network started after {time.monotonic() - began:.0f} s; full disks by {disks}")
-            at, before = time.monotonic(), Expected(world)
-            events, wrong = play(world, f"{seed}-{number}", given.seconds)
+            before = Expected(world)
+            played = play(world, f"{seed}-{number}", given.seconds)
             after = Expected(world)
-            done.update(event.fault for event in events if event.fault)
+            done.update(event.fault for event in played.events if event.fault)
             told = after.told - before.told
-            faults = ", ".join(f"{event.at:.1f} {event.label}" for event in events if event.fault)
-            _say(f"round {number}: {'FAILED' if wrong else 'ok'} {time.monotonic() - at:.1f} s, {dict(told)}; {faults}")
+            faults = ", ".join(f"{event.at:.1f} {event.label}" for event in played.events if event.fault)
+            took = f"healed {played.healed:.1f} s, drained {played.drained:.1f} s, proved {played.proved:.1f} s"
+            _say(f"round {number}: {'FAILED' if played.wrong else 'ok'}: {dict(told)}; {took}; {faults}")
             totals += told
-            if wrong:
+            if played.wrong:
                 failed.append(number)
-                _say(*(f"    {one}" for one in wrong[:20]))
+                _say(*(f"    {one}" for one in played.wrong[:20]))
                 _say(f"    again: --seed {seed} --first {number} --rounds 1; folders: {world.folder}")
-            if wrong or (number - given.first + 1) % given.fresh == 0:
-                world.stop()
+            if played.wrong or (number - given.first + 1) % given.fresh == 0:
+                world.stop(keep=bool(played.wrong))
                 world = None
     finally:
         if world is not None:
-            world.stop()
+            world.stop(keep=given.folder is not None)
     if not failed and given.folder is None:
         shutil.rmtree(folder)
     accepted = sum(totals[kind] for kind in ("new", "corrected", "repeated"))
@@ -168,7 +187,7 @@ def _arguments() -> argparse.Namespace:
     found.add_argument("--first", type=int, default=1, help="number of the first round")
     found.add_argument("--seed", default="", help="of all chance; default: a new one, which is printed")
     found.add_argument("--seconds", type=float, default=5.0, help="how long a round is under load and attack")
-    found.add_argument("--fresh", type=int, default=20, help="begin with a new network after so many rounds")
+    found.add_argument("--fresh", type=int, default=10, help="begin with a new network after so many rounds")
     found.add_argument("--folder", type=Path, help="where everything lies; default: a new one, removed if all is well")
     return found.parse_args()
 

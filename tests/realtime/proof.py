@@ -83,7 +83,7 @@ def drained(world: World, expected: Expected) -> list[str]:
 def problems(world: World) -> list[str]:
     """Everything that is not as it must be."""
     expected = Expected(world)
-    found = [*expected.wrong, *world.unclean, *drained(world, expected)]
+    found = [*expected.wrong, *world.unclean]
     superseded, filtered = Counter(), {}
     for role in ROLES:
         found += store_problems(role, rows_of(world, role), expected.at(role), superseded)

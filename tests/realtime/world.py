@@ -55,6 +55,7 @@ class Disks:
     def __init__(self) -> None:
         self.permitted = self._own_namespace()
         self._folders: dict[str, Path] = {}
+        self._mounted: list[Path] = []
 
     @staticmethod
     def _own_namespace() -> bool:
@@ -73,6 +74,8 @@ class Disks:
                 ["mount", "-t", "tmpfs", "-o", options, "none", folder], capture_output=True, check=False
             )
             self.permitted = done.returncode == 0
+            if self.permitted:
+                self._mounted.append(folder)
         self._folders[name] = folder
 
     def fill(self, name: str) -> None:
@@ -88,6 +91,18 @@ class Disks:
         """Make room again on all."""
         for folder in self._folders.values():
             (folder / "ballast").unlink(missing_ok=True)
+
+    def unmount(self, *, keep: bool) -> None:
+        """Take the disks away; what lies on them stays where it was with `keep`."""
+        for folder in self._mounted:
+            kept = folder.with_name(f"{folder.name}.kept")
+            if keep:
+                subprocess.run(["cp", "-a", folder, kept], check=True)
+            subprocess.run(["umount", "--lazy", folder], check=True)
+            if keep:
+                folder.rmdir()
+                kept.rename(folder)
+        self._mounted.clear()
 
 
 class World:
@@ -125,11 +140,13 @@ class World:
         url = self.network.node.url("vingate").replace(f":{self.network.node.port}/", f":{broker}/")
         self.clients = [*shops, System(shops[0].company, url, 25)]
 
-    def stop(self) -> None:
-        """End everything."""
+    def stop(self, *, keep: bool) -> None:
+        """End everything; with `keep` all folders stay as they are."""
         for client in self.clients:
             client.close()
         self.network.stop()
+        self.disks.free()
+        self.disks.unmount(keep=keep)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
