@@ -172,7 +172,7 @@ def discard(
     """
     filters = by.chosen_by(reason, source, company, exchange, "", "", "", "", older_than, "", None)
     moment = datetime.now(UTC)
-    with State(state, own=True) as opened, opened.unit_of_work() as connection:
+    with State(state, own=False) as opened, opened.unit_of_work() as connection:
         store = LetterStore(connection, opened.sealer())
         wanted = filters._replace(state="open") if everything else filters
         meant = [letter.id for letter in by.letters_meant(store, ids, everything, wanted)]

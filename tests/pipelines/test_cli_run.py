@@ -220,6 +220,20 @@ def test_a_letter_is_shown_masked_unless_somebody_says_who_and_why(place, capsys
     assert json.loads(capsysbinary.readouterr().out)["original"].encode() == line
 
 
+def test_letters_are_discarded_beside_a_gateway(place, vingate):
+    from pipelines.state import State
+
+    vingate(*bulk(place))
+    state = ["--state", place / "state"]
+    name = vingate("letters", "list", *state, "--json")[1][0]["id"]
+    with State(place / "state", own=True):
+        assert vingate("letters", "discard", name, "--note", "测试数据", *state)[0] == 0
+        code, _, err = vingate("letters", "replay", name, *state)
+    assert code == 3
+    assert "another vingate is using" in err
+    assert vingate("letters", "list", *state, "--json")[1][0]["state"] == "discarded"
+
+
 def test_discard_reopen_and_replay(place, vingate):
     vingate(*bulk(place))
     state = ["--state", place / "state"]
