@@ -128,10 +128,11 @@ def way(bench: Bench) -> tuple[str, dict[str, Any]]:
     syncs = network.database.execute("SELECT wal_sync, wal_sync_time FROM pg_stat_wal")[0]
     text = (
         "## Province, ministry, home province, in real time\n\n"
-        "Roles `province` (44), `ministry`, `province` (51) of `deploy/roles`, each with databases of its own for state\n"
-        "and store on one PostgreSQL (fsync on), one RabbitMQ (quorum queues). All vehicles are at home in 51, so every\n"
-        f"record goes the whole way. Everything, the client too, on {os.cpu_count()} cores. Milliseconds from the moment "
-        "when a\nrecord was due at the door until its row was committed; targets at 500/s: p99 150 and 400.\n\n"
+        "Roles `province` (44), `ministry`, `province` (51) of `deploy/roles`, each with databases of its own\n"
+        "for state and store on one PostgreSQL (fsync on), one RabbitMQ (quorum queues). All vehicles are at home in\n"
+        f"51: every record goes the whole way. Everything, the client too, on {os.cpu_count()} cores. Milliseconds\n"
+        "from the moment when a record was due at the door until its row was committed; targets at 500/s: p99 150\n"
+        "and 400.\n\n"
         "| offered/s | accepted/s | answer p50 / p99 | in the province p50 / p99 | in the home province p50 / p99 "
         "| reached home/s |\n|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         "Commit moments are the database's own (`pg_xact_commit_timestamp`), each taken before its log is synced:\n"
