@@ -1,8 +1,8 @@
 """The quick path: repair records about which there is nothing to remark, recognised by generated code.
 
 `compile_reader` turns a mapping's paths into straight-line code that takes a payload apart; `mappings.quickjudge`
-checks the raw values and builds the row. Both answer None for everything that is not plainly clean, and the careful path
-(`mappings.reading`) then says what is wrong: so the quick path may be narrow but must never be kinder. A property
+checks the raw values and builds the row. Both answer None for everything that is not plainly clean, and the careful
+path (`mappings.reading`) then says what is wrong: so the quick path may be narrow but must never be kinder. A property
 test holds both together: whenever the quick path gives a row, the careful path gives the same row and no finding.
 """
 
