@@ -168,7 +168,7 @@ class Live:
             if self._waits():
                 time.sleep(self._gather)
                 return
-            time.sleep(min(0.005, seconds))
+            time.sleep(min(0.01, seconds))
 
     def _waits(self) -> bool:
         with self._state.reading() as connection:
