@@ -76,7 +76,7 @@ class Network:
         self.folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)  # the server of PostgreSQL may be another user's
-        self._elsewhere = None if passable(self.folder) else Path(tempfile.mkdtemp(prefix="vingate-postgres-"))
+        self._elsewhere = None if passable(self.folder) else Path(tempfile.mkdtemp(prefix="vingate-network-"))
         if self._elsewhere is not None:
             self._elsewhere.chmod(0o711)
         self._password = secrets.token_hex(16)

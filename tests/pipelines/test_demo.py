@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,8 +38,16 @@ def processes_of(folder):
 
 
 @pytest.fixture
-def demo(tmp_path):
-    folder, log = tmp_path / "demo", tmp_path / "log"
+def place():
+    """A folder that the server's own user can pass through; pytest's are nobody else's."""
+    with tempfile.TemporaryDirectory(prefix="vingate-demo-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+@pytest.fixture
+def demo(place):
+    folder, log = place / "demo", place / "log"
     command = [sys.executable, "-m", "pipelines", "demo", "--folder", str(folder), "--every", "0.5"]
     environment = {**os.environ, "OF_TEST": str(folder), "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as out:
