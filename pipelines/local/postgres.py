@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 
-from pipelines.local.processes import free_ports, spawn, wait_for
+from pipelines.local.processes import die_with_parent, free_ports, spawn, wait_for
 
 USER = "vingate"
 ACCOUNT = "postgres"
@@ -99,6 +99,7 @@ class Cluster:
             subprocess.run(  # noqa: S603 - a program that we name ourselves
                 [programs() / "initdb", *wanted, "--locale=C.UTF-8", "--no-sync"],
                 env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True, cwd=self.folder,
+                preexec_fn=die_with_parent,
                 **self._as,
             )  # fmt: skip
         secret.unlink()

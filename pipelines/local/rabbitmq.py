@@ -106,10 +106,12 @@ class Node:
 
     def start(self) -> None:
         """Start the name registry and the node; `wait` says when it answers."""
-        epmd = [shutil.which("epmd") or "epmd", "-address", "127.0.0.1", "-port", str(self.about["epmd_port"])]
-        for command in (epmd, [program()]):
-            given = environment(self.folder, self.about)
-            self._processes.append(spawn(command, given, self.log, start_new_session=True))
+        given, port = environment(self.folder, self.about), self.about["epmd_port"]
+        registry = [shutil.which("epmd") or "epmd", "-address", "127.0.0.1", "-port", str(port)]
+        self._processes.append(spawn(registry, given, self.log, start_new_session=True))
+        # A node that finds no registry starts one as a daemon, which nobody would end.
+        wait_for(lambda: listens("127.0.0.1", port) or not self.running, "epmd")
+        self._processes.append(spawn([program()], given, self.log, start_new_session=True))
 
     def wait(self) -> None:
         """Wait until the node answers.
@@ -158,14 +160,19 @@ def answers(url: str) -> bool:
     """Whether a node answers at an address."""
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = parameters.blocked_connection_timeout = 5
-    with socket.socket() as probe:
-        if probe.connect_ex((parameters.host, parameters.port)):
-            return False  # pika would write a page about it to the log
+    if not listens(parameters.host, parameters.port):
+        return False  # pika would write a page about it to the log
     try:
         pika.BlockingConnection(parameters).close()
     except (AMQPError, OSError):
         return False
     return True
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def call(folder: Path, module: str, function: str, arguments: str) -> str:
