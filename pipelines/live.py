@@ -32,6 +32,8 @@ LOG = logging.getLogger("vingate.live")
 
 ATTEMPTS = 3
 """An envelope on which the steps fail so many times, taken alone, is a letter."""
+TO_BLAME = 3
+"""So many envelopes that fail alone, with none that goes well between, are not to blame: the program is."""
 FOLLOW_UP_SECONDS = 1.0
 """How often orders, deliveries that are due and moved vehicles are looked for."""
 KEYS_KEPT = timedelta(days=7)
@@ -77,6 +79,7 @@ class Live:
         self._open(exchange)
         self._most, self._full = records, False
         self._failures: Counter[int] = Counter()
+        self._blamed: set[int] = set()
         self._followed_up = self._forgotten = float("-inf")
 
     def _open(self, exchange: Exchange) -> None:
@@ -190,6 +193,8 @@ class Live:
                 raise
             self._broke(error)
             return True
+        if batch and not failing:
+            self._blamed.clear()
         for number in failing:
             del self._failures[number]
         self._most = min(self._records, self._most * 2)
@@ -209,7 +214,12 @@ class Live:
                 where = (t.c.exchange == self._exchange.name) & t.c.batch.is_not(None)
                 taken = connection.execute(select(t.c.id).where(where)).scalars().all()
             self._failures.update(taken)
+            self._blamed.update(taken)
         self._coordinator.begin()
+        hopeless = max(self._failures.values(), default=0) > 2 * ATTEMPTS  # not even its letter can be made
+        if hopeless or len(self._blamed) >= TO_BLAME:
+            LOG.critical("%s: every envelope fails; nothing more is tried, all of it waits", self._exchange.name)
+            raise error
 
     # -- what follows --------------------------------------------------------------------------------------------------
 

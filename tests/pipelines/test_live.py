@@ -242,6 +242,31 @@ def test_a_payload_that_breaks_the_steps_becomes_a_letter_alone(gate, monkeypatc
     running.close()
 
 
+@pytest.mark.parametrize("always", [True, False])
+def test_a_defect_that_hits_every_payload_stops_and_makes_no_heap_of_letters(gate, monkeypatch, always):
+    whole = steps.judge
+
+    def breaks(bench, load):
+        if always or load.bodies:
+            message = "a defect"
+            raise ZeroDivisionError(message)
+        return whole(bench, load)
+
+    running = live(gate, records=8)
+    arrive(gate, *[record(f"J{i}") for i in range(6)])
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "judge", breaks)
+        with pytest.raises(ZeroDivisionError):
+            drain(running)
+    assert waiting(gate) == (6 if always else 4)
+    assert len(gate.letters()) == (0 if always else 2)
+    mended = live(gate)
+    drain(mended)
+    assert len(gate.versions("province-11")) + len(gate.letters()) == 6
+    assert prove(gate.state).balanced
+    mended.close()
+
+
 def test_a_crash_never_counts_against_a_message(gate, monkeypatch):
     class Killed(BaseException):
         pass
