@@ -217,7 +217,8 @@ def read_manifest(staging: Path) -> list[Receipt]:
         raw["parts"] = tuple(StagedPart(**part) for part in raw["parts"])
         raw["letters"] = tuple(Segment(s["path"], s["sha256"], Tally(**s["tally"])) for s in raw["letters"])
         receipts.append(Receipt(**raw))
-    return sorted(receipts, key=lambda receipt: (receipt.number, receipt.journal))
+    # What was staged before what died: names are unique to an attempt, and journals must not depend on them.
+    return sorted(receipts, key=lambda receipt: (receipt.number, receipt.total < 0, receipt.journal))
 
 
 def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
