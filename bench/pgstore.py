@@ -15,47 +15,20 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, date, datetime
 from pathlib import Path
 
-import orjson
 import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from servers import postgres
+from store import deliveries_of
 
 from connectors.contracts import Delivery
 from connectors.sqlstore import SqlSink
 from connectors.tables import RowMap
-from mappings.encoding import content_bytes, content_digest
-from mappings.encoding_interchange import encode_interchange
-from mappings.findings import profile
-from mappings.quick import NATIONAL, compile_reader
-from mappings.quickjudge import compile_judge
-from pipelines.storeform import REPAIRS, deliver
+from pipelines.storeform import REPAIRS
 
 COMMIT = 2_000
-
-
-def deliveries(source: str, most: int) -> list[Delivery]:
-    read, judge = compile_reader(NATIONAL), compile_judge(profile("strict"))
-    raws = [raw for line in Path(source).read_bytes().splitlines()[:most] if (raw := read(line)) is not None]
-    rows = [row for row in judge(raws, "", date(2026, 12, 31)) if row is not None]
-    about = {"system": "44", "version": 1, "repaircomefrom": 1, "dialect": "national", "received_at": datetime.now(UTC)}
-    return [
-        deliver(
-            orjson.loads(encode_interchange(row, {**about, "findings": ()}, "report")),
-            "province-44",
-            version=1,
-            content=int.from_bytes(content_digest(content_bytes(row[1:])), "big"),
-            findings=(),
-            repaircomefrom=0,
-            batch="bench-000001",
-            merged_into="",
-            as_row=True,
-        )
-        for row in rows
-    ]
 
 
 def server_cpu(server: postgres.Server) -> float:
@@ -107,7 +80,7 @@ def bare(url: str, rows: list[tuple[object, ...]]) -> None:
 
 
 def main(source: str, most: str = "60000") -> None:
-    given = deliveries(source, int(most))
+    given = deliveries_of(source, int(most))
     mapped = RowMap(REPAIRS)
     rows = [
         (one.key, one.version, one.id, one.content, one.batch, one.merged_into, True, False, *mapped.row(one.body))

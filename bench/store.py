@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from connectors.contracts import Delivery
 from connectors.sqlstore import SqlSink
 from mappings.encoding import content_bytes, content_digest
 from mappings.encoding_interchange import encode_interchange
@@ -18,13 +19,13 @@ from mappings.quickjudge import compile_judge
 from pipelines.storeform import REPAIRS, deliver
 
 
-def main(source: str, target: str) -> None:
+def deliveries_of(source: str, most: int | None = None) -> list[Delivery]:
+    """Deliveries of the first so many records of the reference job, as a store gets them."""
     read, judge = compile_reader(NATIONAL), compile_judge(profile("strict"))
-    lines = Path(source).read_bytes().splitlines()
-    raws = [raw for line in lines if (raw := read(line)) is not None]
+    raws = [raw for line in Path(source).read_bytes().splitlines()[:most] if (raw := read(line)) is not None]
     rows = [row for row in judge(raws, "", date(2026, 12, 31)) if row is not None]
     about = {"system": "44", "version": 1, "repaircomefrom": 1, "dialect": "national", "received_at": datetime.now(UTC)}
-    deliveries = [
+    return [
         deliver(
             orjson.loads(encode_interchange(row, {**about, "findings": ()}, "report")),
             "province-44",
@@ -38,6 +39,10 @@ def main(source: str, target: str) -> None:
         )
         for row in rows
     ]
+
+
+def main(source: str, target: str) -> None:
+    deliveries = deliveries_of(source)
     sink = SqlSink(SqlSink.Settings(url=f"sqlite:///{target}", table=REPAIRS))
     sink.create()
     started = time.perf_counter()
