@@ -22,7 +22,8 @@ _DATE = {"type": "int", "logicalType": "date"}
 _INSTANT = {"type": "long", "logicalType": "timestamp-millis"}
 
 _MEMO_LIMIT = 65_536
-_EPOCH = date(1970, 1, 1).toordinal()
+DAY_ZERO = date(1970, 1, 1).toordinal()
+"""The day that Avro counts dates from."""
 
 
 def repair_schema() -> dict[str, Any]:
@@ -93,7 +94,7 @@ class _Texts(dict[str, bytes]):
 
 class _Days(dict[date, bytes]):
     def __missing__(self, day: date) -> bytes:
-        encoded = self[day] = zigzag(day.toordinal() - _EPOCH)
+        encoded = self[day] = zigzag(day.toordinal() - DAY_ZERO)
         return encoded
 
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from mappings import encoding_sent
 from mappings.avroschema import compile_encoder, repair_schema
-from mappings.records import RepairRow, SentRow
+from mappings.records import RepairRow
 
 SCHEMA = repair_schema()
 
@@ -18,7 +17,6 @@ CONTENT_FIELDS = RepairRow._fields[1:]
 
 _UNIQUE = frozenset({"plate", "vin", "costlistcode"})
 _typed: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1)
-_sent = encoding_sent.compile_encoder(SCHEMA, CONTENT_FIELDS, skip=1)
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
@@ -26,17 +24,14 @@ _provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
 _company = compile_encoder(SCHEMA, ("companycode",))
 
 
-def contents_of(rows: Sequence[RepairRow | SentRow | None]) -> list[bytes]:
-    """Avro encoding of the content of many rows, which are the same for a row and for what it was sent as.
+def contents_of(rows: Sequence[RepairRow | None]) -> list[bytes]:
+    """Avro encoding of the content of many rows; none of what is no repair record (None)."""
+    return list(map(content_of, rows)) if None in rows else _typed(rows)  # type: ignore[arg-type] # as just seen
 
-    What is no repair record (None) has none.
-    """
-    kinds = set(map(type, rows))
-    if kinds == {SentRow}:
-        return _sent(rows)  # type: ignore[arg-type] # as just seen
-    if kinds == {RepairRow}:
-        return _typed(rows)  # type: ignore[arg-type] # as just seen
-    return [b"" if row is None else _sent((row,))[0] if isinstance(row, SentRow) else _typed((row,))[0] for row in rows]
+
+def content_of(row: RepairRow | None) -> bytes:
+    """Avro encoding of one row's content; none of what is no repair record."""
+    return _typed((row,))[0] if row is not None else b""
 
 
 def content_bytes(values: Sequence[object]) -> bytes:
@@ -94,14 +89,19 @@ def content_digest(content: bytes) -> bytes:
     return content_digests((content,))[0]
 
 
-def key_digests(scope: str, system: str, rows: Iterable[RepairRow | SentRow]) -> list[bytes]:
+def key_digests(scope: str, system: str, companycodes: Iterable[str], costlistcodes: Iterable[str]) -> list[bytes]:
     """16 bytes for each record's key within a scope: see `key_digest`."""
-    copy = _key_base(scope, system).copy
+    begun: dict[str, Any] = {}
+    base = _key_base(scope, system)
     digests: list[bytes] = []
     add = digests.append
-    for row in rows:
-        own, company = copy(), row[0]
-        own.update(f"{len(company)}:{company}{row[8]}".encode("utf-8", "surrogatepass"))
+    for company, code in zip(companycodes, costlistcodes, strict=True):
+        begin = begun.get(company)
+        if begin is None:
+            begin = begun[company] = base.copy()
+            begin.update(_key_text(company, ""))
+        own = begin.copy()
+        own.update(code.encode("utf-8", "surrogatepass"))
         add(own.digest())
     return digests
 

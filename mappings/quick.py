@@ -217,10 +217,7 @@ def compiled(source: str, name: str, namespace: dict[str, Any]) -> Callable[...,
 
 def draft_maker(shape: Shape, dialect: str) -> Callable[[Raw], Draft]:
     """A function that makes the draft of raw values that a reader took apart: what `mappings.reading.read` gives."""
-    wire = {name: ".".join(path) for name, path in shape.members.items()}
-    for rows, path, columns in (("parts", shape.parts, shape.part), ("projects", shape.projects, shape.project)):
-        wire[rows] = ".".join(path)
-        wire |= {f"{rows}[].{name}": f"{'.'.join(path)}[].{member}" for name, member in columns.items()}
+    wire = wire_names(shape)
 
     def draft(raw: Raw) -> Draft:
         members: dict[str, Any] = {name: value for name, value in zip(_MEMBERS, raw, strict=True) if value is not None}
@@ -229,3 +226,12 @@ def draft_maker(shape: Shape, dialect: str) -> Callable[[Raw], Draft]:
         return Draft(REPAIR, dialect, members, wire)
 
     return draft
+
+
+def wire_names(shape: Shape) -> dict[str, str]:
+    """Canonical members -> the paths that they come from, as drafts tell them."""
+    wire = {name: ".".join(path) for name, path in shape.members.items()}
+    for rows, path, columns in (("parts", shape.parts, shape.part), ("projects", shape.projects, shape.project)):
+        wire[rows] = ".".join(path)
+        wire |= {f"{rows}[].{name}": f"{'.'.join(path)}[].{member}" for name, member in columns.items()}
+    return wire

@@ -6,10 +6,9 @@ dates are dates, mileage is in kilometres.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,27 +46,6 @@ class RepairRow(NamedTuple):
     costlistcode: str
     parts: tuple[Part, ...]
     projects: tuple[Project, ...]
-
-
-class SentRow(NamedTuple):
-    """A repair record about which there is nothing to remark, with its amounts as they were sent.
-
-    Texts, dates and order are those of `RepairRow`. `plate` is a province's character and ASCII; `vin`, `costlistcode`
-    and part codes are ASCII; `mileage` is at most six digits; the rows of `parts` and `projects` are objects with the
-    attributes of `Part` and `Project`, all text.
-    """
-
-    companycode: str
-    companyname: str
-    plate: str
-    vin: str
-    repairdate: date
-    settledate: date
-    mileage: str
-    faultdescription: str
-    costlistcode: str
-    parts: Sequence[Any]
-    projects: Sequence[Any]
 
 
 class _Frozen(BaseModel):

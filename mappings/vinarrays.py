@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mappings import vin
 
-_VIN_VALUES = np.full(128, 255, np.uint8)
-_VIN_DIGITS = np.full(128, 254, np.int64)
+_VIN_VALUES = np.full(256, 255, np.uint8)
+_VIN_DIGITS = np.full(256, 254, np.int64)
 for _character, _value in vin.VALUES.items():
     _VIN_VALUES[ord(_character)] = _value
 for _value, _character in enumerate("0123456789X"):
@@ -37,10 +37,15 @@ def check_vins(vins: Sequence[str]) -> list[bool]:
     """For each: 17 legal characters with the right check digit (GB 16735), all at once."""
     if len(vins) <= _FEW_VINS:
         return [_checked(one) for one in vins]
-    characters = vin_matrix(vins)
+    checked: list[bool] = right_digits(vin_matrix(vins)).tolist()
+    return checked
+
+
+def right_digits(characters: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """For each row of 17 characters: whether all are legal and the check digit is right."""
     values = _VIN_VALUES[characters]
     right = (values.astype(np.int64) @ _VIN_WEIGHTS) % 11 == _VIN_DIGITS[characters[:, 8]]
-    checked: list[bool] = (right & (values != 255).all(axis=1)).tolist()
+    checked: NDArray[np.bool_] = right & (values != 255).all(axis=1)
     return checked
 
 

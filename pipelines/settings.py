@@ -113,8 +113,8 @@ class Batch(_Section):
     """Most items of a batch."""
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes."""
-    block: int = Field(default=512, ge=1, le=10_000)
-    """Envelopes that flow through the steps together."""
+    block: int | None = Field(default=None, ge=1, le=10_000)
+    """Envelopes that flow through the steps together; by itself 4,096 where blocks are read into columns, else 512."""
     write: int = Field(default=2_000, ge=1)
     """Deliveries written to a row sink in one call."""
 

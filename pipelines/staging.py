@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -52,16 +53,16 @@ class JournalWriter:
         lines["version"] = 1
         lines["routes"] = list(map(self._routes.__getitem__, load.destinations))
         scope = bench.exchange.scope
-        if load.judgements or None in rows:
+        companies, codes, vins = _known_by(rows)
+        if load.judgements or None in companies:
             systems = [_system(load.judgements.get(o), system) for o in load.ordinals]
             keys = [
-                key_digest(scope, s, row[0], row[8]) if row is not None else _NO_KEY
-                for s, row in zip(systems, rows, strict=True)
+                key_digest(scope, s, company, code) if company is not None else _NO_KEY
+                for s, company, code in zip(systems, companies, codes, strict=True)
             ]
-            vins = [row[3] if row is not None else "" for row in rows]
+            vins = [vin or "" for vin in vins]
         else:
-            keys = key_digests(scope, system, rows)
-            vins = [row[3] for row in rows]
+            keys = key_digests(scope, system, companies, codes)
         halves = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)
         lines["key_hi"], lines["key_lo"] = halves[:, 0], halves[:, 1]
         lines["content"] = np.frombuffer(b"".join(content_digests(load.contents)), ">u8")
@@ -277,6 +278,16 @@ class LetterStager:
             path = lines.write(Path(self._bench.job.staging) / f"{number:05d}-{self._name}.dead")
             rows = self._rows[number].close() if number in self._rows else ""
             yield Receipt(number, -1, path, (), rows, tuple(self._segments.get(number, ())))
+
+
+def _known_by(rows: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    """Company codes, list codes and VINs of records; None of what is no repair record."""
+    if not isinstance(rows, list):
+        return rows.column("companycode"), rows.column("costlistcode"), rows.column("vin")
+    if None in rows:
+        codes, lists, vins = ([row and row[i] for row in rows] for i in (0, 8, 3))
+        return codes, lists, vins
+    return [row[0] for row in rows], [row[8] for row in rows], [row[3] for row in rows]
 
 
 def _system(judgement: Judgement | None, system: str) -> str:

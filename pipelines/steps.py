@@ -6,18 +6,18 @@ Each takes a workbench and a load and gives the load on, and the dead of its sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from connectors.contracts import Block, WorkItem
 from dlq import reasons
+from mappings import dates
 from mappings.encoding import company_bytes, contents_of, provenance_bytes
 from mappings.encoding_interchange import encode_interchange
 from mappings.findings import FLAG, REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
-from mappings.quickjudge import typed
 from mappings.reading import AUTO, read
 from mappings.reading import judge as judge_draft
 from mappings.records import Operator, RepairRow, VehicleRegistration
@@ -25,6 +25,10 @@ from pipelines import carried, journal
 from pipelines.segments import ENVELOPE, read_rows, unpack_envelope
 from pipelines.work import About, Dead, Load, Task, Why
 from pipelines.workbench import QUICK_DIALECT, Workbench
+from routing.steps import Routing
+
+if TYPE_CHECKING:
+    from mappings.sheet import Sheet  # it takes pyarrow along, which only bulk work needs
 
 SEALED, TOO_OLD, FAILING = "sealed", "too-old", "failing"
 """Members of a work item's `extra`: path of a sealed segment that holds its envelopes; that they are pieces too old;
@@ -62,7 +66,7 @@ def _blocks(bench: Workbench, item: WorkItem) -> Iterator[tuple[Block, list[str]
 
     Or of a sealed segment: letters that are replayed, orders that were assembled, envelopes of the inbox.
     """
-    size = bench.exchange.batch.block
+    size = bench.block
     if SEALED not in item.extra:
         for block in bench.source.read(item, size):
             yield block, []
@@ -91,17 +95,28 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     if item.extra.get(FAILING):
         broken: _Died = {i: ((_why("STEPS_FAILED"),), None) for i in range(len(load.bodies))}
         return _split(bench, load, "decode", [], {}, broken)
-    quick, dialect, limits = bench.quick_read, dialect_of(bench, item), bench.limits
-    values: list[Any] = quick(load.bodies) if quick else [None] * len(load.bodies)
+    sheet = bench.sheet_read(load.bodies) if bench.sheet_read and load.bodies else None
+    if sheet is None:
+        values, died = _taken_apart(bench, load, range(len(load.bodies)))
+        return _split(bench, load, "decode", [values[i] for i in range(len(load.bodies))], {}, died)
+    odd, died = _taken_apart(bench, load, sheet.odd)
+    return _split(bench, load, "decode", sheet.with_odd(odd), {}, died)
+
+
+def _taken_apart(bench: Workbench, load: Load, places: Iterable[int]) -> tuple[dict[int, Any], _Died]:
+    """Raw members or drafts of the payloads at these positions, and which of them cannot be passed on to judge."""
+    quick, dialect, limits = bench.quick_read, dialect_of(bench, load.task.item), bench.limits
+    chosen = list(places)
+    raws = quick([load.bodies[i] for i in chosen]) if quick and chosen else [None] * len(chosen)
+    values: dict[int, Any] = dict(zip(chosen, raws, strict=True))
     died: _Died = {}
-    if None in values:
-        for i, value in enumerate(values):
-            if value is None:
-                draft = values[i] = read(load.bodies[i], dialect, limits)
-                why = _undecoded(bench, draft, company_of(load, i))
-                if why:
-                    died[i] = why, None
-    return _split(bench, load, "decode", values, {}, died)
+    for i, value in values.items():
+        if value is None:
+            draft = values[i] = read(load.bodies[i], dialect, limits)
+            why = _undecoded(bench, draft, company_of(load, i))
+            if why:
+                died[i] = why, None
+    return values, died
 
 
 def dialect_of(bench: Workbench, item: WorkItem) -> str:
@@ -134,43 +149,74 @@ def _undecoded(bench: Workbench, draft: Draft, company: str) -> tuple[Why, ...]:
 
 def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     """Raw members or drafts -> rows; all findings of a payload at once."""
-    values = load.values
-    places = [i for i, value in enumerate(values) if type(value) is tuple]
-    if len(places) == len(values):
-        rows: list[Any] = _quickly(bench, values, load.companies or load.task.item.company)
+    values: Any = load.values
+    if isinstance(values, list):
+        found = _rows(bench, load, dict(enumerate(values)))
+        rows: Any = [found.rows[i] for i in range(len(values))]
+        companies = [row and row[0] for row in rows]
     else:
-        rows = [None] * len(values)
-        companies = [load.companies[i] for i in places] if load.companies else load.task.item.company
-        for i, row in zip(places, _quickly(bench, [values[i] for i in places], companies), strict=True):
-            rows[i] = row
-    died: _Died = {}
-    judgements: dict[int, Judgement] = {}
-    if None in rows:
-        for i, row in enumerate(rows):
-            if row is None:
-                judgement = _carefully(bench, values[i], company_of(load, i))
-                judgements[load.ordinals[i]] = judgement
-                why = _rejected(bench, judgement)
-                if why:
-                    died[i] = why, judgement
-                elif isinstance(judgement.record, RepairRow):
-                    rows[i] = judgement.record
+        clean, doubtful = bench.sheet_judge(values, load.companies or load.task.item.company, bench.latest)
+        found = _rows(bench, load, _sent(bench, load, doubtful))
+        rows = clean.with_odd(found.rows)
+        companies = rows.column("companycode") if load.companies or load.task.item.company else []
     if load.companies or load.task.item.company:
-        for i, row in enumerate(rows):
+        for i, code in enumerate(companies):
             company = company_of(load, i)
-            if company and (row is None or row[0] != company):
-                _foreign(bench, load, i, judgements, died)
-    return _split(bench, load, "judge", rows, judgements, died)
+            if company and code != company:
+                _foreign(bench, load, i, found)
+    return _split(bench, load, "judge", rows, found.judgements, found.died)
 
 
-def _foreign(bench: Workbench, load: Load, i: int, judgements: Mapping[int, Judgement], died: _Died) -> None:
+class _Found(NamedTuple):
+    """What judging records by themselves found: rows by position, None where there is none; judgements by ordinal."""
+
+    rows: dict[int, Any]
+    judgements: dict[int, Judgement]
+    died: _Died
+
+
+def _sent(bench: Workbench, load: Load, chosen: Sequence[int]) -> dict[int, Any]:
+    """Raw members or drafts of payloads of a load that was not judged yet, by position."""
+    values: Any = load.values
+    if isinstance(values, list):
+        return {i: values[i] for i in chosen}
+    found = {i: values.odd[i] for i in chosen if i in values.odd}
+    for i, members in values.members([i for i in chosen if i not in values.odd]).items():
+        # A member that is null and one that is not there look alike in a sheet.
+        draft = bench.draft_of_members(members)
+        found[i] = draft or read(load.bodies[i], dialect_of(bench, load.task.item), bench.limits)
+    return {i: found[i] for i in chosen}
+
+
+def _rows(bench: Workbench, load: Load, values: Mapping[int, Any]) -> _Found:
+    """Judge the records at these positions by themselves."""
+    found = _Found(dict.fromkeys(values), {}, {})
+    places = [i for i, value in values.items() if type(value) is tuple]
+    companies = [load.companies[i] for i in places] if load.companies else load.task.item.company
+    for i, row in zip(places, _quickly(bench, [values[i] for i in places], companies), strict=True):
+        found.rows[i] = row
+    for i, row in found.rows.items():
+        if row is None:
+            judgement = _carefully(bench, values[i], company_of(load, i))
+            found.judgements[load.ordinals[i]] = judgement
+            why = _rejected(bench, judgement)
+            if why:
+                found.died[i] = why, judgement
+            elif isinstance(judgement.record, RepairRow):
+                found.rows[i] = judgement.record
+    return found
+
+
+def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     """A record of another company than it came from is dead, beside whatever else is wrong with it."""
     company = company_of(load, i)
-    judgement = judgements.get(load.ordinals[i]) or _carefully(bench, load.values[i], company)
+    judgement = found.judgements.get(load.ordinals[i])
+    if judgement is None:
+        judgement = _carefully(bench, _sent(bench, load, [i])[i], company)
     code = judgement.members.get("companycode") if judgement.kind == REPAIR else ""
     if code and code != company:
         foreign = _why("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
-        died[i] = (*(died[i][0] if i in died else ()), foreign), judgement
+        found.died[i] = (*(found.died[i][0] if i in found.died else ()), foreign), judgement
 
 
 def _quickly(bench: Workbench, raws: Sequence[Any], companies: str | Sequence[str]) -> list[Any]:
@@ -191,7 +237,7 @@ def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:
 
 
 def _split(
-    bench: Workbench, load: Load, stage: str, values: list[Any], judgements: dict[int, Judgement], died: _Died
+    bench: Workbench, load: Load, stage: str, values: Any, judgements: dict[int, Judgement], died: _Died
 ) -> tuple[Load, Dead | None]:
     """The load without those that died, and the dead; `died` goes by position."""
     gone_ordinals = {load.ordinals[i] for i in died}
@@ -211,7 +257,7 @@ def _split(
         ordinals=list(compress(load.ordinals, alive)),
         offsets=list(compress(load.offsets, alive)),
         bodies=list(compress(load.bodies, alive)),
-        values=list(compress(values, alive)),
+        values=list(compress(values, alive)) if isinstance(values, list) else values.taken(alive),
         companies=list(compress(load.companies, alive)),
         judgements=judgements,
         flags=flags,
@@ -240,50 +286,74 @@ def _about(bench: Workbench, judgement: Judgement | None) -> About:
 
 def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     """Rows -> destinations, or why there is none now; directives of a second run are obeyed here."""
-    versions, names = bench.exchange.versions, bench.names
-    system, comefrom = load.task.item.system or versions.system, versions.repaircomefrom
-    route, judgements = bench.router.route_row, load.judgements
-    destinations: list[tuple[str, ...]] = []
+    names, judgements, directed = bench.names, load.judgements, load.task.number in bench.directives
+    routings = _routings(bench, load)
+    destinations = [names[found.routes] if found is not None else () for found in routings]
+    if all(destinations) and not directed:
+        return load._replace(destinations=destinations), None
     fates: dict[int, int] = {}
     notes: dict[int, str] = {}
     died: _Died = {}
-    if not judgements and load.values and load.task.number not in bench.directives:
-        routings = bench.router.block(load.values, system, comefrom)
-        destinations = [names[routing.routes] for routing in routings]
-        if all(destinations):
-            return load._replace(destinations=destinations), None
-        destinations = []
-    for i, row in enumerate(load.values):
-        ordinal = load.ordinals[i]
-        judgement = judgements.get(ordinal) if judgements else None
-        if row is None:
-            destinations.append(_register(judgement))
-            if not destinations[-1]:
+    for i, found in enumerate(routings):
+        if destinations[i]:
+            continue
+        ordinal, judgement = load.ordinals[i], judgements.get(load.ordinals[i])
+        if found is None:
+            destinations[i] = _register(judgement)
+            if not destinations[i]:
                 fates[ordinal] = journal.FRAGMENT
-            continue
-        own = judgement.provenance if judgement is not None else None
-        found = (
-            route(row[2], row[3], row[0], row[5], own.get("system", system), own.get("repaircomefrom", comefrom))
-            if own
-            else route(row[2], row[3], row[0], row[5], system, comefrom)
-        )
-        if found.routes:
-            destinations.append(names[found.routes])
-            continue
-        destinations.append(())
-        if found.hole is not None:
+        elif found.hole is not None:
             hole = reasons.from_error(found.hole)
             died[i] = (_why(hole.code, hole.field, hole.value, hole.expected),), judgement
         else:
             fates[ordinal] = journal.FILTERED if found.filtered else journal.UNPLACED
             notes[ordinal] = found.filtered or found.waiting
     load = load._replace(destinations=destinations, fates=fates, notes=notes)
-    if load.task.number in bench.directives:
+    if directed:
         load = _directed(bench, load)
     if not died:
         return load, None
     kept, dead = _split(bench, load, "address", load.values, dict(judgements), died)
     return kept._replace(destinations=[d for i, d in enumerate(load.destinations) if i not in died]), dead
+
+
+def _routings(bench: Workbench, load: Load) -> list[Routing | None]:
+    """Where each record goes; None for what is no repair record."""
+    versions = bench.exchange.versions
+    values: Any = load.values
+    system, comefrom = load.task.item.system or versions.system, versions.repaircomefrom
+    if not isinstance(values, list):
+        return _routed_by_columns(bench, values, system, comefrom)
+    if not load.judgements and values:
+        return [*bench.router.block(values, system, comefrom)]
+    found: list[Routing | None] = []
+    for ordinal, row in zip(load.ordinals, values, strict=True):
+        judgement = load.judgements.get(ordinal)
+        own = judgement.provenance if judgement is not None else {}
+        come = own.get("system", system), own.get("repaircomefrom", comefrom)
+        found.append(bench.router.route_row(row[2], row[3], row[0], row[5], *come) if row is not None else None)
+    return found
+
+
+def _routed_by_columns(bench: Workbench, sheet: Any, system: str, comefrom: int) -> list[Routing | None]:
+    """The routings of a sheet, whose records carry no provenance of their own."""
+    codes = sheet.column("companycode")
+    places = [i for i, code in enumerate(codes) if code is not None] if sheet.odd else range(len(codes))
+    settled: list[Any] = sheet.column("settledate")
+    days: dict[Any, Any] = {sent: sent if isinstance(sent, date) else dates.day(sent) for sent in {*settled} - {None}}
+    plates, vins = sheet.column("plate"), sheet.column("vin")
+    routed = bench.router.columns(
+        [plates[i] for i in places],
+        [vins[i] for i in places],
+        [codes[i] for i in places],
+        [days[settled[i]] for i in places],
+        system,
+        comefrom,
+    )
+    found: list[Routing | None] = [None] * len(codes)
+    for i, routing in zip(places, routed, strict=True):
+        found[i] = routing
+    return found
 
 
 def _register(judgement: Judgement | None) -> tuple[str, ...]:
@@ -322,6 +392,18 @@ class Encoder:
         named = dialect_of(bench, task.item)
         self._dialect = QUICK_DIALECT if named == AUTO else named  # what has no judgement came by the quick path
         self._companies = _Companies()
+
+    def by_columns(self, load: Load) -> tuple[list[bytes], list[bytes]]:
+        """Contents and Avro-encoded records of a load whose records are a sheet."""
+        from mappings.sheetencoding import records_of  # imported late: it takes pyarrow along
+
+        tail = provenance_bytes(self._system, 1, self._comefrom, self._dialect, self._received, ())
+        contents, staged = records_of(cast("Sheet", load.values), tail)
+        for i in {load.ordinals.index(ordinal) for ordinal in (*load.judgements, *load.versions)}:
+            ordinal = load.ordinals[i]
+            own = self._tail(self.provenance(load, ordinal, load.judgements.get(ordinal)))
+            staged[i] = staged[i][: len(staged[i]) - len(tail)] + own if staged[i] else b""
+        return contents, staged
 
     def avro(self, load: Load, contents: list[bytes]) -> list[bytes]:
         """Avro-encoded records of a load."""
@@ -363,7 +445,7 @@ class Encoder:
         for ordinal, row in zip(load.ordinals, load.values, strict=True):
             judgement = load.judgements.get(ordinal)
             if row is not None:
-                staged.append(encode_interchange(typed(row), self.provenance(load, ordinal, judgement), "report"))
+                staged.append(encode_interchange(row, self.provenance(load, ordinal, judgement), "report"))
             elif judgement is not None and isinstance(judgement.record, VehicleRegistration | Operator):
                 staged.append(judgement.record.model_dump_json().encode())
             else:
@@ -391,9 +473,11 @@ class Encoder:
 
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
     """Rows -> bytes to stage: content, then a whole record for Avro files, canonical JSON for everything else."""
-    contents = contents_of(load.values)
-    if not bench.in_avro:
-        staged = encoder.canonical(load)
+    if not isinstance(load.values, list):
+        contents, staged = encoder.by_columns(load)
+    elif not bench.in_avro:
+        contents, staged = contents_of(load.values), encoder.canonical(load)
     else:
+        contents = contents_of(load.values)
         staged = encoder.mixed(load, contents) if None in load.values else encoder.avro(load, contents)
     return load._replace(contents=contents, staged=staged)

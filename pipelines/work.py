@@ -5,7 +5,7 @@ Everything here can be pickled and means the same in any process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,8 +52,9 @@ class Load(NamedTuple):
     ordinals: list[int]
     offsets: list[int]
     bodies: list[bytes]
-    values: list[Any] = []  # noqa: RUF012 - never changed in place
-    """After decode: raw members or a draft; from judge on: the row, None where the record is no repair record."""
+    values: Sequence[Any] = []
+    """After decode: raw members or a draft; from judge on: the row, None where the record is no repair record. A list,
+    or the same by columns (`mappings.sheet.Sheet`)."""
     judgements: Mapping[int, Judgement] = {}
     flags: Mapping[int, tuple[str, ...]] = {}
     destinations: list[tuple[str, ...]] = []  # noqa: RUF012

@@ -24,9 +24,9 @@ from dlq.sealing import Sealer
 from mappings import dates, quick, quickjudge
 from mappings.encoding import SCHEMA
 from mappings.findings import Profile, profile
-from mappings.judging import Context
+from mappings.judging import REPAIR, Context, Draft
 from mappings.reading import Limits
-from mappings.records import VehicleRegistration
+from mappings.records import RepairRow, VehicleRegistration
 from pipelines import sources
 from pipelines.errors import SettingsError
 from pipelines.settings import Exchange
@@ -101,10 +101,38 @@ class Workbench:
     @cached_property
     def quick_judge(self) -> Any:
         """The quick judge that goes with the quick reader."""
-        remarks, as_sent = bool(self.exchange.rules.receipts), self.in_avro
+        remarks = bool(self.exchange.rules.receipts)
         return _made(
-            ("judge", self.exchange.mapping.profile, remarks, as_sent),
-            lambda: quickjudge.compile_judge(self.profile, remarks=remarks, as_sent=as_sent),
+            ("judge", self.exchange.mapping.profile, remarks),
+            lambda: quickjudge.compile_judge(self.profile, remarks=remarks),
+        )
+
+    @cached_property
+    def sheet_read(self) -> Any:
+        """The reader of whole blocks into columns, or None where records do not go into Avro files as they came."""
+        if not self.in_avro or self.quick_read is None:
+            return None
+        from mappings.sheetreader import compile_sheet_reader
+
+        shape = QUICK_SHAPES[self.exchange.mapping.dialect][0]
+        return _made(
+            ("sheets", self.exchange.mapping.dialect, self.limits), lambda: compile_sheet_reader(shape, self.limits)
+        )
+
+    @cached_property
+    def block(self) -> int:
+        """Envelopes that flow through the steps together: rows are cheapest by the hundred, columns by the thousand."""
+        return self.exchange.batch.block or (4_096 if self.sheet_read is not None else 512)
+
+    @cached_property
+    def sheet_judge(self) -> Any:
+        """The judge that goes with the reader of whole blocks."""
+        from mappings.sheetjudge import compile_sheet_judge
+
+        remarks = bool(self.exchange.rules.receipts)
+        return _made(
+            ("sheet judge", self.exchange.mapping.profile, remarks),
+            lambda: compile_sheet_judge(self.profile, remarks=remarks),
         )
 
     @cached_property
@@ -112,6 +140,16 @@ class Workbench:
         """The draft of what the quick reader took apart, for the careful path."""
         shapes = QUICK_SHAPES[self.exchange.mapping.dialect]
         return quick.draft_maker(shapes[0], QUICK_DIALECT)
+
+    def draft_of_members(self, members: Mapping[str, Any]) -> Draft | None:
+        """The draft of members that a sheet's reader took apart, for the careful path; None where some are missing."""
+        if len(members) < len(RepairRow._fields):
+            return None
+        return Draft(REPAIR, QUICK_DIALECT, members, self._wire)
+
+    @cached_property
+    def _wire(self) -> Mapping[str, str]:
+        return quick.wire_names(QUICK_SHAPES[self.exchange.mapping.dialect][0])
 
     @cached_property
     def names(self) -> _Names:

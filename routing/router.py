@@ -6,13 +6,13 @@ remembers a decision by that character and those facts: one dictionary lookup a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from mappings import divisions, plates
-from mappings.records import RepairRow, SentRow
+from mappings.records import RepairRow
 from routing.facts import NOTHING_HELD, DealerRegister, Facts
 from routing.homes import UNKNOWN_HOME, Homes, Registrations, alone, home_by_plate, homes_for
 from routing.steps import Routing
@@ -75,7 +75,7 @@ class Router:
 
     def block(
         self,
-        rows: Iterable[RepairRow | SentRow],
+        rows: Sequence[RepairRow],
         system: str,
         repaircomefrom: int = 1,
         held: Sequence[frozenset[str]] | None = None,
@@ -87,14 +87,27 @@ class Router:
                 route(row.plate, row.vin, row.companycode, row.settledate, system, repaircomefrom, there)
                 for row, there in zip(rows, held, strict=True)
             ]
+        columns = ([row[2] for row in rows], [row[3] for row in rows], [row[0] for row in rows])
+        return self.columns(*columns, [row[5] for row in rows], system, repaircomefrom)
+
+    def columns(
+        self,
+        plates: Sequence[str],
+        vins: Sequence[str],
+        companies: Sequence[str],
+        settledates: Sequence[date],
+        system: str,
+        repaircomefrom: int = 1,
+    ) -> list[Routing]:
+        """Decide about each record, in order, given by columns."""
+        route = self.route_row
         by_character = self._derive is None and self._registrations is None
         known: dict[str, Routing] = {}
         found: list[Routing] = []
-        for row in rows:
-            plate = row[2]
+        for i, plate in enumerate(plates):
             same = known.get(plate[:1]) if by_character and plate[1:].isascii() else None
             if same is None:
-                same = route(plate, row[3], row[0], row[5], system, repaircomefrom)
+                same = route(plate, vins[i], companies[i], settledates[i], system, repaircomefrom)
                 if plate[:1] in divisions.BY_CHARACTER and plate[1:].isascii():
                     known[plate[:1]] = same
             found.append(same)
