@@ -24,7 +24,7 @@ def unwrapped(error: Exception) -> Exception:
     """
     text = _STEP.sub("", str(error))
     if isinstance(error, _OURS):
-        return type(error)(text)
+        return error if text == str(error) else type(error)(text)
     if isinstance(error, RuntimeError):
         for line in reversed(text.splitlines()):
             told = _TOLD.match(line)
