@@ -24,7 +24,7 @@ logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 
 _FOR_EVER = 30 * 24 * 3600
 """Seconds. Beam ends the streams that tell of a job's state by the time-out that it has for a single answer."""
-_CONNECTING, _CANCELLING = 30.0, 10.0
+_CONNECTING, _CANCELLING = 15.0, 10.0
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def portable(exchange: Exchange) -> Iterator[Any]:
     Raises:
         RunnerFailed: the runner is not there, or went away.
     """
-    with _job_service(exchange) as served, _environment(exchange) as (kind, config):
+    with _unheard(), _job_service(exchange) as served, _environment(exchange) as (kind, config):
         options = {
             "job_endpoint": served.endpoint,
             "job_server_timeout": _FOR_EVER,
@@ -113,6 +113,22 @@ def _finished(made: Any, served: Serving | _Service) -> None:
         if result is not None:
             _cancelled(result)
         raise
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Threads of Beam that lose their stream end in silence: `_finished` says it, once."""
+    heard = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if not issubclass(ended.exc_type, grpc.RpcError):
+            heard(ended)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = heard
 
 
 def _cancelled(result: Any) -> None:

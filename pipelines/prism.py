@@ -67,7 +67,8 @@ class Serving:
             state = f"prism 意外结束（{code}）/ prism ended unexpectedly ({code})"
         elif self.endpoint:
             state = "prism 出错 / prism failed"
-        last = self._written()[-_TOLD:].decode("utf-8", "replace").strip()
+        lines = [line for line in self._written().splitlines() if b'"level":"INFO"' not in line]
+        last = b"\n".join(lines)[-_TOLD:].decode("utf-8", "replace").strip()
         return f"{state}: {last}" if last else state
 
     def ended(self) -> bool:
