@@ -15,7 +15,7 @@ import pytest
 from engine_samples import BULK, TO_STORES, lines, write
 from sqlalchemy import event, select
 
-from connectors.contracts import ConnectorError, Misconfigured, Unavailable
+from connectors.contracts import ConnectorError, Misconfigured, Unavailable, Unreadable
 from dlq.errors import KeyLost, KeyUnsafe, WrongKey
 from dlq.sealing import Sealer
 from pipelines import ledger, runcounts, tables
