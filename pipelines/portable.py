@@ -11,7 +11,8 @@ from typing import Any
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.portability.api import beam_job_api_pb2_grpc
+from apache_beam.runners.portability.portable_runner import JobServiceHandle, PortableRunner
 
 from pipelines.errors import RunnerFailed
 from pipelines.loopback import workers
@@ -25,6 +26,8 @@ logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 _FOR_EVER = 30 * 24 * 3600
 """Seconds. Beam ends the streams that tell of a job's state by the time-out that it has for a single answer."""
 _CONNECTING, _CANCELLING = 15.0, 10.0
+# A machine that went away without a word is noticed; servers take it ill when they are asked more often.
+_KEPT_ALIVE = [("grpc.keepalive_time_ms", 320_000), ("grpc.http2.max_pings_without_data", 0)]
 
 
 @contextmanager
@@ -34,7 +37,12 @@ def portable(exchange: Exchange) -> Iterator[Any]:
     Raises:
         RunnerFailed: the runner is not there, or went away.
     """
-    with _unheard(), _job_service(exchange) as served, _environment(exchange) as (kind, config):
+    with (
+        _unheard(),
+        _job_service(exchange) as served,
+        _connected(served.endpoint) as stub,
+        _environment(exchange) as (kind, config),
+    ):
         options = {
             "job_endpoint": served.endpoint,
             "job_server_timeout": _FOR_EVER,
@@ -42,9 +50,32 @@ def portable(exchange: Exchange) -> Iterator[Any]:
             "environment_config": config or None,
             "sdk_worker_parallelism": exchange.batch.workers,
         }
-        made = beam.Pipeline(runner=PortableRunner(), options=PipelineOptions.from_dictionary(options))
+        made = beam.Pipeline(runner=_Runner(stub), options=PipelineOptions.from_dictionary(options))
         yield made
         _finished(made, served)
+
+
+class _Runner(PortableRunner):
+    """Beam's runner on a connection of ours: its own is waited for as long as a job may take."""
+
+    def __init__(self, stub: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # of Beam
+        self._stub = stub
+
+    def create_job_service(self, options: Any) -> Any:
+        """The job service, connected."""
+        return JobServiceHandle(self._stub, options)
+
+
+@contextmanager
+def _connected(endpoint: str) -> Iterator[Any]:
+    with grpc.insecure_channel(endpoint, options=_KEPT_ALIVE) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_CONNECTING)
+        except grpc.FutureTimeoutError:
+            message = f"{endpoint}: 无人应答 / nobody answers there"
+            raise RunnerFailed(message) from None
+        yield beam_job_api_pb2_grpc.JobServiceStub(channel)
 
 
 class _Service:
@@ -52,19 +83,6 @@ class _Service:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-
-    def connected(self) -> None:
-        """See that somebody answers there.
-
-        Raises:
-            RunnerFailed: nobody does.
-        """
-        with grpc.insecure_channel(self.endpoint) as channel:
-            try:
-                grpc.channel_ready_future(channel).result(_CONNECTING)
-            except grpc.FutureTimeoutError:
-                message = f"{self.endpoint}: 无人应答 / nobody answers there"
-                raise RunnerFailed(message) from None
 
     def ended(self) -> bool:
         """Nobody here knows."""
@@ -78,9 +96,7 @@ class _Service:
 @contextmanager
 def _job_service(exchange: Exchange) -> Iterator[Serving | _Service]:
     if exchange.job_endpoint:
-        service = _Service(exchange.job_endpoint)
-        service.connected()
-        yield service
+        yield _Service(exchange.job_endpoint)
         return
     with serving(prism(exchange.prism)) as served:
         yield served

@@ -60,24 +60,20 @@ class Serving:
                 time.sleep(0.01)
 
     def said(self) -> str:
-        """In words: whether it still runs, and the end of its log."""
+        """In words: whether it still runs, and the end of its log. Asked when it is lost, so its end is awaited."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1 if self.endpoint else 0)
         code = self._process.poll()
-        state = "没有就绪 / prism did not get ready"
+        state = "prism 出错 / prism failed" if self.endpoint else "没有就绪 / prism did not get ready"
         if code is not None:
             state = f"prism 意外结束（{code}）/ prism ended unexpectedly ({code})"
-        elif self.endpoint:
-            state = "prism 出错 / prism failed"
         lines = [line for line in self._written().splitlines() if b'"level":"INFO"' not in line]
         last = b"\n".join(lines)[-_TOLD:].decode("utf-8", "replace").strip()
         return f"{state}: {last}" if last else state
 
     def ended(self) -> bool:
         """Whether the process is gone."""
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """End it, gently at first."""
