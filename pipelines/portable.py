@@ -19,13 +19,26 @@ from pipelines.loopback import workers
 from pipelines.prism import Serving, serving
 from pipelines.runnable import EXTERNAL, LOOPBACK, prism
 from pipelines.settings import Exchange
+from pipelines.stopping import told
 
 # What a job service tells is logged without a name; its errors are raised, too.
 logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 
+_heard = threading.excepthook
+
+
+def _unheard(ended: threading.ExceptHookArgs) -> None:
+    """Threads of Beam that lose their stream end in silence: `_finished` says it, once."""
+    if not issubclass(ended.exc_type, grpc.RpcError):
+        _heard(ended)
+
+
+threading.excepthook = _unheard
+
 _FOR_EVER = 30 * 24 * 3600
 """Seconds. Beam ends the streams that tell of a job's state by the time-out that it has for a single answer."""
 _CONNECTING, _CANCELLING = 15.0, 10.0
+_SAID = 600
 # A machine that went away without a word is noticed; servers take it ill when they are asked more often.
 _KEPT_ALIVE = [("grpc.keepalive_time_ms", 320_000), ("grpc.http2.max_pings_without_data", 0)]
 
@@ -38,7 +51,6 @@ def portable(exchange: Exchange) -> Iterator[Any]:
         RunnerFailed: the runner is not there, or went away.
     """
     with (
-        _unheard(),
         _job_service(exchange) as served,
         _connected(served.endpoint) as stub,
         _environment(exchange) as (kind, config),
@@ -124,27 +136,14 @@ def _finished(made: Any, served: Serving | _Service) -> None:
     except RuntimeError as error:
         if served.ended():
             raise RunnerFailed(served.said()) from error
+        happened = told(str(error))
+        if happened is None or happened.kind.startswith("grpc."):  # no step raised it
+            raise RunnerFailed((happened.text if happened else str(error))[-_SAID:]) from error
         raise
     except BaseException:
         if result is not None:
             _cancelled(result)
         raise
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Threads of Beam that lose their stream end in silence: `_finished` says it, once."""
-    heard = threading.excepthook
-
-    def hook(ended: threading.ExceptHookArgs) -> None:
-        if not issubclass(ended.exc_type, grpc.RpcError):
-            heard(ended)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = heard
 
 
 def _cancelled(result: Any) -> None:

@@ -23,6 +23,7 @@ _ALONE = "1m"
 """After so long without a job prism ends itself: where the kernel does not end it with us, this does."""
 _GRACE = 5.0
 _SERVES = re.compile(rb'Serving JobManagement.*?endpoint"?[=:] ?"?(?:localhost|127\.0\.0\.1):(\d+)')
+_PANIC = re.compile(rb"^panic: .*", re.MULTILINE)
 _TOLD = 600
 
 # Run by an interpreter of its own: code between fork and exec is no place to be in a process that has threads.
@@ -68,7 +69,9 @@ class Serving:
         if code is not None:
             state = f"prism 意外结束（{code}）/ prism ended unexpectedly ({code})"
         lines = [line for line in self._written().splitlines() if b'"level":"INFO"' not in line]
-        last = b"\n".join(lines)[-_TOLD:].decode("utf-8", "replace").strip()
+        text = b"\n".join(lines)
+        panic = _PANIC.search(text)
+        last = (panic[0][:_TOLD] if panic else text[-_TOLD:]).decode("utf-8", "replace").strip()
         return f"{state}: {last}" if last else state
 
     def ended(self) -> bool:

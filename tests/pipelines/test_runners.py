@@ -267,6 +267,15 @@ def test_a_prism_that_does_not_serve_is_told_and_ended(tmp_path, text, patience,
         assert not _lives(int((tmp_path / "pid").read_text()))
 
 
+@needs_prism
+def test_workers_that_cannot_be_started_fail_the_run_and_no_step(tmp_path, sources):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(RunnerFailed, match="unable to start sdk worker"):
+            run(tmp_path, sources[0], *ON_PRISM, "environment_type=EXTERNAL", f"environment_config={place}")
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +297,14 @@ def test_a_runner_that_cannot_run_is_named_with_its_remedy(monkeypatch, settings
     with pytest.raises(SettingsError) as found:
         runnable(load(BULK, settings, {}))
     assert words in str(found.value)
+
+
+def test_a_job_service_that_cannot_start_workers_is_told(tmp_path, sources):
+    with job_service(tmp_path) as told, socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(RunnerFailed, match=f"(?s)UNAVAILABLE.*{place}"):
+            run(tmp_path, sources[0], *told, "environment_type=EXTERNAL", f"environment_config={place}")
 
 
 def test_a_job_service_that_nobody_runs_is_told(tmp_path, sources, monkeypatch):
