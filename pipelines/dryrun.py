@@ -10,6 +10,8 @@ from pathlib import Path
 
 from connectors.contracts import ConnectorError
 from pipelines import journal, steps
+from pipelines.errors import SettingsError
+from pipelines.runnable import runnable
 from pipelines.settings import Exchange
 from pipelines.usable import built
 from pipelines.work import Dead, Job, Load, Task
@@ -65,6 +67,7 @@ def look(exchange: Exchange, first: int, registrations: str = "") -> Preview:
     bench = Workbench(job)
     # What cannot be used must show even where no envelope waits.
     _ = bench.profile, bench.router, bench.quick_read
+    _check_runner(exchange, preview)
     _check_connectors(bench, preview)
     if not preview.problems:
         for load, dead in _received(bench, first):
@@ -73,6 +76,13 @@ def look(exchange: Exchange, first: int, registrations: str = "") -> Preview:
         if name not in (steps.REGISTRATIONS, steps.OPERATORS) and not sink_name(exchange, name):
             preview.problems.append(f"没有 sink 接收 {name} / no sink in [sinks] serves {name}")
     return preview
+
+
+def _check_runner(exchange: Exchange, preview: Preview) -> None:
+    try:
+        runnable(exchange)
+    except SettingsError as error:
+        preview.problems.append(str(error))
 
 
 def _check_connectors(bench: Workbench, preview: Preview) -> None:

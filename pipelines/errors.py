@@ -108,6 +108,20 @@ class WorkFailed(PipelineError):
     """The work stage ended with an error; nothing of its batch was decided."""
 
 
+class RunnerFailed(PipelineError):
+    """The runner itself failed: it is not there, or went away. Nothing of the batch was decided."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+        super().__init__(
+            "runner 未能完成作业；状态完好，再次运行即从断点继续"
+            f" / the runner did not finish the job; the state is safe, run it again: {said}"
+        )
+
+    def __reduce__(self) -> tuple[type[RunnerFailed], tuple[str]]:
+        return RunnerFailed, (self.said,)
+
+
 class Incomplete(PipelineError):
     """Receipts do not add up to the items that were given out: a bug or a broken runner, never to be accounted."""
 

@@ -23,6 +23,8 @@ _LOCAL = "sqlite:///"
 def keep(exchange: Exchange, sealer: Sealer) -> dict[str, Any]:
     """The values of a `runs` row that tell which settings it ran with."""
     plain = exchange.model_dump(mode="json", by_alias=True)
+    if exchange.prism:
+        plain["prism"] = _absolute("path", exchange.prism)
     for sink in plain["sinks"].values():
         for name, value in sink.items():
             if isinstance(value, str):

@@ -11,6 +11,7 @@ from mappings.findings import profile
 from mappings.layout import load_layout
 from mappings.reading import AUTO
 from pipelines.errors import SettingsError
+from pipelines.runnable import runnable
 from pipelines.settings import Destinations, Exchange
 from pipelines.storeform import REPAIRS
 from pipelines.workbench import dealers, make_source
@@ -18,15 +19,16 @@ from routing.table import load_table
 
 
 def usable(exchange: Exchange) -> None:
-    """Load mapping, profile, routing table and registers, and build the connectors that the settings name.
+    """Load mapping, profile, routing table and registers, and build the connectors and find the runner that are named.
 
     Raises:
         MappingError: no such dialect or mapping file.
         ProfileError: no such profile.
         RoutingError: no such routing table or register, or a wrong one.
         Misconfigured: no such connector, or options that it refuses.
-        SettingsError: a register cannot be read.
+        SettingsError: a register cannot be read, or the runner cannot run.
     """
+    runnable(exchange)
     if exchange.mapping.dialect != AUTO:
         load_layout(exchange.mapping.dialect)
     profile(exchange.mapping.profile)

@@ -96,9 +96,23 @@ def _of_database(error: object) -> str:
 
 def _unforeseen(error: BaseException) -> str:
     """A bug: its kind and place; not its text, which may hold what stood in a payload."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    kind, place = _on_worker(error) or (type(error).__name__, _place(error))
     return (
-        f"程序缺陷 {type(error).__name__}（{place}）；状态完好，请加 --debug 再次运行并报告输出"
-        f" / a bug: {type(error).__name__} at {place}; the state is safe, run again with --debug and report the output"
+        f"程序缺陷 {kind}（{place}）；状态完好，请加 --debug 再次运行并报告输出"
+        f" / a bug: {kind} at {place}; the state is safe, run again with --debug and report the output"
     )
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+
+
+def _on_worker(error: BaseException) -> tuple[str, str] | None:
+    """Kind and place of a bug on a worker that is not of this process: all that came of it is the text."""
+    if not isinstance(error, RuntimeError) or "Traceback (" not in str(error):
+        return None
+    from pipelines.stopping import told  # imported late: it takes connectors along
+
+    happened = told(str(error))
+    return (happened.kind.rpartition(".")[2], happened.place) if happened else None

@@ -13,6 +13,7 @@ import typer
 
 from pipelines.cli import uncollected, without
 from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.running import EnvironmentConfig, EnvironmentType, JobEndpoint, Prism, Runner, as_overrides
 from pipelines.cli.watching import watching
 from pipelines.runcounts import RunCounts, counts_of, open_letters
 from pipelines.settings import Exchange, load
@@ -26,9 +27,11 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="覆盖设置 a.b=值，可多次 / override a setting; repeatable")
     ] = None,
-    runner: Annotated[
-        str, typer.Option(help="embedded、prism 或 portable，默认按设置 / default: as the settings say")
-    ] = "",
+    runner: Runner = "",
+    prism: Prism = None,
+    job_endpoint: JobEndpoint = "",
+    environment_type: EnvironmentType = "",
+    environment_config: EnvironmentConfig = "",
     state_url: Annotated[
         str,
         typer.Option(
@@ -51,9 +54,21 @@ def run(
     vingate run collect.toml --set batch.workers=2 --state var/collect --json
 
     vingate run collect.toml --state var/collect --state-url env:STATE_URL
+
+    [bold]同样的步骤，另一个 runner / the same steps on another runner[/bold] (docs/runners.md):
+
+    vingate run collect.toml --state var/collect --runner prism --prism ~/bin/prism
+
+    vingate run collect.toml --state var/collect --runner portable --job-endpoint localhost:8099
     """
-    wanted = [*(overrides or ()), *([f'runner="{runner}"'] if runner else [])]
-    exchange = load(settings, wanted)
+    where = as_overrides(
+        runner=runner,
+        prism=prism,
+        job_endpoint=job_endpoint,
+        environment_type=environment_type,
+        environment_config=environment_config,
+    )
+    exchange = load(settings, [*(overrides or ()), *where])
     usable(exchange.placed(state))
     begun(exchange.placed(state))
     began = time.monotonic()

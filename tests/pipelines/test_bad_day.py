@@ -15,7 +15,7 @@ import pytest
 from engine_samples import BULK, TO_STORES, lines, write
 from sqlalchemy import event, select
 
-from connectors.contracts import ConnectorError, Misconfigured, Unavailable
+from connectors.contracts import ConnectorError, Misconfigured, Unavailable, Unreadable
 from dlq.errors import KeyLost, KeyUnsafe, WrongKey
 from dlq.sealing import Sealer
 from pipelines import ledger, runcounts, tables
@@ -147,7 +147,8 @@ FROM_A_WORKER = """Traceback (most recent call last):
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [
-        ("connectors.contracts.Unreadable: 变短 / it shrank - run again", WorkFailed, "变短 / it shrank - run again"),
+        ("connectors.contracts.Unreadable: 变短 / it shrank - run again", Unreadable, "变短 / it shrank - run again"),
+        ("pipelines.errors.Gone: 变短 / it shrank\n - run again", WorkFailed, "变短 / it shrank\n - run again"),
         ("OSError: [Errno 28] No space left on device: '/s'", Unavailable, "free some disk space"),
         ("PermissionError: [Errno 13] Permission denied: '/s'", Misconfigured, "check the path and its rights"),
     ],

@@ -142,6 +142,27 @@ def test_what_a_runner_wrapped_is_unwrapped(own_command, capsys):
     assert "deliver it again" in capsys.readouterr().err
 
 
+def test_a_bug_on_another_worker_is_named_with_its_place_there(own_command, capsys):
+    text = """Pipeline job-001 failed in state FAILED: bundle inst002 failed:Traceback (most recent call last):
+  File "pipelines/flow.py", line 7, in process
+ValueError: the first
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "pipelines/flow.py", line 7, in process
+    alive, dead = self._function(self._bench, load)
+                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "pipelines/steps.py", line 42, in judge
+ZeroDivisionError: of LSVAL41Z5MD150780 [while running 'judge/ParDo(_Step)']
+"""
+    own_command(failing(RuntimeError(text)))
+    assert main(["own"]) == 3
+    err = capsys.readouterr().err
+    assert "a bug: ZeroDivisionError at steps.py:42" in err
+    assert "LSVAL" not in err
+
+
 def test_debug_shows_the_traceback(own_command):
     own_command(failing(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(OSError, match="No space left"):

@@ -112,7 +112,13 @@ def test_a_second_run_says_that_nothing_was_new(place, vingate):
         (["--set", "source.pth=x"], "pth"),
         (["--set", "mapping.profle=x"], "mapping.profle"),
         (["--set", "mapping"], "a.b="),
-        (["--runner", "direct"], "direct"),
+        (["--runner", "direct"], "embedded, prism, portable"),
+        (["--runner", "prism", "--prism", "/no/such/prism"], "never downloads it"),
+        (["--runner", "portable"], "--job-endpoint"),
+        (["--runner", "portable", "--job-endpoint", "here"], "host:port"),
+        (["--job-endpoint", "h:1", "--runner", "portable", "--environment-type", "CLOUD"], "LOOPBACK, EXTERNAL"),
+        (["--job-endpoint", "h:1", "--runner", "prism", "--environment-type", "EXTERNAL"], "worker pool"),
+        (["--job-endpoint", "h:1", "--runner", "prism", "--environment-type", "PROCESS"], '{"command": "/opt/boot"}'),
         (["--set", "source.path=/no/such/place"], "/no/such/place"),
         (["--set", "mapping.dialect=klingon"], "klingon"),
         (["--set", "mapping.profile=mild"], "mild"),
@@ -129,10 +135,18 @@ def test_settings_that_cannot_work_are_explained_without_a_traceback(place, ving
 
 
 def test_nothing_begins_under_settings_that_cannot_work(place, vingate):
-    wrong = ("mapping.dialect=klingon", "mapping.profile=mild", "routing.table=nowhere", "source.pth=x")
+    wrong = ("mapping.dialect=klingon", "mapping.profile=mild", "routing.table=nowhere", "source.pth=x", "runner=spark")
     for setting in (*wrong, "sinks.provinces.pth=x", "routing.dealers=/no/such/file"):
         assert vingate(*bulk(place, "--set", setting))[0] == 2, setting
     assert not (place / "state").exists()
+
+
+def test_a_check_tells_of_a_runner_that_cannot_run(place, vingate):
+    where = (f"source.path={place / 'in.ndjson'}", f"sinks.provinces.path={place / 'out'}")
+    sets = [word for one in (*where, "runner=prism", "prism=/no/such/prism") for word in ("--set", one)]
+    code, (told,), _ = vingate("check", BULK, *sets, "--json")
+    assert code == 1
+    assert [problem for problem in told["problems"] if "/no/such/prism" in problem]
 
 
 def test_a_state_in_use_is_left_alone(place, vingate):

@@ -11,10 +11,8 @@ from sqlalchemy import func, select
 from mappings.vin import check_digit
 from pipelines import steps, tables
 from pipelines.coordinator import Coordinator
-from pipelines.errors import SettingsError
 from pipelines.journal import Journal
 from pipelines.runcounts import counts_of
-from pipelines.runner import pipeline
 from pipelines.settings import Exchange
 from pipelines.state import State
 
@@ -109,10 +107,3 @@ def test_an_error_without_a_reason_stops_the_job_and_decides_nothing(place, monk
     assert run(place, "one") == run(place, "other")
     left = [p for p in (place / "out-one").rglob("*") if p.is_file() and p.suffix != ".avro"]
     assert left == []
-
-
-@pytest.mark.parametrize(("runner", "words"), [("spark", "embedded, prism, portable"), ("portable", "job_endpoint")])
-def test_a_runner_that_cannot_run_is_named_with_its_remedy(place, runner, words):
-    settings = exchange(place, "one").model_copy(update={"runner": runner})
-    with pytest.raises(SettingsError, match=words):
-        pipeline(settings)
