@@ -70,7 +70,7 @@ def _one_by_one(
         count += 1
         try:
             letter = store.get(name)
-            trouble = _body_trouble(store, locate, letter)
+            trouble = _body_trouble(store, locate, letter) or ("" if store.untouched(name) else "columns")
             digest += 0 if trouble else fingerprint(letter)
         except (ValueError, TypeError, LookupError) as error:
             trouble = type(error).__name__
