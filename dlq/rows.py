@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import MetaData, Row, Select, or_
 
+from connectors.contracts import Unreadable
+from connectors.unpacking import Inside
 from dlq.errors import BodyGone
 from dlq.letter import BodyRef, Letter
 from dlq.marks import SINCE, Tried, mark
@@ -28,7 +30,6 @@ _STATE = _L.c.keys().index(SINCE[0])
 _CODES = _STATE + len(SINCE)
 _LAST_REASONS = SINCE.index("last_reasons")
 _INSIDE = _L.c.keys().index("ref_inside")
-_CHUNK = 1024 * 1024
 
 
 class Filters(NamedTuple):
@@ -147,23 +148,22 @@ def filtered(query: Select[Any], filters: Filters, sealer: Sealer) -> Select[Any
 
 
 def chunks(path: Path, ref: BodyRef) -> Iterator[bytes]:
-    """The bytes that a reference names, piece by piece.
+    """The bytes that a reference names, piece by piece, unpacked where their file is packed.
 
     Raises:
         BodyGone: the file is not there, cannot be read, or is shorter.
     """
-    left = ref.length
     try:
+        inside = Inside.of(ref.inside)
+        left = ref.length + (inside.head[1] if inside.head else 0)
         with path.open("rb") as source:
-            source.seek(ref.offset)
-            while left:
-                data = source.read(min(left, _CHUNK))
-                if not data:
-                    break
+            for data in inside.pieces(source, ref.offset, ref.length):
                 left -= len(data)
                 yield data
     except OSError as error:
         raise _gone(path, str(error.strerror)) from error
+    except Unreadable as error:
+        raise _gone(path, str(error)) from error
     if left:
         raise _gone(path, f"{left} bytes short")
 
