@@ -43,7 +43,7 @@ class FilesSource:
         item_bytes: int = Field(default=32 << 20, ge=1)
         """Size of the items that a file of lines is cut into."""
         max_payload_bytes: int = Field(default=64 << 20, ge=1)
-        """A longer payload becomes a problem with its first 64 KB; it is never held in memory."""
+        """A longer payload becomes a problem with its first 64 KB, length and SHA-256; it is never held in memory."""
         max_expansion: float = Field(default=200.0, gt=1)
         """Unpacked bytes for each packed one, asked from 16 MB on."""
         max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
@@ -222,8 +222,8 @@ def sniff(head: bytes, known: str = "") -> str:
 
 def _cut(item: WorkItem, run: Run, block: int) -> Iterator[Block]:
     problems = [
-        (offset, first, f"PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {length} bytes")
-        for offset, first, length in run.too_long
+        (offset, whole.first, f"PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {whole.text}")
+        for offset, whole in run.too_long
     ]
     bodies, offsets = run.bodies, run.offsets
     for at in range(0, len(bodies), block):

@@ -8,7 +8,9 @@ Lines of white space alone are no envelopes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -20,12 +22,65 @@ KEPT = 1 << 16
 """Bytes that a problem carries of a payload too long to hold; its file, offset and length name the rest."""
 
 
+class Measured:
+    """A payload that is too long to hold: its first bytes are kept, the rest is counted and hashed as it passes."""
+
+    def __init__(self, before: bytes = b"") -> None:
+        self._whole, self._first, self.length = sha256(before), bytearray(), 0
+
+    def add(self, data: bytes) -> None:
+        """Let bytes pass."""
+        self._first += data[: KEPT - len(self._first)]
+        self._whole.update(data)
+        self.length += len(data)
+
+    @property
+    def first(self) -> bytes:
+        """Its first bytes."""
+        return bytes(self._first)
+
+    @property
+    def text(self) -> str:
+        """How long it is, and its SHA-256, for the text of a problem (`measure` reads it)."""
+        return f"{self.length} bytes{_SHA}{self._whole.hexdigest()}"
+
+    def copy(self) -> Measured:
+        """The same as far as it went."""
+        other = Measured()
+        other._whole, other._first, other.length = self._whole.copy(), bytearray(self._first), self.length
+        return other
+
+
+class Measure(NamedTuple):
+    """What a problem's text tells of a payload that was too long to hold."""
+
+    length: int
+    sha256: str
+    """Of the whole payload, with the header of a table before it."""
+    head: tuple[int, int] | None
+    """Offset and length of that header."""
+
+
+_SHA = ", SHA-256 "
+_TOLD = re.compile(r"([0-9a-f]{64})(?:, header (\d+)\+(\d+))?")
+_LENGTH = re.compile(r"(\d+) bytes$")
+
+
+def measure(text: str) -> tuple[str, Measure | None]:
+    """A problem's text for people, and what `Measured.text` at its end says; None where it ends otherwise."""
+    words, _, told = text.rpartition(_SHA)
+    length, found = _LENGTH.search(words), _TOLD.fullmatch(told)
+    if length is None or found is None:
+        return text, None
+    return words, Measure(int(length[1]), found[1], (int(found[2]), int(found[3])) if found[2] else None)
+
+
 class Run(NamedTuple):
-    """Consecutive lines: their bytes, their offsets, and a line that is too long as (offset, first bytes, length)."""
+    """Consecutive lines: their bytes, their offsets, and lines that are too long, each with its offset."""
 
     bodies: list[bytes]
     offsets: list[int]
-    too_long: list[tuple[int, bytes, int]]
+    too_long: list[tuple[int, Measured]]
 
 
 def lines(read: Read, start: int, end: int, longest: int, *, midway: bool = False) -> Iterator[Run]:
@@ -49,8 +104,9 @@ def lines(read: Read, start: int, end: int, longest: int, *, midway: bool = Fals
             pieces.append(chunk)
             held += len(chunk)
             if held > longest:
-                yield Run([], [], [(at, *(rest := _Long(pieces, held)).finish(read))])
-                at, chunk, pieces, held = at + rest.length + 1, rest.after, [], 0
+                whole, after = _long(pieces, read)
+                yield Run([], [], [(at, whole)])
+                at, chunk, pieces, held = at + whole.length + 1, after, [], 0
                 if chunk:
                     continue
             chunk = read(CHUNK)
@@ -70,10 +126,10 @@ def _run(bodies: list[bytes], offsets: list[int], end: int, longest: int) -> Run
     if 0 <= end <= offsets[-1]:
         bodies = [body for body, offset in zip(bodies, offsets, strict=True) if offset < end]
         offsets = offsets[: len(bodies)]
-    too_long: list[tuple[int, bytes, int]] = []
+    too_long: list[tuple[int, Measured]] = []
     if not all(bodies) or any(map(bytes.isspace, bodies)) or len(max(bodies, key=len)) > longest:
         pairs = list(zip(bodies, offsets, strict=True))
-        too_long = [(offset, body[:KEPT], len(body)) for body, offset in pairs if len(body) > longest]
+        too_long = [(offset, measured(body)) for body, offset in pairs if len(body) > longest]
         pairs = [pair for pair in pairs if len(pair[0]) <= longest and pair[0] and not pair[0].isspace()]
         bodies, offsets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return Run(bodies, offsets, too_long)
@@ -98,25 +154,22 @@ class _Skipper:
         return self.at, b""
 
 
-class _Long:
-    """A line that is longer than allowed: its first bytes are kept, the rest is counted."""
+def measured(body: bytes, before: bytes = b"") -> Measured:
+    """A payload that is there, measured."""
+    whole = Measured(before)
+    whole.add(body)
+    return whole
 
-    def __init__(self, pieces: list[bytes], held: int) -> None:
-        self._first = bytearray()
-        self.length, self.after = held, b""
-        for piece in pieces:
-            self._keep(piece)
 
-    def _keep(self, piece: bytes) -> None:
-        self._first += piece[: KEPT - len(self._first)]
-
-    def finish(self, read: Read) -> tuple[bytes, int]:
-        """Read to the line's end; gives the first bytes and the whole length."""
-        while chunk := read(CHUNK):
-            found = chunk.find(b"\n")
-            self._keep(chunk if found < 0 else chunk[:found])
-            self.length += len(chunk) if found < 0 else found
-            if found >= 0:
-                self.after = chunk[found + 1 :] or read(CHUNK)
-                break
-        return bytes(self._first), self.length
+def _long(pieces: list[bytes], read: Read) -> tuple[Measured, bytes]:
+    """A line that is longer than allowed, read to its end, and the bytes already read from there on."""
+    whole, after = Measured(), b""
+    for piece in pieces:
+        whole.add(piece)
+    while chunk := read(CHUNK):
+        found = chunk.find(b"\n")
+        whole.add(chunk if found < 0 else chunk[:found])
+        if found >= 0:
+            after = chunk[found + 1 :] or read(CHUNK)
+            break
+    return whole, after

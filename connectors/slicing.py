@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from connectors.lines import CHUNK, KEPT, Read
+from connectors.lines import CHUNK, KEPT, Measured, Read, measured
 
 
 class Piece(NamedTuple):
@@ -24,11 +24,12 @@ class Piece(NamedTuple):
 
 
 class SlicingError(Exception):
-    """The input is no JSON array from end to end; `offset` is where that shows, `body` the first bytes from there."""
+    """The input is no JSON array from end to end; `offset` is where that shows, `held` what was read from there on."""
 
-    def __init__(self, offset: int, body: bytes = b"") -> None:
+    def __init__(self, offset: int, held: bytes | Measured = b"") -> None:
         super().__init__(offset)
-        self.offset, self.body = offset, body[:KEPT]
+        self.offset = offset
+        self.held = held if isinstance(held, Measured) else measured(held)
 
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{]|[\]}]|,|"', re.DOTALL)
@@ -38,7 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def array_elements(read: Read, longest: int) -> Iterator[Piece]:
-    """The elements of a top-level JSON array, streamed.
+    """The elements of a top-level JSON array, streamed; one that is too long is only measured.
 
     Args:
         read: a reader at the beginning.
@@ -52,6 +53,7 @@ def array_elements(read: Read, longest: int) -> Iterator[Piece]:
     if not buffer.startswith(b"[", lead):
         raise SlicingError(lead, buffer[lead:])
     base, begin, at, depth, first, in_string = 0, lead + 1, lead + 1, 1, True, False
+    long: _LongElement | None = None
     while True:
         if in_string and (rest := _STRING_REST.match(buffer, at)):
             at, in_string = rest.end(), not rest[1]
@@ -65,11 +67,13 @@ def array_elements(read: Read, longest: int) -> Iterator[Piece]:
             depth += (sign in b"[{") - (sign in b"]}")
             if depth == 0 or (depth == 1 and sign in b","):
                 body = buffer[begin : token.start()].strip(_SPACE)
-                if not body and not (depth == 0 and first):
-                    raise SlicingError(base + begin, buffer[begin : begin + KEPT])
-                if body:
+                if long is not None:
+                    yield long.end(buffer[begin : token.start()])
+                elif not body and not (depth == 0 and first):
+                    raise SlicingError(base + begin, buffer[begin:])
+                elif body:
                     yield _element(buffer, base, begin, body, longest)
-                begin, first = at, False
+                begin, first, long = at, False, None
                 if depth == 0:
                     _nothing_follows(buffer[begin:], read, base + begin)
                     return
@@ -77,17 +81,50 @@ def array_elements(read: Read, longest: int) -> Iterator[Piece]:
             at = rest.end()
         elif not in_string:
             at = len(buffer)
+        if long is None and len(buffer) - begin > longest:
+            begin = at - len(buffer[begin:at].lstrip(_SPACE))
+            long = _LongElement(base + begin) if begin < at else None
+        if long is not None:  # what was looked at is let go
+            long.add(buffer[begin:at])
+            begin = at
         # Ask for as much again as is held: an element of many chunks is then copied a few times, not once a chunk.
-        chunk = b"" if len(buffer) - begin > longest else read(max(CHUNK, len(buffer) - begin))
+        chunk = read(max(CHUNK, len(buffer) - begin))
+        if not chunk and long is not None:
+            long.add(buffer[begin:])
+            raise SlicingError(long.offset, long.whole)
         if not chunk:
-            raise SlicingError(base + begin, buffer[begin : begin + KEPT])
+            raise SlicingError(base + begin, buffer[begin:])
         buffer, base, at, begin = buffer[begin:] + chunk, base + begin, at - begin, 0
+
+
+class _LongElement:
+    """An element that is too long to hold, as far as it was read; white space counts where more follows it."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset, self.whole = offset, Measured()
+        self._ended = self.whole
+
+    def add(self, data: bytes) -> None:
+        """Let bytes pass."""
+        body = data.rstrip(_SPACE)
+        if body:
+            self.whole.add(body)
+            self._ended = self.whole.copy()
+        self.whole.add(data[len(body) :])
+
+    def end(self, data: bytes) -> Piece:
+        """The element, whose last bytes these are."""
+        self.add(data)
+        return Piece(self.offset, self._ended.first, _TOO_LONG.format(self._ended.text))
+
+
+_TOO_LONG = "PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {}"
 
 
 def _element(buffer: bytes, base: int, begin: int, body: bytes, longest: int) -> Piece:
     offset = base + buffer.index(body[:1], begin)
     if len(body) > longest:
-        return Piece(offset, body[:KEPT], f"PAYLOAD_TOO_LARGE: 单条超长 / payload too long: {len(body)} bytes")
+        return Piece(offset, body[:KEPT], _TOO_LONG.format(measured(body).text))
     return Piece(offset, body)
 
 
@@ -114,11 +151,14 @@ def json_payloads(read: Read, longest: int) -> Iterator[Piece]:
         except SlicingError:
             yield Piece(0, b"".join(parts))
         return
+    again = _Replay(parts, read)
     try:
-        yield from array_elements(_Replay(parts, read).read, longest)
+        yield from array_elements(again.read, longest)
     except SlicingError as stop:
-        reason = f"PAYLOAD_TOO_LARGE: 超长且无法逐条切分 / too long, and no array from here on: offset {stop.offset}"
-        yield Piece(stop.offset, stop.body, reason)
+        while chunk := again.read(CHUNK):
+            stop.held.add(chunk)
+        reason = f"PAYLOAD_TOO_LARGE: 超长且无法逐条切分 / too long, and no array from here on: {stop.held.text}"
+        yield Piece(stop.offset, stop.held.first, reason)
 
 
 class _Replay:
@@ -151,7 +191,8 @@ def csv_payloads(read: Read, rows: Rows) -> Iterator[Piece]:
     break outside quotes; a quote opens a field only where the field begins. Bytes are looked at, not characters:
     in UTF-8 and in GBK no byte of a character can be taken for a quote, comma, semicolon, tab or line break.
     """
-    physical = _physical_lines(read, rows.longest)
+    above = _Header()
+    physical = _physical_lines(read, rows.longest, above)
     top = next(physical, None)
     if top is None:
         return
@@ -164,12 +205,13 @@ def csv_payloads(read: Read, rows: Rows) -> Iterator[Piece]:
         yield header
         return
     head = header.body if header.body.endswith(b"\n") else header.body + b"\n"
+    above.offset, above.body = header.offset, head
     column = -1
     if rows.group_by:
         titles = [title.strip() for title in _fields(head.removeprefix(_BOM), rows.encoding, delimiter)]
         if rows.group_by not in titles:
             reason = f"表头没有列 {rows.group_by!r} / the header has no column {rows.group_by!r}"
-            yield Piece(0, head[:KEPT], reason)
+            yield Piece(header.offset, head, reason)
             return
         column = titles.index(rows.group_by)
     yield from _grouped(head, raw, column, delimiter, rows)
@@ -210,31 +252,39 @@ def _fields(row: bytes, encoding: str, delimiter: str) -> list[str]:
         return []
 
 
-def _physical_lines(read: Read, longest: int) -> Iterator[Piece]:
+class _Header:
+    """The header line, once it was read: each payload begins with it."""
+
+    offset, body = 0, b""
+
+    def problem(self, at: int, line: Measured) -> Piece:
+        """A line that is too long, which was measured after the header."""
+        told = f"{line.text}, header {self.offset}+{len(self.body)}" if self.body else line.text
+        return Piece(at, line.first, f"PAYLOAD_TOO_LARGE: 单行超长 / line too long: {told}")
+
+
+def _physical_lines(read: Read, longest: int, above: _Header) -> Iterator[Piece]:
     at, rest = 0, b""
     while chunk := read(CHUNK):
         parts = (rest + chunk).split(b"\n")
         rest = parts.pop()
         for part in parts:
-            yield _line(at, part + b"\n", longest)
+            yield _line(at, part + b"\n", longest, above)
             at += len(part) + 1
         if len(rest) > longest:
-            length = len(rest)
+            line = measured(rest, above.body)
             while (chunk := read(CHUNK)) and b"\n" not in chunk:
-                length += len(chunk)
+                line.add(chunk)
             cut = chunk.find(b"\n") + 1
-            yield Piece(at, rest[:KEPT], _too_long(length + cut))
-            at, rest = at + length + cut, chunk[cut:]
+            line.add(chunk[:cut])
+            yield above.problem(at, line)
+            at, rest = at + line.length, chunk[cut:]
     if rest:
-        yield _line(at, rest, longest)
+        yield _line(at, rest, longest, above)
 
 
-def _too_long(length: int) -> str:
-    return f"PAYLOAD_TOO_LARGE: 单行超长 / line too long: {length} bytes"
-
-
-def _line(at: int, body: bytes, longest: int) -> Piece:
-    return Piece(at, body[:KEPT], _too_long(len(body))) if len(body) > longest else Piece(at, body)
+def _line(at: int, body: bytes, longest: int, above: _Header) -> Piece:
+    return above.problem(at, measured(body, above.body)) if len(body) > longest else Piece(at, body)
 
 
 def _raw_rows(physical: Iterator[Piece], sign: bytes, rows: Rows) -> Iterator[Piece]:
@@ -247,7 +297,7 @@ def _raw_rows(physical: Iterator[Piece], sign: bytes, rows: Rows) -> Iterator[Pi
         hopeless = line is None or line.reason or len(waiting) >= rows.most_lines or size > rows.longest
         if waiting and hopeless:
             first, *rest = waiting
-            yield Piece(first.offset, first.body[:KEPT], "引号没有闭合 / a quote is not closed")
+            yield Piece(first.offset, first.body, "引号没有闭合 / a quote is not closed")
             again.extendleft(reversed(rest if line is None else [*rest, line]))
             waiting = []
         elif line is None:

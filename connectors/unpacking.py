@@ -10,7 +10,10 @@ import bz2
 import lzma
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
 
 from connectors.contracts import Unreadable
 
@@ -47,6 +50,65 @@ class Limit:
             message = f"ARCHIVE_BOMB: 压缩包膨胀超限 / archive expands beyond the limit: {packed} -> {unpacked} bytes"
             remedy = "确认来源可信后调高 max_expansion 或 max_unpacked_bytes / raise the limits if you trust its sender"
             raise Unreadable(message, remedy)
+
+
+_ANY = Limit(float("inf"), 1 << 62)
+"""For what was let through once and is read again no further than was wanted then."""
+
+
+class Inside(NamedTuple):
+    """Where in a file a payload is found that is no plain range of its bytes; as text, one JSON object."""
+
+    packed: str = ""
+    """How the file is packed: offsets count unpacked bytes then."""
+    member: int = -1
+    """Index in a zip file."""
+    name: str = ""
+    """Name of that member, for people."""
+    head: tuple[int, int] | None = None
+    """Offset and length of the header of a table, which comes before the payload's own bytes."""
+
+    @property
+    def text(self) -> str:
+        """As it is kept; empty for a plain range."""
+        told = {name: value for name, value in self._asdict().items() if value != self._field_defaults[name]}
+        return orjson.dumps(told).decode() if told else ""
+
+    @classmethod
+    def of(cls, text: str) -> Inside:
+        """What `text` gave.
+
+        Raises:
+            Unreadable: it is no such text.
+        """
+        try:
+            return cls(**orjson.loads(text)) if text else cls()
+        except (ValueError, TypeError) as error:
+            message = f"引用无法识别 / a reference that cannot be read: {text[:80]}"
+            raise Unreadable(message) from error
+
+    def pieces(self, file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
+        """The payload's bytes, its header first; fewer where the file ends before.
+
+        Raises:
+            Unreadable: damaged, or no such member.
+        """
+        read: Callable[[int], bytes] = file.read
+        if self.packed == "zip":
+            read = Member(file, self.member, _ANY).read
+        elif self.packed:
+            read = Unpacked(file, self.packed, _ANY, 1 << 62).read
+        at = 0
+        for start, wanted in (*([self.head] if self.head else ()), (offset, length)):
+            if not self.packed:
+                file.seek(start)
+                at = start
+            while at < start and (data := read(min(start - at, _STEP))):
+                at += len(data)
+            end = start + wanted
+            while at < end and (data := read(min(end - at, _STEP))):
+                at += len(data)
+                yield data
 
 
 class Unpacked:

@@ -27,6 +27,8 @@ class BodyRef(NamedTuple):
     path: str
     offset: int
     length: int
+    inside: str = ""
+    """How the range is found in the file where it is no plain range of it (`connectors.unpacking.Inside`)."""
 
 
 class Origin(NamedTuple):
@@ -214,12 +216,12 @@ def storable(text: str) -> str:
 
 
 def fixed_text(letter: Letter, packed: str | None = None) -> bytes:
-    """What is fixed when a letter dies, as a JSON list: up to `body_size`, then path, offset and length of a reference.
+    """What is fixed when a letter dies, as a JSON list: up to `body_size`, then the members of a reference.
 
     `packed` are its reasons as text, where they are at hand already.
     """
     reasons = pack(letter.reasons) if packed is None else packed
-    ref = tuple(letter.ref) if letter.ref else ()
+    ref = (letter.ref if letter.ref.inside else letter.ref[:3]) if letter.ref else ()
     return orjson.dumps((*letter[:_REASONS], reasons, *letter[_REASONS + 1 : _REF], *ref))
 
 

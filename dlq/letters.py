@@ -6,21 +6,34 @@ have a letter. States: open -> claimed -> resolved, or open again; open -> disca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Table, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from connectors.contracts import Tally
 from dlq.errors import BodyChanged, BodyGone, LetterError, NoSuchLetter, NoteMissing, SealError, WrongState
 from dlq.letter import CLAIMED, DISCARDED, OPEN, RESOLVED, Letter, context, fingerprint
+from dlq.marks import SINCE, WRONG, Tried
 from dlq.reasons import Reason, pack, unpack
-from dlq.rows import TABLES, Filters, chunks, codes_of, filtered, from_row, replay_fingerprint, to_row, utc
+from dlq.rows import (
+    TABLES,
+    Filters,
+    chunks,
+    codes_of,
+    filtered,
+    from_row,
+    mark_of,
+    replay_fingerprint,
+    since_of,
+    to_row,
+    utc,
+)
 from dlq.sealing import Sealer
 
 __all__ = ["Count", "Filters", "Letter", "LetterStore", "Replay"]
@@ -30,6 +43,7 @@ _L, _B, _R = TABLES.letters, TABLES.bodies, TABLES.replays
 _SEALED = cast(_B.c.sealed, LargeBinary).label("sealed")
 _PUT = 1_000
 WAITING = "waiting"
+_TRIED = tuple(_R.c[name] for name in Tried._fields)
 _SINCE = Letter._fields[Letter._fields.index("sealed") + 1 : -1]
 
 
@@ -74,8 +88,9 @@ class LetterStore:
             rows: list[tuple[object, ...]] = []
             for letter in chunk:
                 packed = pack(letter.reasons)
-                digest += fingerprint(letter, packed)
-                rows.append(to_row(letter, packed))
+                own = fingerprint(letter, packed)
+                digest += own
+                rows.append(to_row(letter, packed, own))
             count += len(chunk)
             _insert(self._conn, _L, rows)
             bodies = [(letter.id, letter.sealed) for letter in chunk if letter.sealed is not None]
@@ -120,10 +135,7 @@ class LetterStore:
     def claim(self, letter_id: str, batch: str, now: datetime) -> bool:
         """Take an open letter for a batch; False if another has it. The same batch may claim it again."""
         free = or_(_L.c.state == OPEN, (_L.c.state == CLAIMED) & (_L.c.claimed_by == batch))
-        change = (
-            update(_L).where(_L.c.id == letter_id, free).values(state=CLAIMED, claimed_by=batch, updated_at=utc(now))
-        )
-        return self._conn.execute(change).rowcount == 1
+        return self._changed(letter_id, free, {"state": CLAIMED, "claimed_by": batch, "updated_at": utc(now)})
 
     def settle(self, before: Letter, after: Letter, batch: str) -> None:
         """Store what a replay made of a claimed letter (`dlq.replay.after`) and remember the replay. Idempotent.
@@ -131,25 +143,20 @@ class LetterStore:
         Raises:
             WrongState: the letter is not claimed by this batch, and was not settled by it before.
         """
-        where = select(_R.c.id).where(_R.c.id == before.id, _R.c.batch == batch)
-        if self._conn.execute(where).first():
+        tried = self._tried(before.id)
+        if any(one.batch == batch for one in tried):
             return
         values = {name: getattr(after, name) for name in _SINCE}
         values["last_reasons"] = pack(after.last_reasons) if after.last_reasons else ""
         values["reason"], values["codes"] = codes_of(after)
-        change = update(_L).where(
-            _L.c.id == before.id,
-            _L.c.state == CLAIMED,
-            _L.c.claimed_by == batch,
-            _L.c.generation == before.generation,
-        )
-        if self._conn.execute(change.values(**values)).rowcount != 1:
-            raise _wrong(before.id, CLAIMED)
         delayed = after.state != RESOLVED and after.generation == before.generation
         failed = "" if after.state == RESOLVED or delayed else pack(after.last_reasons)
         outcome = WAITING if delayed else after.state
-        row = {"id": before.id, "batch": batch, "generation": before.generation, "outcome": outcome}
-        self._conn.execute(insert(_R).values(**row, reasons=failed, at=after.updated_at))
+        now = Tried(batch, before.generation, outcome, failed, after.updated_at)
+        mine = (_L.c.state == CLAIMED) & (_L.c.claimed_by == batch) & (_L.c.generation == before.generation)
+        if not self._changed(before.id, mine, values, tried, now):
+            raise _wrong(before.id, CLAIMED)
+        self._conn.execute(insert(_R).values(id=before.id, **now._asdict()))
 
     def resolve(self, letter_id: str, batch: str, now: datetime, note: str = "") -> None:
         """Mark an open or claimed letter as resolved by a batch. Idempotent for the same batch.
@@ -204,18 +211,24 @@ class LetterStore:
     def tally(self, batch: str) -> Tally:
         """Count and digest of a batch's letters, from the rows and bodies as they stand now.
 
-        Letters that died in the batch count by `fingerprint` where their body still has the hash that was noted; failed
-        replays of the batch count by letter and reasons. A row or body that is gone, changed or unreadable changes the
-        result; it never raises for one.
+        Letters that died in the batch count by `fingerprint` where their mark is right and their body still has the
+        hash that was noted; failed replays of the batch count by letter and reasons. A row or body that is gone,
+        changed or unreadable changes the result; it never raises for one.
         """
         count = digest = 0
+        tried: dict[str, list[Tried]] = {}
+        for name, *told in self._conn.execute(select(_R.c.id, *_TRIED).join(_L).where(_L.c.batch == batch)):
+            tried.setdefault(name, []).append(Tried(*told))
         query = select(_L, _SEALED).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch == batch)
         for row in self._conn.execute(query.execution_options(yield_per=200)):
             count += 1
             try:
                 letter = from_row(row)._replace(sealed=row.sealed)
+                own = fingerprint(letter, row.reasons)
+                if mark_of(letter, own, since_of(row), tried.get(letter.id, ())) != row.mark:
+                    continue
                 if self._present_hash(letter) == letter.body_sha256:
-                    digest += fingerprint(letter)
+                    digest += own
             except (SealError, LetterError, ValueError, TypeError, LookupError):
                 continue
         failed = select(_R).where(_R.c.batch == batch, _R.c.outcome == OPEN)
@@ -242,9 +255,41 @@ class LetterStore:
         return bytes(row.sealed)
 
     def _change(self, letter_id: str, where: ColumnElement[bool], values: dict[str, object], wanted: str) -> None:
-        if self._conn.execute(update(_L).where(_L.c.id == letter_id, where).values(**values)).rowcount != 1:
+        if not self._changed(letter_id, where, values):
             self.get(letter_id)
             raise _wrong(letter_id, wanted)
+
+    def _changed(
+        self,
+        letter_id: str,
+        where: ColumnElement[bool],
+        values: Mapping[str, object],
+        tried: Sequence[Tried] | None = None,
+        *now: Tried,
+    ) -> bool:
+        """Change a letter that is as `where` says, and its mark with it; False when it is not, or not any more.
+
+        `tried` are its replays so far, where the caller has them, and `now` is the one that this change is for.
+        """
+        row = self._conn.execute(select(_L).where(_L.c.id == letter_id)).first()
+        if row is None:
+            return False
+        before = self._tried(letter_id) if tried is None else tried
+        own = WRONG
+        if _right(row, before):
+            since = tuple(values.get(name, row._mapping[name]) for name in SINCE)
+            own = mark_of(letter := from_row(row), fingerprint(letter), since, [*before, *now])
+        change = update(_L).where(_L.c.id == letter_id, _L.c.mark == row.mark, where).values(**values, mark=own)
+        return self._conn.execute(change).rowcount == 1
+
+    def _tried(self, letter_id: str) -> list[Tried]:
+        query = select(*_TRIED).where(_R.c.id == letter_id)
+        return [Tried(*row) for row in self._conn.execute(query)]
+
+    def untouched(self, letter_id: str) -> bool:
+        """Whether nothing of a letter's row or of its replays was changed except by this store."""
+        row = self._conn.execute(select(_L).where(_L.c.id == letter_id)).first()
+        return row is not None and _right(row, self._tried(letter_id))
 
 
 def _insert(conn: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
@@ -262,6 +307,15 @@ def _insert(conn: Connection, table: Table, rows: Sequence[tuple[object, ...]]) 
         conn.exec_driver_sql(str(compiled), list(rows))
     else:
         conn.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def _right(row: Row[Any], tried: Sequence[Tried]) -> bool:
+    """Whether a row has the mark that it must have."""
+    try:
+        letter = from_row(row)
+        return bool(mark_of(letter, fingerprint(letter, row.reasons), since_of(row), tried) == row.mark)
+    except (ValueError, TypeError, LookupError):
+        return False
 
 
 def _wrong(letter_id: str, wanted: str) -> WrongState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import MetaData, Row, Select, or_
 
+from connectors.contracts import Unreadable
+from connectors.unpacking import Inside
 from dlq.errors import BodyGone
 from dlq.letter import BodyRef, Letter
+from dlq.marks import SINCE, Tried, mark
 from dlq.reasons import pack, unpack
 from dlq.sealing import Sealer
 from dlq.tables import define
@@ -23,7 +26,10 @@ _REASONS, _REF = Letter._fields.index("reasons"), Letter._fields.index("ref")
 _SINCE = _REF + 2
 _LAST = len(Letter._fields)  # one column more for a reference in three, one less for the body
 _NO_REF = (None, None, None)
-_CHUNK = 1024 * 1024
+_STATE = _L.c.keys().index(SINCE[0])
+_CODES = _STATE + len(SINCE)
+_LAST_REASONS = SINCE.index("last_reasons")
+_INSIDE = _L.c.keys().index("ref_inside")
 
 
 class Filters(NamedTuple):
@@ -58,17 +64,35 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def to_row(letter: Letter, packed: str) -> tuple[object, ...]:
+def to_row(letter: Letter, packed: str, fingerprint: int) -> tuple[object, ...]:
     """The row of a letter in the order of the table's columns, its body left out; `packed` are its reasons as text."""
     last = pack(letter.last_reasons) if letter.last_reasons else ""
+    codes, ref = codes_of(letter), letter.ref
+    since = (*letter[_SINCE:-1], last, *codes)
     return (
         letter[:_REASONS]
         + (packed,)
         + letter[_REASONS + 1 : _REF]
-        + (letter.ref or _NO_REF)
-        + letter[_SINCE:-1]
-        + (last, *codes_of(letter))
+        + (ref[:3] if ref else _NO_REF)
+        + since
+        + (mark(fingerprint, letter.created_at, codes, since), ref.inside if ref else "")
     )
+
+
+def mark_of(letter: Letter, fingerprint: int, since: tuple[object, ...], tried: Sequence[Tried] = ()) -> str:
+    """The mark that a letter's row must have once its columns `SINCE` hold `since`.
+
+    Raises:
+        ValueError, TypeError, LookupError: the reasons in `since` cannot be read.
+    """
+    last = since[_LAST_REASONS]
+    codes = codes_of(letter._replace(last_reasons=unpack(str(last)) if last else ()))
+    return mark(fingerprint, letter.created_at, codes, since, tried)
+
+
+def since_of(row: Row[Any]) -> tuple[object, ...]:
+    """The columns `SINCE` of a row that begins with the table's columns."""
+    return tuple(row[_STATE:_CODES])
 
 
 def codes_of(letter: Letter) -> tuple[str, str]:
@@ -82,7 +106,8 @@ def codes_of(letter: Letter) -> tuple[str, str]:
 def from_row(row: Row[Any]) -> Letter:
     """The letter of a row that begins with the table's columns, without its body."""
     found = tuple(row)
-    ref = None if found[_REF] is None else BodyRef(*found[_REF : _REF + 3])
+    path, offset, length = found[_REF : _REF + 3]
+    ref = None if path is None else BodyRef(path, offset, length, found[_INSIDE])
     last = unpack(found[_LAST]) if found[_LAST] else ()
     return Letter._make(
         (
@@ -123,23 +148,22 @@ def filtered(query: Select[Any], filters: Filters, sealer: Sealer) -> Select[Any
 
 
 def chunks(path: Path, ref: BodyRef) -> Iterator[bytes]:
-    """The bytes that a reference names, piece by piece.
+    """The bytes that a reference names, piece by piece, unpacked where their file is packed.
 
     Raises:
         BodyGone: the file is not there, cannot be read, or is shorter.
     """
-    left = ref.length
     try:
+        inside = Inside.of(ref.inside)
+        left = ref.length + (inside.head[1] if inside.head else 0)
         with path.open("rb") as source:
-            source.seek(ref.offset)
-            while left:
-                data = source.read(min(left, _CHUNK))
-                if not data:
-                    break
+            for data in inside.pieces(source, ref.offset, ref.length):
                 left -= len(data)
                 yield data
     except OSError as error:
         raise _gone(path, str(error.strerror)) from error
+    except Unreadable as error:
+        raise _gone(path, str(error)) from error
     if left:
         raise _gone(path, f"{left} bytes short")
 

@@ -66,6 +66,8 @@ def _letters(metadata: MetaData) -> Table:
         _text("last_reasons"),
         _text("reason", None),
         _text("codes", None),
+        _text("mark"),
+        _text("ref_inside"),
     )
     Index("letters_batch", table.c.batch)
     return table

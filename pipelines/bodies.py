@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from connectors.contracts import WorkItem
 from connectors.folders import from_name
+from connectors.lines import Measure
+from connectors.unpacking import Inside
 from dlq.letter import BodyRef
-from dlq.reasons import Reason
-from dlq.rows import chunks
 from dlq.sealing import Sealer
 from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.settings import Exchange
-
-_LENGTH = re.compile(r"(\d+) bytes$")
 
 
 def locator(exchange: Exchange | None) -> Callable[[str], Path]:
@@ -45,23 +41,18 @@ def locator_of(connection: Connection, sealer: Sealer, exchange: str) -> Callabl
     return locator(kept_exchange(connection, sealer, run) if run is not None else None)
 
 
-def too_long(
-    item: WorkItem, offset: int, reasons: Sequence[Reason], locate: Callable[[str], Path]
-) -> tuple[BodyRef, tuple[str, int]] | None:
-    """Reference, SHA-256 and size of a line that its source only measured, because it is longer than a payload may be.
+def by_reference(item: WorkItem, offset: int, length: int) -> BodyRef:
+    """Where a payload of a file lies, which may be packed."""
+    return BodyRef(item.source, offset, length, _inside(item).text)
 
-    None for other letters, and inside archives, whose offsets name no bytes of the file.
 
-    Raises:
-        BodyGone: the file is not there any more.
-    """
-    if item.extra.get("packed") or item.extra.get("format") not in ("ndjson", "lines"):
-        return None
-    found = next((_LENGTH.search(r.value) for r in reasons if r.code == "PAYLOAD_TOO_LARGE"), None)
-    if found is None:
-        return None
-    ref = BodyRef(item.source, offset, int(found[1]))
-    whole = sha256()
-    for chunk in chunks(locate(item.source), ref):
-        whole.update(chunk)
-    return ref, (whole.hexdigest(), ref.length)
+def too_long(item: WorkItem, offset: int, found: Measure) -> tuple[BodyRef, tuple[str, int]]:
+    """Reference, SHA-256 and size of a payload that its source only measured, since it is longer than one may be."""
+    inside = _inside(item)._replace(head=found.head)
+    size = found.length + (found.head[1] if found.head else 0)
+    return BodyRef(item.source, offset, found.length, inside.text), (found.sha256, size)
+
+
+def _inside(item: WorkItem) -> Inside:
+    told = item.extra
+    return Inside(str(told.get("packed", "")), int(told.get("member", -1)), str(told.get("member_name", "")))

@@ -14,6 +14,7 @@ from dlq.errors import SealError
 from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import ENDS
+from pipelines.itemproof import check_items
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
 
@@ -38,6 +39,8 @@ def check_batch(connection: Connection, batch: str) -> list[Problem]:
     books: dict[int, Journal] = {}
     found = [*_equations(stored)]
     found += _journals(connection, stored, books)
+    if len(books) == len(orjson.loads(row._mapping["items"])):  # else it was said already
+        found += check_items(connection, row, books)
     found += _waiting(connection, stored)
     return found
 

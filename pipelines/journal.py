@@ -148,7 +148,7 @@ class Interned(dict[tuple[str, ...], int]):
 
 
 def join(pieces: Sequence[Journal]) -> Journal:
-    """One journal of several pieces of the same item, in order of ordinals."""
+    """One journal of several pieces of the same item, in order of ordinals: the same, in whatever order they come."""
     if len(pieces) == 1 and (np.diff(pieces[0].lines["ordinal"].astype(np.int64)) > 0).all():
         return pieces[0]
     routes, findings = Interned(), Interned()
@@ -164,7 +164,19 @@ def join(pieces: Sequence[Journal]) -> Journal:
         notes.update(piece.notes)
     lines = np.concatenate(parts)
     lines = lines[np.argsort(lines["ordinal"], kind="stable")]
-    return Journal(lines, routes.table, findings.table, outcomes, notes)
+    ordered = _renumbered(lines, "routes", routes.table), _renumbered(lines, "findings", findings.table)
+    return Journal(lines, *ordered, outcomes, notes)
+
+
+def _renumbered(lines: Lines, column: str, table: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The table in order of first appearance among the lines, as a single piece has it; the column follows."""
+    used, first = np.unique(lines[column], return_index=True)
+    ordered = Interned()
+    numbers = np.zeros(len(table), "<u4")
+    for index in used[np.argsort(first)].tolist():
+        numbers[index] = ordered[table[index]]
+    lines[column] = numbers[lines[column]]
+    return ordered.table
 
 
 def described(journal: Journal, chosen: Lines) -> Iterator[Mapping[str, Any]]:

@@ -27,6 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, sele
 from pipelines import tables
 from pipelines.accounts import ENDS
 from pipelines.equations import check_batch, check_kept
+from pipelines.itemproof import stray_items
 from pipelines.problems import LETTERS, Problem
 from pipelines.state import State
 from pipelines.verifying import Verifier
@@ -185,7 +186,7 @@ def prove(state: State, exchanges: Sequence[str] | None = None, *, verify: bool 
             by_exchange[exchange] += len(found)
             if not closed:
                 unfinished.append(batch)
-        strays = _strays(state, exchanges) if verify else []
+        strays = _strays(state, exchanges, verify=verify)
     finally:
         if verifier is not None:
             verifier.close()
@@ -240,14 +241,14 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _strays(state: State, exchanges: Sequence[str] | None) -> list[tuple[str, Problem]]:
-    """Letters of batches that are not."""
+def _strays(state: State, exchanges: Sequence[str] | None, *, verify: bool) -> list[tuple[str, Problem]]:
+    """Items, and letters where those are asked, of batches that are not."""
     t = tables.letters.letters
     with state.reading() as connection:
-        rows = connection.execute(
-            select(t.c.id, t.c.exchange, t.c.batch).where(t.c.batch.not_in(select(tables.batches.c.id)))
-        ).all()
-    return [
+        found = list(stray_items(connection, exchanges))
+        asked = select(t.c.id, t.c.exchange, t.c.batch).where(t.c.batch.not_in(select(tables.batches.c.id)))
+        rows = connection.execute(asked).all() if verify else []
+    return found + [
         (row.exchange, Problem("extra-letter", row.batch, LETTERS, "-", row.id, row.id))
         for row in rows
         if exchanges is None or row.exchange in exchanges

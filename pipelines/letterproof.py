@@ -59,7 +59,7 @@ def _one_by_one(
 ) -> tuple[Tally, list[Problem], set[str]]:
     """The tally once more, letter by letter.
 
-    A body by reference whose file is gone or packed counts by its known hash: it lies outside the state, where its
+    A body by reference whose file is gone counts by its known hash: it lies outside the state, where its
     sender may rightly remove it.
     """
     t, replays = tables.letters.letters, tables.letters.replays
@@ -70,7 +70,7 @@ def _one_by_one(
         count += 1
         try:
             letter = store.get(name)
-            trouble = _body_trouble(store, locate, letter)
+            trouble = _body_trouble(store, locate, letter) or ("" if store.untouched(name) else "columns")
             digest += 0 if trouble else fingerprint(letter)
         except (ValueError, TypeError, LookupError) as error:
             trouble = type(error).__name__
@@ -85,7 +85,8 @@ def _one_by_one(
 def _body_trouble(store: LetterStore, locate: Callable[[str], Path], letter: Letter) -> str:
     if letter.ref is not None:
         place = locate(letter.ref.path)
-        if not place.is_file() or place.suffix.lower() in _PACKED:
+        packed = place.suffix.lower() in _PACKED and not letter.ref.inside  # of before such references were
+        if not place.is_file() or packed:
             return ""
     try:
         store.body(letter)

@@ -15,6 +15,11 @@ _TEXTS = {
         "journal and ledger disagree: {detail}",
         "状态库被改动；请从备份恢复 / the state's database was changed: restore it from its backup",
     ),
+    "items": (
+        "已读条目与台账不符：{detail}",
+        "what the state remembers of an item that was read is not what the ledger says: {detail}",
+        "状态库被改动；请从备份恢复 / the state's database was changed: restore it from its backup",
+    ),
     "waiting": (
         "等待中的数据与台账不符：{detail}",
         "what waits and the ledger disagree: {detail}",

@@ -14,12 +14,12 @@ import orjson
 
 from connectors.contracts import PartWriter
 from dlq import reasons
-from dlq.letter import INLINE_BYTES, BodyRef, Letter, Origin, compose
+from dlq.letter import INLINE_BYTES, Letter, Origin, compose
 from dlq.segments import Segment, write_segment
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
 from mappings.judging import Judgement
-from pipelines.bodies import locator, too_long
+from pipelines.bodies import by_reference, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
@@ -226,9 +226,9 @@ class LetterStager:
             found = tuple([reasons.reason(c, field=f, value=v, expected=e) for c, f, v, e in whys])
             withheld = any(r.code == "CREDENTIALS_IN_FILE" for r in found)
             large = len(body) > INLINE_BYTES or withheld
-            ref, measured = (BodyRef(item.source, offset, len(body)) if large else None), None
-            if dead.stage == "receive":
-                ref, measured = too_long(item, offset, found, locator(bench.exchange)) or (ref, measured)
+            ref, measured = (by_reference(item, offset, len(body)) if large else None), None
+            if about.measured is not None:
+                ref, measured = too_long(item, offset, about.measured)
             letters.append(
                 compose(
                     origin,

@@ -12,6 +12,7 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from connectors.contracts import Block, WorkItem
+from connectors.lines import measure
 from dlq import reasons
 from mappings import dates
 from mappings.encoding import company_bytes, contents_of, provenance_bytes
@@ -55,8 +56,10 @@ def receive(bench: Workbench, task: Task) -> Iterator[tuple[Load, Dead | None]]:
             numbers = list(range(count, count + len(block.problems)))
             count += len(block.problems)
             offsets, bodies, whys = zip(*block.problems, strict=True)
-            died: list[tuple[Why, ...]] = [(_said(why),) for why in whys]
-            dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, [_UNKNOWN] * len(numbers))
+            words, measured = zip(*map(measure, whys), strict=True)
+            died: list[tuple[Why, ...]] = [(_said(why),) for why in words]
+            about = [About(measured=one) if one else _UNKNOWN for one in measured]
+            dead = Dead(task, "receive", numbers, list(offsets), list(bodies), died, about)
         yield Load(task, ordinals, block.offsets, block.bodies, companies=companies), dead
     yield Load(task, [], [], [], total=count), None
 

@@ -118,6 +118,7 @@ items = Table(
     Column("envelopes", BigInteger, nullable=False),
     Column("run", Integer, nullable=False),
     Column("batch", Text, nullable=False),
+    Index("items_by_batch", "batch"),
 )
 
 positions = Table(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from connectors.contracts import StagedPart, WorkItem
+from connectors.lines import Measure
 from dlq.segments import Segment
 from mappings.judging import Judgement
 
@@ -84,6 +85,8 @@ class About(NamedTuple):
     vin: str = ""
     findings: tuple[tuple[str, ...], ...] = ()
     """All findings, where receipts want them."""
+    measured: Measure | None = None
+    """Of a payload that its source did not hold, since it is too long."""
 
 
 class Dead(NamedTuple):

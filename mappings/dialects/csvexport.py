@@ -48,7 +48,7 @@ def csv_tree(body: bytes, layout: Layout, limits: Limits) -> Tree:
     names = [fold(name) for name in header]
     tree = Tree({}, {name: shown for name, shown in zip(names, header, strict=True) if name != shown}, [])
     if len(set(names)) < len(names):
-        for name in {name for name in names if names.count(name) > 1 and name}:
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1 and name):
             tree.problems.append(Problem((name,), "repeated", "每列只出现一次 / each column only once"))
     rows = [_row(names, line, number, tree) for number, line in enumerate(lines[1:])]
     tree.root.update(rows[0])

@@ -10,6 +10,7 @@ import os
 import time
 import zipfile
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from connectors.contracts import Misconfigured, Unreadable
 from connectors.files import FilesSink, FilesSource
-from connectors.lines import lines
+from connectors.lines import lines, measure
 from connectors.testing import TEXT, PartSinkContract, SourceContract, small_files
 
 
@@ -171,7 +172,12 @@ def test_lines_survive_short_reads(chunk):
         (5, b"two\r"),
         (28, b"four"),
     ]
-    assert [one for run in runs for one in run.too_long] == [(10, b"three-is-too-long", 17)]
+    ((offset, whole),) = (one for run in runs for one in run.too_long)
+    assert (offset, whole.first, whole.length) == (10, b"three-is-too-long", 17)
+    told = (17, sha256(b"three-is-too-long").hexdigest(), None)
+    assert measure(f"PAYLOAD_TOO_LARGE: {whole.text}") == ("PAYLOAD_TOO_LARGE: 17 bytes", told)
+    assert measure(f"{whole.text}, header 2+30")[1] == (*told[:2], (2, 30))
+    assert measure("17 bytes") == ("17 bytes", None)
 
 
 def test_a_line_of_many_megabytes_is_a_problem_and_its_neighbours_are_read(tmp_path):

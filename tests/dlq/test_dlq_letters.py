@@ -38,10 +38,11 @@ def bare(kept):
 
 def test_row_stands_in_the_order_of_the_columns():
     names = define(MetaData()).letters.c.keys()
-    row = dict(zip(names, to_row(letter(7, ref=BodyRef("p", 1, 2)), "[]"), strict=True))
+    row = dict(zip(names, to_row(letter(7, ref=BodyRef("p", 1, 2)), "[]", 255), strict=True))
     assert (row["id"], row["ref_path"], row["ref_length"], row["reason"]) == (letter(7).id, "p", 2, "VIN_CHECK_DIGIT")
     assert row["codes"] == " VIN_CHECK_DIGIT DATE_ORDER "
     assert row["updated_at"] == ORIGIN.received_at
+    assert (row["mark"], row["ref_inside"]) == ("00000000000000ff", "")
 
 
 def test_what_is_kept_comes_back(store):
@@ -348,3 +349,75 @@ def test_many_letters_in_one_call(store, conn):
     assert store.put_many(iter(made)) == tally_of(made)
     assert conn.execute(select(func.count()).select_from(text("letters"))).scalar() == 2_500
     assert store.tally("b1").count == 2_500
+
+
+# -- changed by hand ---------------------------------------------------------------------------------------------------
+
+BY_HAND = {
+    **dict.fromkeys(("attempts", "generation", "intake", "offset", "body_size"), '"{column}" + 1'),
+    **dict.fromkeys(("ref_offset", "ref_length"), '"{column}" + 1'),
+    "parked": "1 - parked",
+    "reasons": "replace(reasons, 'VIN', 'VIM')",
+    "last_reasons": "reasons",
+}
+"""Column of a letter -> what a hand writes into it; into the others another text."""
+COLUMNS = [column.name for column in define(MetaData()).letters.c if column.name != "id"]
+
+
+def fresh(_store, _name):
+    """Nothing became of it."""
+
+
+def given_up(store, name):
+    store.discard(name, "note", NOW)
+
+
+def replayed(store, name):
+    """Twice, the second time with success."""
+    for number, again in enumerate(((reason("DATE_ORDER"),), ())):
+        store.claim(name, f"b{number + 2}", NOW)
+        before = store.get(name)
+        store.settle(before, after(before, f"b{number + 2}", again, NOW), f"b{number + 2}")
+
+
+@pytest.mark.parametrize("became", [fresh, given_up, replayed])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_any_column_changed_by_hand_is_seen(store, conn, became, column):
+    kept, other = letter(1, ref=BodyRef("p", 1, 2, '{"packed":"gz"}')), letter(2)
+    store.put_many([kept, other])
+    became(store, kept.id)
+    assert store.untouched(kept.id)
+    value = BY_HAND.get(column, "'x'").format(column=column)
+    conn.execute(text(f"UPDATE letters SET \"{column}\" = {value} WHERE id = '{kept.id}'"))
+    assert not store.untouched(kept.id)
+    assert store.untouched(other.id)
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        *("SET generation = 7", "SET outcome = 'waiting'", "SET reasons = '[]'", "SET at = 'x'", "SET batch = 'x'"),
+        "DELETE",
+    ],
+)
+def test_a_replay_changed_by_hand_is_seen_with_its_letter(store, conn, deed):
+    kept = letter(1)
+    store.put_many([kept])
+    replayed(store, kept.id)
+    change = "UPDATE letter_replays " + deed if deed != "DELETE" else "DELETE FROM letter_replays"
+    conn.execute(text(f"{change} WHERE batch = 'b2'"))
+    assert not store.untouched(kept.id)
+
+
+@pytest.mark.parametrize("became", [given_up, replayed])
+def test_what_was_changed_by_hand_stays_so_whatever_becomes_of_it(store, conn, became):
+    kept = letter(1)
+    store.put_many([kept])
+    conn.execute(text("UPDATE letters SET attempts = 2"))
+    became(store, kept.id)
+    conn.execute(text("UPDATE letters SET attempts = attempts - 2"))
+    assert not store.untouched(kept.id)
+
+
+def test_a_letter_that_is_not_there_is_not_untouched(store):
+    assert not store.untouched(letter(1).id)

@@ -81,3 +81,12 @@ def test_separators_are_found():
     for mark in ("\t", ";", "|"):
         text = table(SECOND.replace("0.5", "3")).replace(",", mark)
         assert read(text.encode()).members["vin"] == "LSVAL41Z882104202"
+
+
+def test_repeated_columns_are_named_in_the_order_of_the_header():
+    """Not in that of a set, which is another one in every process: a letter's reasons are part of what is proved."""
+    names = HEADER.split(",")
+    text = f"{HEADER},{HEADER}\r\n{FIRST},{FIRST}\r\n"
+    draft = read(text.encode())
+    told = [note.wire or note.field for note in draft.notes if note.value == "repeated"]
+    assert told == names

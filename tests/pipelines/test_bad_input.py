@@ -24,6 +24,7 @@ from connectors.files import FilesSource
 from dlq.letters import LetterStore
 from pipelines import ledger, runcounts
 from pipelines.coordinator import Coordinator
+from pipelines.lettering import replay_letters
 from pipelines.settings import load
 from pipelines.state import State
 
@@ -221,14 +222,100 @@ def test_a_line_of_a_hundred_megabytes_is_never_held(tmp_path):
     found = take(tmp_path, {})
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000
     assert found.reasons("a.ndjson") == [["PAYLOAD_TOO_LARGE"]]
-    assert found.bodies("a.ndjson") == [("a.ndjson", len(good(1)) + 1, 100 * MB)]
+    assert found.bodies("a.ndjson") == [("a.ndjson", len(good(1)) + 1, 100 * MB, "")]
     assert found.totals["delivered"] == 2
 
 
-def test_a_table_with_quotes_and_line_breaks_inside_stays_one_row_each(tmp_path):
+LONG = json.dumps({"a": "x" * (3 * MB), "b": '],{"', "c": "\\\\"}).encode()
+HEAD = b"\xef\xbb\xbf" + "企业编码,车架号\r\n".encode()
+
+
+def zipped(**members):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_", "."), content)
+    return made.getvalue()
+
+
+def an_array(*elements):
+    return b" [" + b" ,\n ".join(elements) + b" \n ] "
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.ndjson.gz", gzip.compress(b"\n".join([good(1), LONG, good(2), b""]))),
+        ("a.ndjson.bz2", bz2.compress(b"\n".join([good(1), LONG, good(2)]))),
+        ("a.txt.xz", lzma.compress(b"\n".join([good(1), LONG, good(2), b""]))),
+        ("a.zip", zipped(first_ndjson=good(1), second_ndjson=LONG + b"\n" + good(2))),
+        ("a.json", an_array(good(1), LONG, good(2))),
+        ("a.json.gz", gzip.compress(an_array(good(1), LONG, good(2)))),
+        ("a.zip", zipped(first_json=an_array(good(1)), second_json=an_array(good(2), LONG))),
+    ],
+)
+def test_a_payload_that_is_too_long_is_kept_by_reference_wherever_it_stands(tmp_path, name, content):
+    found = take(tmp_path, {name: content}, "files", f"max_payload_bytes = {MB}\nmax_expansion = 100000.0")
+    assert found.reasons(name) == [["PAYLOAD_TOO_LARGE"]]
+    assert found.bodies(name) == [LONG]
+    assert found.totals["delivered"] == 2
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, lambda data: zipped(a_csv=data)])
+@pytest.mark.parametrize("end", [b"\r\n", b""])
+def test_a_row_that_is_too_long_is_kept_with_its_header(tmp_path, pack, end):
+    name = {b"\x1f\x8b": "a.csv.gz", b"PK": "a.zip"}.get(pack(HEAD)[:2], "a.csv")
+    row, short = b'"1","' + b"y" * (2 * MB) + b'"' + end, b"1,2\r\n"
+    content = HEAD + short + (row + short if end else row)
+    found = take(tmp_path, {name: pack(content)}, "files", f"max_payload_bytes = {MB}\nmax_expansion = 100000.0")
+    assert found.bodies(name).count(HEAD + row) == 1
+    assert found.bodies(name).count(HEAD + short) == (2 if end else 1)
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress])
+@pytest.mark.parametrize(
+    ("before", "rest"), [(b"", LONG), (b"[1,", LONG + b" "), (b"[", LONG[:-9]), (b"[1]", b"  ," + LONG)]
+)
+def test_what_is_no_array_is_kept_from_there_on(tmp_path, pack, before, rest):
+    name = "a.json.gz" if pack is gzip.compress else "a.json"
+    content = pack(before + rest)
+    found = take(tmp_path, {name: content}, "files", f"max_payload_bytes = {MB}\nmax_expansion = 100000.0")
+    assert found.bodies(name)[-1] == rest
+    assert found.reasons(name)[-1] == ["PAYLOAD_TOO_LARGE"]
+
+
+def test_a_packed_payload_of_a_hundred_megabytes_is_never_held_and_its_change_is_found(tmp_path):
+    (tmp_path / "in").mkdir()
+    place = tmp_path / "in/a.json.gz"
+
+    def fill(letter):
+        with gzip.open(place, "wb", 1) as file:
+            file.write(b"[" + good(1) + b', "')
+            for _ in range(100):
+                file.write(letter * MB)
+            file.write(b'" , ' + good(2) + b"]")
+
+    fill(b"y")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = take(tmp_path, {}, "files", "max_expansion = 100000.0")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000
+    ((name, offset, length, inside),) = found.bodies("a.json.gz")
+    assert (name, offset, length, inside) == ("a.json.gz", len(good(1)) + 3, 100 * MB + 2, '{"packed":"gz"}')
+    assert found.totals["delivered"] == 2
+    fill(b"z")
+    with State(tmp_path / "state", own=False) as state:
+        assert [problem.kind for problem in ledger.prove(state).problems] == ["altered-letter"]
+
+
+def test_a_line_whose_quote_is_not_closed_is_kept_whole(tmp_path):
+    line = b'1,"' + b"y" * 200_000 + b"\r\n"
+    assert take(tmp_path, {"a.csv": HEAD + line}).bodies("a.csv") == [line]
+
+
+def a_table(faults):
+    """A CSV export in GBK, a row a fault."""
     head = "企业编码,企业名称,车牌号码,车架号,送修日期,送修里程,结算日期,故障描述,结算清单编号,维修项目,维修工时\r\n"
-    basics = [payload(seed)["basicInfo"] for seed in range(3)]
-    faults = ['异响,"咚咚"\r\n下坡更甚', "保养\n及检查", "更换机油"]
+    basics = [payload(seed)["basicInfo"] for seed in range(len(faults))]
     rows = [
         ",".join(
             '"' + value.replace('"', '""') + '"'
@@ -236,7 +323,35 @@ def test_a_table_with_quotes_and_line_breaks_inside_stays_one_row_each(tmp_path)
         )
         for basic, fault in zip(basics, faults, strict=True)
     ]
-    table = (head + "\r\n".join(rows) + "\r\n").encode("gbk")
+    return (head + "\r\n".join(rows) + "\r\n").encode("gbk")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.ndjson", good(1) + b"\n" + good(2)),
+        ("a.ndjson.gz", gzip.compress(good(1) + b"\n" + good(2))),
+        ("a.zip", zipped(one_ndjson=good(1), two_json=an_array(good(2)))),
+        ("a.json", an_array(good(1), good(2))),
+        ("a.csv", a_table(["更换机油" * 9, "保养" * 9])),
+        ("a.csv.gz", gzip.compress(a_table(["更换机油" * 9, "保养" * 9]))),
+    ],
+)
+def test_what_was_too_long_is_replayed_from_its_file(tmp_path, name, content):
+    found = take(tmp_path, {name: content}, "files", "max_payload_bytes = 150")
+    assert found.reasons(name) == [["PAYLOAD_TOO_LARGE"]] * 2
+    assert (found.totals["delivered"], found.totals["dead"]) == (0, 2)
+    with State(tmp_path / "state", own=True) as state:
+        with state.reading() as connection:
+            ids = [letter.id for letter in LetterStore(connection, state.sealer()).search()]
+        told = replay_letters(state, ids).letters
+        assert [(one.outcome, one.why) for one in told] == [("resolved", "")] * 2
+        assert [str(problem) for problem in ledger.prove(state).problems] == []
+
+
+def test_a_table_with_quotes_and_line_breaks_inside_stays_one_row_each(tmp_path):
+    faults = ['异响,"咚咚"\r\n下坡更甚', "保养\n及检查", "更换机油"]
+    table = a_table(faults)
     found = take(tmp_path, {"a.csv": table, "b.csv": table[: len(table) // 2] + b'"'})
     assert not found.reasons("a.csv")
     assert found.totals["delivered"] + found.totals["dead"] + found.totals["duplicate"] == found.totals["received"]

@@ -100,6 +100,26 @@ def test_pieces_are_joined_in_order_of_ordinals(rows, chance):
     assert (joined.outcomes, joined.notes) == (whole.outcomes, whole.notes)
 
 
+@given(LINES, st.randoms(use_true_random=False))
+def test_what_pieces_are_joined_to_depends_on_neither_their_number_nor_their_order(rows, chance):
+    owners = [chance.randrange(3) for _ in rows]
+    places = [[i for i, owner in enumerate(owners) if owner == one] for one in range(3)]
+    pieces = [_written([rows[i] for i in some], some) for some in places]
+    whole = _written(rows, list(range(len(rows)))).pack()
+    for ordered in (pieces, pieces[::-1], pieces[1:] + pieces[:1]):
+        assert join(ordered).pack() == whole
+
+
+def _written(rows, ordinals):
+    """A piece as a worker writes it: tables of its own, in order of first appearance among its lines."""
+    book = made(rows, ordinals)
+    routes, findings = Interned(), Interned()
+    for line in book.lines:
+        line["routes"] = routes[ROUTES[line["routes"]]]
+        line["findings"] = findings[FINDINGS[line["findings"]]]
+    return Journal(book.lines, routes.table, findings.table)
+
+
 def test_one_piece_out_of_order_is_put_in_order_too():
     rows = [(i, ADDRESSED, i, i, i, i, 1) for i in range(4)]
     assert join([made(rows, [3, 1, 0, 2])]).lines["ordinal"].tolist() == [0, 1, 2, 3]

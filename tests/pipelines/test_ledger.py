@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from engine_samples import BULK, lines, payload, run_bulk, run_stores, write
 from sqlalchemy import func, insert, select, update
 from typer.testing import CliRunner
 
+from dlq.letters import LetterStore
+from dlq.replay import after
 from pipelines import tables
 from pipelines.accounts import ENDS
 from pipelines.cli.ledger import ledger
@@ -26,6 +29,7 @@ from pipelines.progress import Event
 from pipelines.settings import load
 from pipelines.state import State
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH, STORES = "bulk-files-000001", "to-stores-000001"
 
 
@@ -411,9 +415,110 @@ def test_deleted_body_of_letter_is_found(bulk: Path) -> None:
     assert problem(proof_of(bulk), "altered-letter").record == name
 
 
-def test_changed_reasons_of_letter_are_found(bulk: Path) -> None:
-    change(bulk, "UPDATE letters SET offset = offset + 1 WHERE id = (SELECT min(id) FROM letters)")
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *("state = 'discarded'", "attempts = 1", "generation = 3", "parked = 1", "resolved_by = 'x'", "note = 'x'"),
+        *("offset = offset + 1", "source_key = 'x'", "reasons = replace(reasons, 'VIN', 'VIM')", "mark = ''"),
+    ],
+)
+def test_a_letter_changed_by_hand_is_found_with_the_letter(bulk: Path, edit: str) -> None:
+    name = a_letter(bulk)
+    change(bulk, f"UPDATE letters SET {edit} WHERE id = '{name}'")
+    found = problem(proof_of(bulk), "altered-letter")
+    assert (found.batch, found.destination, found.record) == (BATCH, "letters", name)
+    assert call(bulk)[0] == 1
+
+
+def test_letters_changed_by_the_store_itself_are_no_problem_and_then_by_hand_they_are(bulk: Path) -> None:
+    with State(bulk / "state", own=True) as state, state.unit_of_work() as connection:
+        store = LetterStore(connection, state.sealer())
+        first, second, third, *_ = (letter.id for letter in store.search())
+        for name in (first, second, third):
+            store.discard(name, "测试 / a test", NOW)
+        store.reopen(second, NOW, "again")
+        store.claim(second, BATCH, NOW)
+        before = store.get(second)
+        store.settle(before, after(before, BATCH, (), NOW), BATCH)
+    assert proof_of(bulk).balanced
+    for statement in (
+        f"UPDATE letters SET state = 'open' WHERE id = '{first}'",
+        f"UPDATE letters SET resolved_by = 'x' WHERE id = '{second}'",
+        f"UPDATE letters SET note = '' WHERE id = '{third}'",
+    ):
+        change(bulk, statement)
+    assert {p.record for p in proof_of(bulk).problems} == {first, second, third}
+
+
+@pytest.mark.parametrize("column", ["generation", "outcome", "reasons", "at"])
+def test_a_changed_or_removed_replay_is_found_with_its_letter(bulk: Path, column: str) -> None:
+    with State(bulk / "state", own=True) as state, state.unit_of_work() as connection:
+        store = LetterStore(connection, state.sealer())
+        name = next(store.search()).id
+        store.claim(name, BATCH, NOW)
+        before = store.get(name)
+        store.settle(before, after(before, BATCH, (), NOW), BATCH)
+    assert proof_of(bulk).balanced
+    change(bulk, f"UPDATE letter_replays SET {column} = {'7' if column == 'generation' else repr('waiting')}")
+    assert problem(proof_of(bulk), "altered-letter").record == name
+    change(bulk, "DELETE FROM letter_replays")
+    assert problem(proof_of(bulk), "altered-letter").record == name
+
+
+def test_what_was_changed_by_hand_stays_named_whatever_becomes_of_the_letter(bulk: Path) -> None:
+    name = a_letter(bulk)
+    change(bulk, f"UPDATE letters SET attempts = 2 WHERE id = '{name}'")
+    with State(bulk / "state", own=True) as state, state.unit_of_work() as connection:
+        store = LetterStore(connection, state.sealer())
+        store.discard(name, "note", NOW)
+        store.reopen(name, NOW)
+    change(bulk, f"UPDATE letters SET attempts = 0 WHERE id = '{name}'")
+    assert problem(proof_of(bulk), "altered-letter").record == name
+
+
+def test_a_changed_sum_of_letters_is_found_though_no_letter_is_to_blame(bulk: Path) -> None:
+    change(bulk, "UPDATE batches SET letters_digest = '1'")
     assert problem(proof_of(bulk), "changed-letters").batch == BATCH
+
+
+# -- items -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE items SET stop = stop + 1", ["stop"]),
+        ("UPDATE items SET envelopes = envelopes - 1", ["envelopes"]),
+        ("UPDATE items SET run = run + 1", ["run"]),
+        ("UPDATE items SET sender = 'x|y'", ["missing", "extra"]),
+        ("UPDATE items SET digest = 'x'", ["missing", "extra"]),
+        ("UPDATE items SET start = start + 1", ["missing", "extra"]),
+        ("UPDATE items SET exchange = 'another'", ["missing", "extra"]),
+        ("UPDATE items SET batch = 'bulk-files-000099'", ["missing", "extra"]),
+        ("DELETE FROM items", ["missing"]),
+    ],
+)
+def test_items_changed_by_hand_are_found_with_the_batch_and_the_file(
+    bulk: Path, statement: str, told: list[str]
+) -> None:
+    change(bulk, statement)
+    found = [p for p in proof_of(bulk, verify=False).problems if p.kind == "items"]
+    assert [p.detail for p in found] == told
+    assert found[0].batch == BATCH
+    assert found[0].record == "in.ndjson@0"
+    code, text = call(bulk, "--json")
+    assert code == 1
+    assert BATCH in text
+
+
+def test_an_item_read_again_in_other_ranges_is_the_later_batchs(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.ndjson", lines(10))
+    size = (tmp_path / "in" / "a.ndjson").stat().st_size
+    given = [f"source.path={tmp_path / 'in' / 'a.ndjson'}", f"sinks.provinces.path={tmp_path / 'out'}"]
+    for item_bytes in (size, size // 2, size):
+        with State(tmp_path / "state", own=True) as state:
+            Coordinator(state, load(BULK, [*given, f"source.item_bytes={item_bytes}"], {})).run()
+        assert proof_of(tmp_path).problems == []
 
 
 def test_letter_of_no_batch_is_found(bulk: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,16 @@ from connectors.contracts import Delivery
 from connectors.sqlstore import SqlSink
 from connectors.tables import TableSpec
 from connectors.tables import tables as store_table
+from dlq.letters import LetterStore
+from dlq.reasons import reason
+from dlq.replay import after
 from pipelines import tables
 from pipelines.errors import StateMissing, StateTooNew, StateTooOld
 from pipelines.ledger import prove
 from pipelines.state import SCHEMA_VERSION, State
 from pipelines.storeform import REPAIRS
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KINDS = TableSpec(
     name="kinds", columns={"a": "text", "b": "int", "c": "date", "d": "decimal", "e": "json"}, indexes=("a", "c")
 )
@@ -182,3 +187,29 @@ def test_the_normal_path_does_not_import_alembic(tmp_path: Path) -> None:
         "sys.exit(any(name.split('.')[0] in ('alembic', 'apache_beam') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> None:
+    run_bulk(tmp_path, [payload(1), *({"basicInfo": {"vin": str(n)}} for n in range(3))])
+    letters = tables.letters.letters
+    with State(tmp_path / "state", own=True) as state:
+        with state.unit_of_work() as connection:
+            store = LetterStore(connection, state.sealer())
+            one, two, _ = (letter.id for letter in store.search())
+            store.discard(one, "note", NOW)
+            store.claim(two, "b", NOW)
+            before = store.get(two)
+            store.settle(before, after(before, "b", (reason("DATE_ORDER"),), NOW), "b")
+            marks = {row.id: row.mark for row in connection.execute(select(letters))}
+        with state.engine.begin() as connection:
+            for statement in (
+                "DROP INDEX items_by_batch",
+                "ALTER TABLE letters DROP COLUMN mark",
+                "ALTER TABLE letters DROP COLUMN ref_inside",
+                "UPDATE meta SET value = '0003' WHERE name = 'schema'",
+            ):
+                connection.execute(text(statement))
+    with State(tmp_path / "state", own=True) as state, state.reading() as connection:
+        assert {row.id: row.mark for row in connection.execute(select(letters))} == marks
+        assert len({*marks.values()}) == 3
+        assert history.differences(connection) == []
