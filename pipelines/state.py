@@ -32,7 +32,7 @@ __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest revision of the migration history (pipelines/migrations)."""
 
 
