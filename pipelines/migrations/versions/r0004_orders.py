@@ -34,4 +34,5 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("spent", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        if_not_exists=True,  # other gateways may share their budgets here already
     )
