@@ -3,7 +3,7 @@
 Calls are counted in 20 slots of the window; a slot counts until the window has passed since its end, so that in no
 stretch of the window's length more calls go out than are allowed, and at most a twentieth fewer. What is kept is a few
 pairs of numbers, changed in one step by their store: `MemoryBudgets` is one process's, `FileBudgets` that of all
-processes of a host (setting `folder`), and one on a database only has to run `spend` inside a transaction.
+processes of a host (setting `folder`), and who has a database that several hosts see gives a store on it to `share`.
 
     >>> now = [0.0]
     >>> settings = BudgetSettings(calls=2, seconds=60)
@@ -32,8 +32,14 @@ from connectors.settings import ConnectorSettings
 
 Spent = Mapping[int, int]
 """Calls by slot; a slot is the number of its length in seconds since the epoch."""
-Step = Callable[[Spent], tuple[Spent, float]]
 _SLOTS = 20
+
+
+class Step(Protocol):
+    """Takes one call: what is spent afterwards, and 0 or the seconds to wait."""
+
+    def __call__(self, spent: Spent, now: float | None = None) -> tuple[Spent, float]:
+        """`now` is the store's own time, where those who share it must not rely on their clocks."""
 
 
 class BudgetSettings(ConnectorSettings):
@@ -45,7 +51,11 @@ class BudgetSettings(ConnectorSettings):
     name: str = ""
     """Who shares this budget; by default the peer's address does."""
     folder: Path | None = None
-    """Folder in which all processes of this host share it; default: see `share`, at first this process alone."""
+    """Folder in which all processes of this host share it.
+
+    Without it, all who work on one state on PostgreSQL share it through its database, on whatever host; on SQLite it is
+    this process's alone.
+    """
 
 
 def spend(spent: Spent, settings: BudgetSettings, now: float) -> tuple[Spent, float]:
@@ -135,8 +145,17 @@ class _Shared:
 
 
 def share(store: BudgetStore | None) -> None:
-    """Keep all budgets of this process in a store that others see as well; None: in this process again."""
+    """Keep all budgets of this process in a store that others see as well; None: in this process again.
+
+    Budgets that name a folder of their own stay there.
+    """
     _Shared.store = _OURS if store is None else store
+
+
+def unshare(store: BudgetStore) -> None:
+    """Keep budgets in this process again, if they were kept in this store."""
+    if _Shared.store is store:
+        _Shared.store = _OURS
 
 
 class Budget:
@@ -159,5 +178,9 @@ class Budget:
         Raises:
             ConnectorError: the store cannot be changed.
         """
-        now = self._clock()
-        return (self._store or _Shared.store).change(self._name, lambda spent: spend(spent, self._settings, now))
+        ours = self._clock()
+
+        def step(spent: Spent, now: float | None = None) -> tuple[Spent, float]:
+            return spend(spent, self._settings, ours if now is None else now)
+
+        return (self._store or _Shared.store).change(self._name, step)

@@ -209,6 +209,21 @@ class Sink(Protocol):
         """Give back what is held. Idempotent."""
 
 
+@runtime_checkable
+class VerifiesMany(Protocol):
+    """A sink that tells what stands of many batches in one go; `tallies` asks any sink."""
+
+    def verify_many(self, batches: Sequence[str]) -> dict[str, Tally]:
+        """What `verify` tells of each of them; all of them are in the answer. Raises what `verify` raises."""
+
+
+def tallies(sink: Any, batches: Sequence[str]) -> dict[str, Tally]:  # noqa: ANN401 - anything with `verify`
+    """What stands at a sink for each of some batches: in one go where it can, else batch after batch."""
+    if isinstance(sink, VerifiesMany):
+        return sink.verify_many(batches)
+    return {batch: sink.verify(batch) for batch in batches}
+
+
 class StagedPart(NamedTuple):
     """A file written under a name of its own, waiting to be promoted by its receipt."""
 

@@ -6,13 +6,14 @@ copied back every 8,000 pages (32 MB): keys are spread, so each commit writes th
 written again before the log is copied are copied once.
 
 PostgreSQL runs READ COMMITTED, so that a statement behind a lock sees what was committed before it; connections are
-pooled, and have time-outs for statements and locks.
+pooled, and have time-outs for statements and locks. A server that is silent is not waited for either
+(`connectors.pglink`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -42,6 +43,35 @@ class Limits(NamedTuple):
     statement_seconds: float = 60.0
     """For one statement, and six times that between two of a transaction; SQLite has no such limit."""
     connections: int = 4
+    connect_seconds: float = 10.0
+    """For a connection to PostgreSQL to be made, each address of the host."""
+    silent_seconds: float = 10.0
+    """So long without a byte, PostgreSQL is asked by another connection whether it still works on the statement."""
+
+    def given(self, query: Mapping[str, str | tuple[str, ...]]) -> Limits:
+        """The same with those that an address names (`?silent_seconds=5`).
+
+        Raises:
+            Misconfigured: one is no number of seconds above 0.
+        """
+        found: dict[str, Any] = {name: _seconds(name, query[name]) for name in SECONDS if name in query}
+        return self._replace(**found)
+
+
+SECONDS = ("busy_seconds", "statement_seconds", "connect_seconds", "silent_seconds")
+"""Limits that the address of a database on PostgreSQL may name, behind its `?`."""
+_FOR_EVER = 1e6
+
+
+def _seconds(name: str, value: str | tuple[str, ...]) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < _FOR_EVER:
+        message = f"数据库地址中的 {name} 不是秒数 / {name} in the address of the database is no number of seconds"
+        raise Misconfigured(message, f"例如 / for example ?{name}=10")
+    return seconds
 
 
 def address(url: str, password: str = "") -> str:
@@ -91,9 +121,10 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
     """An engine on PostgreSQL: a dead server is noticed, and nothing waits longer than its limit."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    patience = max(round(limits.busy_seconds), 2)
+    limits = limits.given(url.query)
+    url = url.difference_update_query(SECONDS)
     arguments: dict[str, Any] = {
-        "connect_timeout": patience,
+        "connect_timeout": max(round(limits.connect_seconds), 2),  # what libpq takes for 1 is 2
         "application_name": "vingate",
         "keepalives_idle": 15,
         "keepalives_interval": 5,
@@ -108,11 +139,17 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
         pool_pre_ping=True,  # a connection that a restart of the server cut is not given out
         pool_size=limits.connections,
         max_overflow=0,
-        pool_timeout=patience,
+        pool_timeout=max(round(limits.busy_seconds), 2),
         hide_parameters=True,
     )
 
     waits = limits.busy_seconds, limits.statement_seconds, 6 * limits.statement_seconds
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, _given: object, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+        from connectors.pglink import open_link  # late: stores on SQLite need none of it
+
+        return open_link(dict(parameters), limits.silent_seconds, limits.statement_seconds)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection

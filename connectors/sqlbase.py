@@ -36,6 +36,13 @@ class StoreSettings(ConnectorSettings):
     """How long to wait for another writer, or for a connection, before answering *unavailable*."""
     statement_seconds: float = Field(default=60.0, gt=0)
     """How long PostgreSQL may work on one statement."""
+    connect_seconds: float = Field(default=10.0, gt=0)
+    """How long a connection to PostgreSQL may take to be made."""
+    silent_seconds: float = Field(default=10.0, gt=0)
+    """PostgreSQL that is silent for so long is asked by another connection whether it still works on the statement.
+
+    Where it does not, or cannot be asked, the connection is given up and the answer is *unavailable*.
+    """
     connections: int = Field(default=4, ge=1, le=100)
     """Connections to PostgreSQL that are kept, and the most that are opened at a time."""
 
@@ -53,7 +60,9 @@ class StoreSettings(ConnectorSettings):
         Raises:
             Misconfigured: the address cannot be used.
         """
-        limits = Limits(self.busy_seconds, self.statement_seconds, self.connections)
+        limits = Limits(
+            self.busy_seconds, self.statement_seconds, self.connections, self.connect_seconds, self.silent_seconds
+        )
         return open_engine(self.address(), limits)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, Text, func, literal, literal_column, select, true
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contracts import (
@@ -31,7 +31,7 @@ from connectors.contracts import (
     fingerprint,
 )
 from connectors.engines import translated
-from connectors.sqlbase import Store, StoreSettings
+from connectors.sqlbase import ASKED, Store, StoreSettings
 from connectors.sqlsource import SqlSource
 from connectors.tables import TableSpec, UnmappableError, tables
 
@@ -145,25 +145,47 @@ class SqlSink:
             Misconfigured: there is no such table.
             Unavailable: the database is not to be had now.
         """
-        table, rows = self._store.table, self._store.rows
-        own, other = table.c, table.alias("other")
+        return self.verify_many([batch])[batch]
+
+    def verify_many(self, batches: Sequence[str]) -> dict[str, Tally]:
+        """The same for each of some batches, in a query for some hundred of them."""
+        found: dict[str, list[int]] = {batch: [0, 0] for batch in batches}
+        rows, asked = self._store.rows, list(found)
+        with translated(), self._store.engine.connect().execution_options(yield_per=2000) as connection:
+            for at in range(0, len(asked), ASKED):
+                statement = self._tallied(asked[at : at + ASKED])
+                for batch, identity, key, version, content, merged, is_current, is_late, *values in connection.execute(
+                    statement
+                ):
+                    if is_current and is_late:
+                        one = Delivery(identity, "", key, version, content, rows.body(values), batch, merged)
+                        found[batch][0] += 1
+                        found[batch][1] += fingerprint(one)
+        return {batch: Tally(count, digest % 2**64) for batch, (count, digest) in found.items()}
+
+    def _tallied(self, batches: Sequence[str]) -> Select[Any]:
+        """Rows of some batches, and whether `current` and `late` are what their versions say."""
+        source, own = self._rows_of(batches)
+        other = self._store.table.alias("other")
         same = other.c.record_key == own.record_key
         newest = select(func.max(other.c.version)).where(same).scalar_subquery()
         before = select(func.max(other.c.version)).where(same, other.c.seq < own.seq).scalar_subquery()
-        given = [own[name] for name in self._store.spec.columns]
-        statement = select(
-            own.delivery_id, own.record_key, own.version, own.content, own.merged_into,
+        return source.add_columns(
+            own.batch, own.delivery_id, own.record_key, own.version, own.content, own.merged_into,
             own.current == (own.version == newest), own.late == (func.coalesce(before, own.version) > own.version),
-            *given,
-        ).where(own.batch == batch)  # fmt: skip
-        count = digest = 0
-        with translated(), self._store.engine.connect().execution_options(yield_per=2000) as connection:
-            for identity, key, version, content, merged, is_current, is_late, *values in connection.execute(statement):
-                if is_current and is_late:
-                    body = rows.body(values)
-                    digest += fingerprint(Delivery(identity, "", key, version, content, body, batch, merged))
-                    count += 1
-        return Tally(count, digest % 2**64)
+            *(own[name] for name in self._store.spec.columns),
+        )  # fmt: skip
+
+    def _rows_of(self, batches: Sequence[str]) -> tuple[Select[Any], Any]:
+        """Selects rows of batches, and their columns; PostgreSQL goes batch by batch, or it might read the table."""
+        table = self._store.table
+        if self._store.engine.dialect.name != "postgresql":
+            return select().select_from(table).where(table.c.batch.in_(batches)), table.c
+        from sqlalchemy.dialects.postgresql import ARRAY  # late: stores on SQLite need none of it
+
+        names = func.unnest(literal(list(batches), ARRAY(Text))).table_valued("name").render_derived()
+        own = select(table).where(table.c.batch == names.c.name).offset(literal_column("0")).lateral()
+        return select().select_from(names.join(own, true())), own.c
 
     def check(self) -> list[str]:
         """How much the store holds.

@@ -215,26 +215,33 @@ class LetterStore:
         hash that was noted; failed replays of the batch count by letter and reasons. A row or body that is gone,
         changed or unreadable changes the result; it never raises for one.
         """
-        count = digest = 0
+        return self.tallies([batch])[batch]
+
+    def tallies(self, batches: Sequence[str]) -> dict[str, Tally]:
+        """The same for each of some batches, in two queries."""
+        found: dict[str, list[int]] = {batch: [0, 0] for batch in batches}
         tried: dict[str, list[Tried]] = {}
-        for name, *told in self._conn.execute(select(_R.c.id, *_TRIED).join(_L).where(_L.c.batch == batch)):
+        replays = select(_R.c.id, *_TRIED).join(_L).where(_L.c.batch.in_(batches))
+        for name, *told in self._conn.execute(replays):
             tried.setdefault(name, []).append(Tried(*told))
-        query = select(_L, _SEALED).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch == batch)
+        query = select(_L, _SEALED).outerjoin(_B, _B.c.id == _L.c.id).where(_L.c.batch.in_(batches))
         for row in self._conn.execute(query.execution_options(yield_per=200)):
-            count += 1
+            tally = found[row.batch]
+            tally[0] += 1
             try:
                 letter = from_row(row)._replace(sealed=row.sealed)
                 own = fingerprint(letter, row.reasons)
                 if mark_of(letter, own, since_of(row), tried.get(letter.id, ())) != row.mark:
                     continue
                 if self._present_hash(letter) == letter.body_sha256:
-                    digest += own
+                    tally[1] += own
             except (SealError, LetterError, ValueError, TypeError, LookupError):
                 continue
-        failed = select(_R).where(_R.c.batch == batch, _R.c.outcome == OPEN)
+        failed = select(_R).where(_R.c.batch.in_(batches), _R.c.outcome == OPEN)
         for row in self._conn.execute(failed):
-            count, digest = count + 1, digest + replay_fingerprint(row.id, batch, row.reasons)
-        return Tally(count, digest & 0xFFFF_FFFF_FFFF_FFFF)
+            found[row.batch][0] += 1
+            found[row.batch][1] += replay_fingerprint(row.id, row.batch, row.reasons)
+        return {batch: Tally(count, digest & 0xFFFF_FFFF_FFFF_FFFF) for batch, (count, digest) in found.items()}
 
     def _present_hash(self, letter: Letter) -> str:
         whole = sha256()

@@ -402,20 +402,20 @@ class Coordinator:
         retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
         for items, mark in reread(self.state, self.exchange):
             self._batch("registrations", items, {"mark": mark})
+        self.serve_orders()
+
+    def serve_orders(self) -> None:
+        """Replay the letters that commands beside this run have ordered."""
+        from pipelines.replayorders import Orders
+
+        if not self.closer.queues.full:  # what is replayed may have to wait as well
+            Orders(self.state, self.exchange.name, self._again, self.begin).serve()
 
     def replay(self, letters: Sequence[str]) -> str:
-        """Replay letters as one batch; its id. Each enters by the same door as new data."""
-        from pipelines.replaying import prepare
-
+        """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
         self.run_id = self._begin()
         self._recover()
-        items, extra = prepare(self.state, self.exchange, self.sealer, letters)
-        batch = self._batch("letters", items, extra) if items else ""
-        retried = extra.get("deliveries", [])
-        if retried:
-            from pipelines.retrying import retry
-
-            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+        batch = self._again(letters)
         self._sweep()
         if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by a replay
             with self.state.unit_of_work() as connection:
@@ -423,6 +423,18 @@ class Coordinator:
                     update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
                 )
         self.sinks.close()
+        return batch
+
+    def _again(self, letters: Sequence[str]) -> str:
+        """One batch of letters, and a try of the deliveries among them; the batch's id, "" where there was none."""
+        from pipelines.replaying import prepare
+
+        items, extra = prepare(self.state, self.exchange, self.sealer, letters)
+        batch = self._batch("letters", items, extra) if items else ""
+        if extra.get("deliveries"):
+            from pipelines.retrying import retry
+
+            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
         return batch
 
     def _tell(self, name: str, batch: str = "", done: int = 0, total: int = 0, note: str = "") -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
 from isal import isal_zlib
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, literal, select
 
 from dlq.errors import SealError
 from dlq.sealing import Sealer
@@ -21,6 +21,21 @@ from pipelines.problems import Problem
 _UNREADABLE = (ValueError, LookupError, TypeError, cast("type[Exception]", isal_zlib.error))
 
 
+_MOST_BATCHES, _MOST_ENVELOPES = 500, 100_000
+
+
+def portions(batches: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Rows of `batches` in portions whose journals fit into memory; a row needs `received` only."""
+    begin = envelopes = 0
+    for at, row in enumerate(batches):
+        envelopes += row.received
+        if at + 1 - begin == _MOST_BATCHES or envelopes >= _MOST_ENVELOPES:
+            yield batches[begin : at + 1]
+            begin, envelopes = at + 1, 0
+    if begin < len(batches):
+        yield batches[begin:]
+
+
 class Stored(NamedTuple):
     """What the state holds of a batch, read in one transaction."""
 
@@ -28,32 +43,81 @@ class Stored(NamedTuple):
     destinations: Mapping[str, Any]
     parts: Mapping[str, tuple[int, int]]
     """Destination -> records in parts that are promoted, and in parts that are not."""
+    journals: Sequence[tuple[int, bytes]]
+    """Item and its packed journal."""
+    waiting: Mapping[tuple[str, bool], int]
+    """Destination and whether it is being tried -> rows that wait."""
+    pieces: int
+    """Pieces of orders."""
+    remembered: Sequence[Any]
+    """Rows of items."""
 
 
-def check_batch(connection: Connection, batch: str) -> list[Problem]:
-    """Everything about a batch that the state alone can tell: empty when all is well."""
-    b, d = tables.batches, tables.batch_destinations
-    row = connection.execute(select(b).where(b.c.id == batch)).one()
-    rows = connection.execute(select(d).where(d.c.batch == batch).order_by(d.c.destination))
-    stored = Stored(row, {r.destination: r for r in rows}, _parts(connection, batch))
-    books: dict[int, Journal] = {}
-    found = [*_equations(stored)]
-    found += _journals(connection, stored, books)
-    if len(books) == len(orjson.loads(row._mapping["items"])):  # else it was said already
-        found += check_items(connection, row, books)
-    found += _waiting(connection, stored)
+def check_batches(connection: Connection, batches: Sequence[str]) -> dict[str, list[Problem]]:
+    """Everything about some batches that the state alone can tell: batch -> what is wrong with it.
+
+    One query for each kind of what is stored, however many batches there are.
+    """
+    found: dict[str, list[Problem]] = {}
+    for one in _stored(connection, batches):
+        books: dict[int, Journal] = {}
+        told = [*_equations(one), *_journals(one, books)]
+        if len(books) == len(orjson.loads(one.row._mapping["items"])):  # else it was said already
+            told += check_items(connection, one.row, one.remembered, books)
+        found[one.row.id] = [*told, *_waiting(one)]
     return found
 
 
-def _parts(connection: Connection, batch: str) -> dict[str, tuple[int, int]]:
-    p = tables.parts
+def _stored(connection: Connection, batches: Sequence[str]) -> Iterator[Stored]:
+    b, d, p, j = tables.batches, tables.batch_destinations, tables.parts, tables.journals
+    w, f = tables.waiting, tables.fragments
+    rows = {row.id: row for row in connection.execute(select(b).where(b.c.id.in_(batches)))}
+    destinations = _by_batch(connection, select(d).where(d.c.batch.in_(batches)).order_by(d.c.destination))
+    parts = _by_batch(
+        connection,
+        select(p.c.batch, p.c.destination, p.c.promoted, func.sum(p.c.count).label("records"))
+        .where(p.c.batch.in_(batches))
+        .group_by(p.c.batch, p.c.destination, p.c.promoted),
+    )
+    journals = _by_batch(
+        connection, select(j.c.batch, j.c.item, j.c.lines).where(j.c.batch.in_(batches)).order_by(j.c.item)
+    )
+    waiting = _by_batch(
+        connection,
+        select(w.c.batch, w.c.destination, w.c.trying, func.count().label("rows"))
+        .where(w.c.batch.in_(batches))
+        .group_by(w.c.batch, w.c.destination, w.c.trying),
+    )
+    pieces = _by_batch(
+        connection, select(f.c.batch, func.count().label("rows")).where(f.c.batch.in_(batches)).group_by(f.c.batch)
+    )
+    remembered = _by_batch(connection, select(tables.items).where(tables.items.c.batch.in_(batches)))
+    for batch in batches:
+        waits: Counter[tuple[str, bool]] = Counter()
+        for one in waiting.get(batch, ()):
+            waits[one.destination, bool(one.trying)] += one.rows
+        yield Stored(
+            rows[batch],
+            {one.destination: one for one in destinations.get(batch, ())},
+            _parts(parts.get(batch, ())),
+            [(one.item, one.lines) for one in journals.get(batch, ())],
+            waits,
+            sum(one.rows for one in pieces.get(batch, ())),
+            remembered.get(batch, ()),
+        )
+
+
+def _by_batch(connection: Connection, statement: Select[Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in connection.execute(statement):
+        found.setdefault(row.batch, []).append(row)
+    return found
+
+
+def _parts(rows: Iterable[Any]) -> dict[str, tuple[int, int]]:
     found: dict[str, list[int]] = {}
-    for destination, promoted, count in connection.execute(
-        select(p.c.destination, p.c.promoted, func.sum(p.c.count))
-        .where(p.c.batch == batch)
-        .group_by(p.c.destination, p.c.promoted)
-    ):
-        found.setdefault(destination, [0, 0])[0 if promoted else 1] = int(count)
+    for row in rows:
+        found.setdefault(row.destination, [0, 0])[0 if row.promoted else 1] = int(row.records)
     return {destination: (done, left) for destination, (done, left) in found.items()}
 
 
@@ -77,12 +141,12 @@ def _equations(stored: Stored) -> Iterator[Problem]:
             yield Problem("equation", row.id, destination, 0, here.in_flight, detail="in_flight = 0")
 
 
-def _journals(connection: Connection, stored: Stored, books: dict[int, Journal]) -> Iterator[Problem]:
-    """Counts that the journals give; `books` is filled."""
-    row, t = stored.row, tables.journals
+def _journals(stored: Stored, books: dict[int, Journal]) -> Iterator[Problem]:
+    """Counts that the journals give, which are put into `books`."""
+    row = stored.row
     if row.kind == "known":  # envelopes known by their source key are counted, not journalled
         return
-    for item, packed in connection.execute(select(t.c.item, t.c.lines).where(t.c.batch == row.id).order_by(t.c.item)):
+    for item, packed in stored.journals:
         try:
             books[item] = Journal.unpack(packed)
             books[item].counts()
@@ -148,44 +212,38 @@ def _destination(
             yield Problem("journal", row.id, destination, wanted.get(name, 0), found, detail=name)
 
 
-def _waiting(connection: Connection, stored: Stored) -> Iterator[Problem]:
+def _waiting(stored: Stored) -> Iterator[Problem]:
     """Rows that wait, against the counts."""
-    row, w, f = stored.row, tables.waiting, tables.fragments
-    rows: Counter[tuple[str, bool]] = Counter()
-    for destination, trying, count in connection.execute(
-        select(w.c.destination, w.c.trying, func.count())
-        .where(w.c.batch == row.id)
-        .group_by(w.c.destination, w.c.trying)
-    ):
-        rows[destination, bool(trying)] += count
-    unplaced = rows[("", False)] + rows[("", True)]
+    row, rows = stored.row, stored.waiting
+    unplaced = rows.get(("", False), 0) + rows.get(("", True), 0)
     if unplaced != row.unplaced:
         yield Problem("waiting", row.id, "", row.unplaced, unplaced, detail="unplaced")
     for destination, here in stored.destinations.items():
         if destination in stored.parts:
             continue
-        if rows[destination, False] != here.waiting:
-            yield Problem("waiting", row.id, destination, here.waiting, rows[destination, False], detail="waiting")
-        if row.state != "decided" and rows[destination, True] != here.in_flight:
-            yield Problem("waiting", row.id, destination, here.in_flight, rows[destination, True], detail="in_flight")
-    pieces = connection.execute(select(func.count()).select_from(f).where(f.c.batch == row.id)).scalar_one()
-    if pieces != row.fragments:
-        yield Problem("waiting", row.id, "", row.fragments, pieces, detail="fragments")
+        if rows.get((destination, False), 0) != here.waiting:
+            yield Problem(
+                "waiting", row.id, destination, here.waiting, rows.get((destination, False), 0), detail="waiting"
+            )
+        if row.state != "decided" and rows.get((destination, True), 0) != here.in_flight:
+            yield Problem(
+                "waiting", row.id, destination, here.in_flight, rows.get((destination, True), 0), detail="in_flight"
+            )
+    if stored.pieces != row.fragments:
+        yield Problem("waiting", row.id, "", row.fragments, stored.pieces, detail="fragments")
 
 
-def check_kept(connection: Connection, sealer: Sealer, batch: str) -> list[Problem]:
-    """Whether everything of a batch that waits can still be opened: a changed one could never be sent."""
+def check_kept(connection: Connection, sealer: Sealer, batches: Sequence[str]) -> list[Problem]:
+    """Whether everything of some batches that waits can still be opened: a changed one could never be sent."""
     w, f = tables.waiting, tables.fragments
-    found: list[Problem] = []
-    for name, destination, sealed in connection.execute(
-        select(w.c.id, w.c.destination, w.c.record).where(w.c.batch == batch)
-    ):
-        if not _opens(sealer, sealed, name):
-            found.append(Problem("waiting", batch, destination, "sealed", "changed", name, "unreadable"))
-    for name, sealed in connection.execute(select(f.c.id, f.c.body).where(f.c.batch == batch, f.c.assembled == 0)):
-        if not _opens(sealer, sealed, name):
-            found.append(Problem("waiting", batch, "", "sealed", "changed", name, "unreadable"))
-    return found
+    kept = select(w.c.batch, w.c.destination, w.c.id, w.c.record).where(w.c.batch.in_(batches))
+    pieces = select(f.c.batch, literal(""), f.c.id, f.c.body).where(f.c.batch.in_(batches), f.c.assembled == 0)
+    return [
+        Problem("waiting", batch, destination, "sealed", "changed", name, "unreadable")
+        for statement in (kept, pieces)
+        for batch, destination, name, sealed in connection.execute(statement)
+        if not _opens(sealer, sealed, name)
+    ]
 
 
 def _opens(sealer: Sealer, sealed: bytes, name: str) -> bool:

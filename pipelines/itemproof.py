@@ -31,15 +31,16 @@ class _Wanted(NamedTuple):
     place: str
 
 
-def check_items(connection: Connection, row: Any, books: Mapping[int, Journal]) -> Iterator[Problem]:
-    """The rows of a batch (`row`, with its journals) that are missing, changed or too many.
+def check_items(
+    connection: Connection, row: Any, remembered: Sequence[Any], books: Mapping[int, Journal]
+) -> Iterator[Problem]:
+    """The rows of a batch (`row`, with its journals) that are missing, changed or too many among those remembered.
 
     Bytes that a later batch read again, in other ranges, are that batch's.
     """
     if row.kind in _UNREMEMBERED:
         return
-    t = tables.items
-    found = {_name(one): one for one in connection.execute(select(t).where(t.c.batch == row.id))}
+    found = {_name(one): one for one in remembered}
     for name, wanted in _wanted(row, books).items():
         here = found.pop(name, None)
         if here is None:

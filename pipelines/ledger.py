@@ -26,7 +26,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, sele
 
 from pipelines import tables
 from pipelines.accounts import ENDS
-from pipelines.equations import check_batch, check_kept
+from pipelines.equations import check_batches, check_kept, portions
 from pipelines.itemproof import stray_items
 from pipelines.problems import LETTERS, Problem
 from pipelines.state import State
@@ -173,19 +173,19 @@ def prove(state: State, exchanges: Sequence[str] | None = None, *, verify: bool 
     """
     b = tables.batches
     with state.reading() as connection:
-        statement = select(b.c.id, b.c.exchange).where(b.c.state != OPEN).order_by(b.c.number)
+        statement = select(b.c.id, b.c.exchange, b.c.received).where(b.c.state != OPEN).order_by(b.c.number)
         chosen = [row for row in connection.execute(statement) if exchanges is None or row.exchange in exchanges]
     verifier = Verifier(state, state.sealer()) if verify and chosen else None
     problems: list[Problem] = []
     unfinished: list[str] = []
-    by_exchange: Counter[str] = Counter()
+    by_exchange: Counter[str] = Counter(dict.fromkeys((row.exchange for row in chosen), 0))
     try:
-        for batch, exchange in chosen:
-            found, closed = _prove_one(state, batch, verifier)
-            problems += found
-            by_exchange[exchange] += len(found)
-            if not closed:
-                unfinished.append(batch)
+        for portion in portions(chosen):
+            found, closed = _prove_some(state, [row.id for row in portion], verifier)
+            for batch, exchange, _ in portion:
+                problems += found[batch]
+                by_exchange[exchange] += len(found[batch])
+            unfinished += [row.id for row in portion if row.id not in closed]
         strays = _strays(state, exchanges, verify=verify)
     finally:
         if verifier is not None:
@@ -206,16 +206,22 @@ def prove(state: State, exchanges: Sequence[str] | None = None, *, verify: bool 
     return Proof(ledgers, problems, verifier is not None, len(chosen), unfinished)
 
 
-def _prove_one(state: State, batch: str, verifier: Verifier | None) -> tuple[list[Problem], bool]:
-    """What is wrong with a batch, and whether it is closed."""
+def _prove_some(
+    state: State, batches: Sequence[str], verifier: Verifier | None
+) -> tuple[dict[str, list[Problem]], set[str]]:
+    """Batch -> what is wrong with it, and those that are closed."""
+    b = tables.batches
     with state.reading() as connection:
-        found = check_batch(connection, batch)
-        closed = connection.execute(select(tables.batches.c.state).where(tables.batches.c.id == batch)).scalar()
+        found = check_batches(connection, batches)
+        states = select(b.c.id).where(b.c.id.in_(batches), b.c.state == "closed")
+        closed = set(connection.execute(states).scalars())
         if verifier is not None:
-            found += check_kept(connection, verifier.sealer, batch)
-    if verifier is not None and closed == "closed":
-        found += verifier.batch(batch)
-    return found, closed == "closed"
+            for problem in check_kept(connection, verifier.sealer, batches):
+                found[problem.batch].append(problem)
+    if verifier is not None:
+        for batch, problems in verifier.batches([one for one in batches if one in closed]).items():
+            found[batch] += problems
+    return found, closed
 
 
 def _lost_versions(state: State) -> list[Problem]:

@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from dlq import replay
-from dlq.letter import CLAIMED, RESOLVED, Letter
+from dlq.letter import RESOLVED, Letter
 from dlq.letters import LetterStore
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.progress import Observer, silent
+from pipelines.replayorders import FAILED, ORDERED, SKIPPED, Outcome, awaited, order, outcome_of, refused
 from pipelines.settings import Exchange, load
 from pipelines.state import State
 from pipelines.usable import usable
-
-
-class Outcome(NamedTuple):
-    """What came of one letter."""
-
-    id: str
-    outcome: str
-    """`resolved`, `open` (it died again), `parked` (for the third time), `waiting` (its destination was away), or
-    `skipped` (it may not be replayed now)."""
-    why: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,9 @@ class Replayed:
             "open": outcomes.count("open"),
             "parked": outcomes.count("parked"),
             "waiting": outcomes.count("waiting"),
-            "skipped": outcomes.count("skipped"),
+            "skipped": outcomes.count(SKIPPED),
+            "failed": outcomes.count(FAILED),
+            "ordered": outcomes.count(ORDERED),
             "letters": [one._asdict() for one in self.letters],
         }
 
@@ -77,13 +68,10 @@ def replay_letters(
         message = "--set 需要 --settings 设置文件 / --set needs a settings file: name it with --settings"
         raise SettingsError(message)
     for letter in _letters(state, ids):
-        why = replay.refusal(letter)
-        if why is None:
+        if (known := refused(letter)) is None:
             going.setdefault(letter.exchange, []).append(letter.id)
-        elif letter.state == RESOLVED:
-            told[letter.id] = Outcome(letter.id, RESOLVED, "此前已解决 / was resolved before")
         else:
-            told[letter.id] = Outcome(letter.id, "skipped", f"{why.zh} / {why.en}")
+            told[letter.id] = known
     batches = []
     for exchange, names in going.items():
         chosen = _settings(state, exchange, given)
@@ -91,8 +79,22 @@ def replay_letters(
         coordinator = Coordinator(state, chosen, observer)
         batches.append(coordinator.replay(names))
         for letter in _letters(state, names):
-            told[letter.id] = _outcome(letter)
+            told[letter.id] = outcome_of(letter)
     return Replayed(tuple(told[name] for name in dict.fromkeys(ids)), tuple(batch for batch in batches if batch))
+
+
+def order_letters(state: State, ids: Sequence[str], seconds: float) -> Replayed:
+    """Have whoever runs the exchanges replay letters, and wait so many seconds for what comes of it.
+
+    Raises:
+        NoSuchLetter: an id that is not there.
+    """
+    letters = _letters(state, ids)
+    told = {letter.id: known for letter in letters if (known := refused(letter)) is not None}
+    ordered = order(state, [letter for letter in letters if letter.id not in told])
+    answers, batches = awaited(state, ordered, seconds)
+    told |= answers
+    return Replayed(tuple(told[name] for name in dict.fromkeys(ids)), tuple(batches))
 
 
 def _letters(state: State, ids: Sequence[str]) -> list[Letter]:
@@ -120,14 +122,3 @@ def _settings(state: State, exchange: str, given: Exchange | None) -> Exchange:
         )
         raise SettingsError(message)
     return kept
-
-
-def _outcome(letter: Letter) -> Outcome:
-    if letter.state == RESOLVED:
-        return Outcome(letter.id, RESOLVED, letter.note)
-    codes = " ".join(dict.fromkeys(reason.code for reason in letter.current))
-    if letter.state == CLAIMED:
-        return Outcome(
-            letter.id, "waiting", "目的地暂不可用，自动重试 / its destination is away: tried again by itself"
-        )
-    return Outcome(letter.id, "parked" if letter.parked else letter.state, codes)

@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from connectors.contracts import Arrival, ConnectorError, Feed
-from dlq.errors import DlqError
+from connectors.contracts import Arrival, Feed
 from pipelines import tables
+from pipelines.blame import EXPECTED, is_outage
 from pipelines.coordinator import Coordinator
-from pipelines.errors import PipelineError
 from pipelines.flow import Kept
 from pipelines.inbox import Inbox, Judged
 from pipelines.progress import Observer, silent
@@ -39,15 +36,11 @@ FOLLOW_UP_SECONDS = 1.0
 KEYS_KEPT = timedelta(days=7)
 """How long a source key is remembered; a redelivery later than that is seen by its content."""
 _HOUR = 3_600.0
-_EXPECTED = (ConnectorError, DlqError, PipelineError, OSError, PoolTimeout)
-"""What is said in words and is nobody's defect: who drives this waits and tries again."""
 _WAITS = (
     select(tables.inbox.c.id)
     .where(tables.inbox.c.exchange == bindparam("exchange"), tables.inbox.c.batch.is_(None))
     .limit(1)
 )
-_OF_DATA = ("22", "23", "42", "54")
-"""Classes of SQLSTATE that one payload may cause: bad data, a broken constraint, a wrong statement, a limit."""
 
 
 class Live:
@@ -186,10 +179,10 @@ class Live:
             return False
         try:
             batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, failing)
-        except _EXPECTED:
+        except EXPECTED:
             raise
         except Exception as error:  # a defect that one payload shows must not stop all others
-            if _is_outage(error):
+            if is_outage(error):
                 raise
             self._broke(error)
             return True
@@ -240,13 +233,3 @@ class Live:
 
     def _number(self) -> int:
         return self._coordinator.newest()
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database was away or busy; what a payload's data causes is none."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return not str(state).startswith(_OF_DATA)
-    return isinstance(error, OperationalError | InterfaceError)

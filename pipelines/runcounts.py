@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from pipelines import ledger, tables
-from pipelines.equations import check_batch
+from pipelines.equations import check_batches, portions
 from pipelines.state import State
 
 
@@ -61,5 +61,7 @@ def open_letters(state: State, exchange: str) -> int:
 
 def _problems(connection: Connection, run: int) -> Iterator[str]:
     b = tables.batches
-    for name in connection.execute(select(b.c.id).where(b.c.run == run).order_by(b.c.number)).scalars().all():
-        yield from map(str, check_batch(connection, name))
+    rows = connection.execute(select(b.c.id, b.c.received).where(b.c.run == run).order_by(b.c.number)).all()
+    for portion in portions(rows):
+        for problems in check_batches(connection, [row.id for row in portion]).values():
+            yield from map(str, problems)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
+from connectors.budgets import share, unshare
 from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
@@ -25,6 +26,7 @@ from pipelines.versions import VersionIndex
 
 if TYPE_CHECKING:
     from pipelines.lease import Lease
+    from pipelines.sharedbudgets import StateBudgets
     from pipelines.versiontable import VersionTable
 
 __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
@@ -32,7 +34,7 @@ __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest revision of the migration history (pipelines/migrations)."""
 
 
@@ -48,6 +50,7 @@ class State:
         self.path = path
         self._lock: int | None = None
         self._lease: Lease | None = None
+        self._budgets: StateBudgets | None = None
         given = place_of(path, url)
         if own:
             path.mkdir(parents=True, exist_ok=True)
@@ -79,7 +82,15 @@ class State:
         if self._shared:
             self._lease = self._lease or self._leased()
             keep_place(self.path, given)
+            self._share_budgets()
         (self.path / "staging").mkdir(exist_ok=True)
+
+    def _share_budgets(self) -> None:
+        """Rate budgets of this process are those of all who work on this state, on other hosts and after us too."""
+        from pipelines.sharedbudgets import StateBudgets  # late, as all of PostgreSQL
+
+        self._budgets = StateBudgets(self.engine)
+        share(self._budgets)
 
     def _leased(self) -> Lease:
         from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
@@ -182,6 +193,9 @@ class State:
 
     def close(self) -> None:
         """Give back the database and the lock."""
+        if self._budgets is not None:
+            unshare(self._budgets)
+            self._budgets = None
         if self._lease is not None:
             self._lease.close()
             self._lease = None

@@ -351,3 +351,25 @@ nonces = Table(
     Column("nonce", Text, primary_key=True),
     Column("expires_at", Text, nullable=False, index=True),
 )
+
+replay_orders = Table(
+    "replay_orders",
+    metadata,
+    Column("letter", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),  # of the letter when it was ordered: once it has more, it is done
+    Column("tries", Integer, nullable=False),  # replays that were begun for this order and not answered
+    Column("answered_at", Text, nullable=False),  # empty: it waits
+    Column("outcome", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("batch", Text, nullable=False),  # that replayed it
+    Index("replay_orders_waiting", "exchange", "answered_at"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("name", Text, primary_key=True),  # of the budget: by default the peer's address
+    Column("spent", Text, nullable=False),  # JSON: slot -> calls
+)

@@ -1,14 +1,16 @@
 """Asks destinations and the letter store what stands there for a closed batch, and compares it with the ledger.
 
-Row stores and registers answer with `verify(batch)`; parts are hashed one by one, and their sink is asked as well, so
-that a file which nobody accounted is found. Where something differs, `pipelines.culprits` looks for the very record.
+Row stores and registers answer with `verify`; parts are hashed one by one, and their sink is asked as well, so that a
+file which nobody accounted is found. The sums of some hundred batches come from one query a store. Where one of them
+differs, `pipelines.culprits` looks for the very record.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +18,16 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from connectors.contracts import ConnectorError, Tally, Unverifiable
+from connectors.contracts import ConnectorError, Tally, Unverifiable, tallies
 from connectors.parts import PartFolder
+from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from pipelines import culprits, tables
 from pipelines.accounts import MASK
+from pipelines.bodies import locator
 from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.letterproof import check_letters
-from pipelines.problems import Problem
+from pipelines.problems import LETTERS, Problem
 from pipelines.registers import RegisterSink
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
@@ -48,31 +52,47 @@ class Kept(NamedTuple):
 
 
 class Verifier:
-    """Verifies batch after batch; sinks are made once for each run's settings."""
+    """Verifies batches; sinks are made once for each run's settings."""
 
     def __init__(self, state: State, sealer: Sealer) -> None:
         self._state, self.sealer = state, sealer
         self._sinks: dict[int, tuple[Exchange, Sinks] | None] = {}
+        self._newest: dict[str, int | None] = {}
+        self._told: dict[tuple[str, str], Tally] = {}
         self.records: dict[str, Counter[str]] = {}
         """Exchange -> destination -> records that verify counted there."""
 
-    def batch(self, batch: str) -> list[Problem]:
-        """What is not as the ledger says; a batch that a running gateway changes meanwhile is asked again."""
-        kept = self._read(batch)
+    def batches(self, batches: Sequence[str]) -> dict[str, list[Problem]]:
+        """Batch -> what is not as the ledger says; those that a running gateway changes meanwhile are asked again.
+
+        One that is being settled is left out: its equations are proved, its effects are not done.
+        """
+        found: dict[str, list[Problem]] = {}
+        kept = self._read(batches)
         for attempt in range(_TRIES):
-            if kept is None:  # it is being settled: its equations are proved, its effects are not done
-                return []
-            found, counted = self._ask(kept)
-            if not found:
+            self._ask_all(kept.values())
+            differ: dict[str, Counter[str]] = {}
+            for batch, one in kept.items():
+                found[batch], counted = self._ask(one)
+                if found[batch] and attempt < _TRIES - 1:
+                    differ[batch] = counted
+                else:
+                    self._count(one, counted)
+            if not differ:
                 break
-            again = self._read(batch)
-            if kept.same(again) and attempt:
-                break
+            again = self._read(list(differ))
+            for batch, counted in differ.items():
+                if batch not in again:
+                    found[batch] = []
+                elif attempt and kept[batch].same(again[batch]):
+                    self._count(again.pop(batch), counted)
             kept = again
-            time.sleep(_PAUSE)
-        if kept is not None:
-            self.records.setdefault(kept.row.exchange, Counter()).update(counted)
+            if kept:
+                time.sleep(_PAUSE)
         return found
+
+    def _count(self, kept: Kept, counted: Counter[str]) -> None:
+        self.records.setdefault(kept.row.exchange, Counter()).update(counted)
 
     def close(self) -> None:
         """Close the sinks."""
@@ -80,25 +100,61 @@ class Verifier:
             if made is not None:
                 made[1].close()
 
-    def _read(self, batch: str) -> Kept | None:
+    def _read(self, batches: Sequence[str]) -> dict[str, Kept]:
+        """Those batches that are closed, in one transaction."""
         b, d, p = tables.batches, tables.batch_destinations, tables.parts
+        destinations: dict[str, list[Any]] = {}
+        parts: dict[str, list[Any]] = {}
+        self._newest.clear()
         with self._state.reading() as connection:
-            row = connection.execute(
+            rows = connection.execute(
                 select(b.c.id, b.c.exchange, b.c.run, b.c.kind, b.c.letters, b.c.letters_digest).where(
-                    b.c.id == batch, b.c.state == "closed"
+                    b.c.id.in_(batches), b.c.state == "closed"
                 )
-            ).first()
-            if row is None:
-                return None
-            destinations = connection.execute(select(d).where(d.c.batch == batch).order_by(d.c.destination)).all()
-            parts = connection.execute(select(p).where(p.c.batch == batch).order_by(p.c.final)).all()
-        return Kept(row, tuple(destinations), tuple(parts))
+            ).all()
+            for one in connection.execute(select(d).where(d.c.batch.in_(batches)).order_by(d.c.destination)):
+                destinations.setdefault(one.batch, []).append(one)
+            for one in connection.execute(select(p).where(p.c.batch.in_(batches)).order_by(p.c.final)):
+                parts.setdefault(one.batch, []).append(one)
+        return {row.id: Kept(row, tuple(destinations.get(row.id, ())), tuple(parts.get(row.id, ()))) for row in rows}
+
+    def _ask_all(self, kept: Iterable[Kept]) -> None:
+        """Ask letters and sinks for many batches at a time; what cannot be told is asked again for each alone."""
+        self._told.clear()
+        letters: dict[int, tuple[Exchange | None, list[str]]] = {}
+        asked: dict[str, tuple[Any, list[str]]] = {}
+        for one in kept:
+            runs = self._runs(one)
+            exchange = runs[0][0] if runs else None
+            letters.setdefault(id(exchange), (exchange, []))[1].append(one.row.id)
+            for sink in self._sinks_of(one, runs[0][1]) if runs else ():
+                asked.setdefault(_place(sink), (sink, []))[1].append(one.row.id)
+        for exchange, names in letters.values():
+            with self._state.reading() as connection:
+                found = LetterStore(connection, self.sealer, locator(exchange)).tallies(names)
+            self._told.update({(LETTERS, name): tally for name, tally in found.items()})
+        for place, (sink, names) in asked.items():
+            with suppress(ConnectorError):
+                self._told.update({(place, name): tally for name, tally in tallies(sink, names).items()})
+
+    def _sinks_of(self, kept: Kept, sinks: Sinks) -> list[Any]:
+        """The sinks that are asked for a batch, each once."""
+        in_parts = {part.destination for part in kept.parts}
+        rows = [sinks.row_sink(d.destination)[1] for d in kept.destinations if d.destination not in in_parts]
+        return list({_place(sink): sink for sink in [*rows, *sinks.parts().values()]}.values())
+
+    def _tally(self, sink: Any, batch: str) -> Tally:
+        """What a sink holds of a batch, as it told for many or tells now."""
+        told = self._told.get((_place(sink), batch))
+        return sink.verify(batch) if told is None else told
 
     def _ask(self, kept: Kept) -> tuple[list[Problem], Counter[str]]:
         counted: Counter[str] = Counter()
         runs = self._runs(kept)
         exchange = runs[0][0] if runs else None
-        found = list(check_letters(self._state, self.sealer, kept.row, exchange))
+        found: list[Problem] = []
+        if self._told.get((LETTERS, kept.row.id)) != Tally(kept.row.letters, int(kept.row.letters_digest)):
+            found += check_letters(self._state, self.sealer, kept.row, exchange)
         in_parts = {part.destination for part in kept.parts}
         rows = [d for d in kept.destinations if d.destination not in in_parts]
         if runs:
@@ -114,14 +170,15 @@ class Verifier:
 
     def _runs(self, kept: Kept) -> list[tuple[Exchange, Sinks]]:
         """The sinks of the batch's own run, and of the exchange's newest run where that is another one."""
-        with self._state.reading() as connection:
-            newest = newest_run(connection, kept.row.exchange)
-            for run in (kept.row.run, newest):
-                if run is not None and run not in self._sinks:
+        name = kept.row.exchange
+        if name not in self._newest or kept.row.run not in self._sinks:
+            with self._state.reading() as connection:
+                self._newest[name] = newest_run(connection, name)
+                for run in {kept.row.run, self._newest[name]} - {None, *self._sinks}:
                     exchange = kept_exchange(connection, self.sealer, run)
                     made = None if exchange is None else (exchange, Sinks(exchange, self._state, make=False))
                     self._sinks[run] = made
-        chosen = [self._sinks[run] for run in dict.fromkeys((kept.row.run, newest)) if run is not None]
+        chosen = [self._sinks[run] for run in dict.fromkeys((kept.row.run, self._newest[name])) if run is not None]
         return [made for made in chosen if made is not None]
 
     # -- rows ----------------------------------------------------------------------------------------------------------
@@ -155,7 +212,7 @@ class Verifier:
                 continue
             asked.append(sink)
             try:
-                tally = sink.verify(batch)
+                tally = self._tally(sink, batch)
             except Unverifiable:  # its receipts are the proof, and they are what the ledger counts
                 found = expected
                 break
@@ -217,7 +274,7 @@ class Verifier:
                 sum(int(p.sha256[:16], 16) for p in mine if p.promoted) & MASK,
             )
             try:
-                found = sink.verify(kept.row.id)
+                found = self._tally(sink, kept.row.id)
             except ConnectorError as error:
                 yield Problem("unasked", kept.row.id, ",".join(names), expected.count, "?", detail=str(error))
                 continue
@@ -242,7 +299,7 @@ def _half_done(parts: Sequence[Any], expected: Tally, found: Tally) -> bool:
 def _place(sink: Any) -> str:
     """What tells two sinks apart that hold the same things."""
     if isinstance(sink, RegisterSink):
-        return "register"
+        return f"register {sink.destination}"
     settings = getattr(sink, "settings", None)
     if settings is None:
         return str(id(sink))

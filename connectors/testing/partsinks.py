@@ -17,6 +17,7 @@ from connectors.contracts import (
     StagedPart,
     Tally,
     Unavailable,
+    tallies,
 )
 from connectors.testing.common import Contract, copy
 
@@ -202,6 +203,8 @@ class PartSinkContract(Contract):
             sink.promote([self.part(sink, range(count), batch=batch)])
         counts = [sink.verify(batch).count for batch in ("b1", "b-1", "b--1", "b", "1-b", "批/次", "-1", "")]
         assert counts == [1, 2, 3, 4, 5, 6, 0, 0]
+        asked = ("b1", "b--1", "批/次", "none")
+        assert tallies(sink, asked) == {batch: sink.verify(batch) for batch in asked}
 
     @pytest.mark.parametrize("destination", ["广东", "a/b", "../up", "a--b", "-", ".hidden", "%2F", "x" * 100])
     def test_any_destination_name_is_safe(self, place: Path, destination: str) -> None:

@@ -21,7 +21,9 @@ from connectors.contracts import (
     Delivery,
     Sink,
     Tally,
+    Unverifiable,
     fingerprint,
+    tallies,
 )
 from connectors.testing.common import TEXT, Contract, copy
 
@@ -112,6 +114,17 @@ class SinkContract(Contract):
             ACCEPTED,
         ]
         assert self.stands(place, sink, "b2") == self.tally([self.delivery(3, batch="b2")])
+
+    def test_many_batches_are_told_apart_in_one_go(self, place: Path) -> None:
+        sink = self.sink(place)
+        try:
+            given = {f"b{n}": [self.delivery(10 * n + m, batch=f"b{n}") for m in range(n)] for n in range(4)}
+            for one in given.values():
+                sink.write(one)
+            asked = [*given, "none", "b2"]
+            assert tallies(sink, asked) == {batch: sink.verify(batch) for batch in asked}
+        except Unverifiable:
+            pytest.skip("this destination cannot be read again")
 
     def test_twice_in_one_call_stands_once(self, place: Path) -> None:
         sink = self.sink(place)

@@ -13,13 +13,14 @@ import typer
 
 from dlq import console as screens
 from dlq.errors import DlqError
-from dlq.letter import Letter
+from dlq.letter import CLAIMED, Letter
 from dlq.letters import Filters, LetterStore
 from dlq.views import view, view_count
 from pipelines.audit import note_disclosure
 from pipelines.bodies import locator_of
 from pipelines.cli import choosing as by
 from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.errors import StateBusy
 from pipelines.state import State
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
+_BY_ITS_OWN = (
+    "服务运行中：按其当前设置重放，不能用 --settings 或 --set；请修改其设置文件（自动重载），或先停止服务"
+    " / the running service replays by its own settings: without --settings and --set; edit its files, which are read"
+    " again, or stop it first"
+)
 _ON_SCREEN = 50
 _MORE = (
     f"只显示前 {_ON_SCREEN} 条；--limit 或 --json 显示更多 / only {_ON_SCREEN} are shown; --limit or --json show more"
@@ -193,14 +199,28 @@ def reopen(
 
     [bold]示例 / example:[/bold]  vingate letters reopen 3f2a9c --state var/nation
     """
-    moment = datetime.now(UTC)
-    with State(state, own=True) as opened, opened.unit_of_work() as connection:
-        store = LetterStore(connection, opened.sealer())
-        meant = [letter.id for letter in by.letters_meant(store, ids, False, Filters())]
-        for name in meant:
-            store.reopen(name, moment, note)
-        changed = [store.get(name) for name in meant]
+    try:
+        with State(state, own=True) as opened:
+            changed = _reopened(opened, ids, note, claimed=True)
+    except StateBusy:
+        with State(state, own=False) as opened:
+            changed = _reopened(opened, ids, note, claimed=False)
     _changed(changed, as_json=as_json)
+
+
+def _reopened(opened: State, ids: list[str] | None, note: str, *, claimed: bool) -> list[Letter]:
+    """Letters that were opened again; those that are claimed only where no gateway can be working on them."""
+    moment = datetime.now(UTC)
+    with opened.unit_of_work() as connection:
+        store = LetterStore(connection, opened.sealer())
+        meant = list(by.letters_meant(store, ids, False, Filters()))
+        for letter in meant:
+            if letter.state == CLAIMED and not claimed:
+                wrong_use(
+                    f"死信 {letter.id} 正在处理 / letter {letter.id} is being worked on: wait, or stop the service"
+                )
+            store.reopen(letter.id, moment, note)
+        return [store.get(letter.id) for letter in meant]
 
 
 def _changed(letters: list[Letter], *, as_json: bool) -> None:
@@ -233,6 +253,9 @@ def replay(
     vin: by.Vin = "",
     older_than: by.OlderThan = "",
     newer_than: by.NewerThan = "",
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, help="服务运行中时最多等待秒数 / seconds to wait for a running service")
+    ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """重放死信：原文按原企业身份从同一入口再次进入 / replay letters: the original bytes enter by the same door again.
@@ -240,6 +263,8 @@ def replay(
     原因修正后再重放：更正映射、规则或路由表。重复执行不会重复投递；三次失败后停放。
     Mend the cause first: mapping, profile or routing table. Doing it twice does nothing twice; after three failures a
     letter is parked until it is reopened.
+
+    服务运行中时由服务按其当前设置重放，本命令等待结果 / a running service replays by its own settings, and this waits.
 
     [bold]示例 / examples:[/bold]
 
@@ -249,15 +274,24 @@ def replay(
 
     vingate letters replay --all --settings collect.toml --set mapping.profile=lenient --state var/nation --json
     """
-    from pipelines.lettering import replay_letters
+    from pipelines.lettering import order_letters, replay_letters
 
     filters = by.chosen_by(reason, source, company, exchange, stage, "", destination, vin, older_than, newer_than, None)
-    with State(state, own=True) as opened:
+
+    def meant(opened: State) -> list[str]:
         with opened.reading() as connection:
             store = LetterStore(connection, opened.sealer())
             wanted = filters._replace(state="open", parked=False) if everything else filters
-            meant = [letter.id for letter in by.letters_meant(store, ids, everything, wanted)]
-        told = replay_letters(opened, meant, settings, overrides or ())
+            return [letter.id for letter in by.letters_meant(store, ids, everything, wanted)]
+
+    try:
+        with State(state, own=True) as opened:
+            told = replay_letters(opened, meant(opened), settings, overrides or ())
+    except StateBusy:
+        if settings is not None or overrides:
+            wrong_use(_BY_ITS_OWN)
+        with State(state, own=False) as opened:
+            told = order_letters(opened, meant(opened), wait)
     if as_json:
         emit(told.as_object())
     else:

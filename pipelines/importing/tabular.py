@@ -18,10 +18,12 @@ from sqlalchemy import Engine, column, create_engine, inspect, select, table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError
 
+from connectors.engines import Limits, open_engine
 from mappings.placeholders import clean
 from mappings.trees import fold
 from pipelines.errors import PipelineError
 
+LIMITS = Limits(busy_seconds=30.0, statement_seconds=600.0, connections=2)
 _CHUNK = 1 << 20
 _PAGE = 1_000
 _LONGEST_CELL = 1 << 20
@@ -149,7 +151,7 @@ def open_database(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
             message = f"没有文件 {parsed.database} / there is no file {parsed.database}"
             raise SourceUnfit(message)
-        return create_engine(parsed)
+        return open_engine(url, LIMITS) if parsed.get_backend_name() == "postgresql" else create_engine(parsed)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         message = (
             f"数据库地址不可用（{type(error).__name__}）；可用 sqlite:///路径、postgresql+psycopg://…，或先导出为 CSV"

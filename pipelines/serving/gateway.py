@@ -27,6 +27,7 @@ from pipelines.serving.opening import open_state
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.tracing import open_tracer
 from pipelines.settings import Destinations, replaced
+from pipelines.sharedbudgets import budgets_elsewhere
 from pipelines.state import State
 from pipelines.usable import built, usable
 
@@ -100,7 +101,7 @@ def serve(line: link.Link) -> None:
     tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
-    with _owned(role, folder, line.stopping) as state:
+    with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         feeds: dict[str, dict[str, WatchedFeed]] = {}
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
         gateway = Gateway(role, _build(state, feeds, observer))

@@ -25,12 +25,16 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Pulse:
-    """Reads what the children said last. `writable` says what hinders writing the state; empty: nothing."""
+    """Reads what the children said last.
+
+    `writable` says what hinders writing the state; empty: nothing. `reach` says which databases do not answer.
+    """
 
     children: Iterable[Child]
     silent_seconds: float
     """A child that says nothing for so long is not well; a loop that does not move for so long neither."""
     writable: Callable[[], str]
+    reach: Callable[[], list[str]] = list
     stopping: bool = False
     since: float = field(default_factory=time.monotonic)
 
@@ -57,7 +61,7 @@ class Pulse:
         ]
 
     def readiness(self) -> Verdict:
-        """Whether work can be taken: children ready, feeds connected, no loop failing, the state writable."""
+        """Whether work can be taken: children ready, feeds connected, no loop failing, state and stores reachable."""
         problems = ["正在停止 / is stopping"] if self.stopping else []
         for child in tuple(self.children):
             if child.ready is None:
@@ -72,6 +76,7 @@ class Pulse:
                 ]
         if hindrance := self.writable():
             problems.append(hindrance)
+        problems += self.reach()
         return Verdict(not problems, problems)
 
     def families(self) -> list[Metric]:

@@ -59,6 +59,11 @@ class StateAddress(_Section):
 
     url: SecretStr = SecretStr("")
     """Address of a PostgreSQL database, or `env:NAME`, `file:PATH`; empty: SQLite in the folder of `--state`."""
+    budgets: SecretStr = SecretStr("")
+    """Address of a PostgreSQL database in which gateways with states of their own share their rate budgets.
+
+    Any state's, or one of its own. Empty: the state's database where that is on PostgreSQL, else this process alone.
+    """
 
 
 class Work(_Section):

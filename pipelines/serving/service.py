@@ -16,6 +16,7 @@ from pipelines.serving.logs import log
 from pipelines.serving.metrics import Page
 from pipelines.serving.opening import open_state
 from pipelines.serving.pulse import Pulse, Room
+from pipelines.serving.reach import Reach
 from pipelines.serving.reloading import Change, Reloader
 from pipelines.serving.roles import Loaded, frozen, load
 from pipelines.serving.standing import Standing
@@ -35,6 +36,7 @@ class Service:
         state.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)
         self._loaded = self._load()
+        self._reach = Reach(state)
 
     def run(self) -> int:
         """Serve until a signal says stop; the exit code.
@@ -50,7 +52,9 @@ class Service:
             children = self._children(stack)
             page = Page()
             room = Room(self._state, role.health.free_megabytes << 20)
-            self.pulse = Pulse(children, role.health.silent_seconds, room)
+            self._reach.watch(role)
+            stack.callback(self._reach.close)
+            self.pulse = Pulse(children, role.health.silent_seconds, room, self._reach)
             page.add(self.pulse.families)
             standing = Standing(
                 lambda: open_state(role, self._state, own=False), list(role.exchanges), role.metrics.cache_seconds
@@ -115,6 +119,7 @@ class Service:
     def _apply(self, loaded: Loaded, found: Change) -> None:
         """Go on with settings that were validated."""
         self._loaded = loaded
+        self._reach.watch(loaded.role)
         for child in self.supervisor.children:
             task = {**child.task, "role": loaded.data}
             anew = found.door if child.name == "door" else found.gateway

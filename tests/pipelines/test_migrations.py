@@ -206,6 +206,8 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> N
                 "DROP INDEX items_by_batch",
                 "ALTER TABLE letters DROP COLUMN mark",
                 "ALTER TABLE letters DROP COLUMN ref_inside",
+                "DROP TABLE replay_orders",
+                "DROP TABLE budgets",
                 "UPDATE meta SET value = '0003' WHERE name = 'schema'",
             ):
                 connection.execute(text(statement))

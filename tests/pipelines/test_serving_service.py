@@ -74,8 +74,11 @@ class Running:
         self.told = json.loads(line)
         self.token = ""
 
+    def post(self, method, body):
+        return httpx.post(f"{self.told['door']}{BASE}/{method}/query", json=body, timeout=PATIENCE)
+
     def call(self, method, body):
-        answer = httpx.post(f"{self.told['door']}{BASE}/{method}/query", json=body, timeout=PATIENCE)
+        answer = self.post(method, body)
         assert answer.json()["code"] == "1", answer.text
         return answer.json()
 

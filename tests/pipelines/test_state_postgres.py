@@ -14,7 +14,9 @@ import pytest
 import test_migrations as schemas
 import test_state as lite
 import test_versions as index
+from realtime.links import HALF, STALL, Links
 from sqlalchemy import create_engine, insert, select, text, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 import pipelines.migrations as history
@@ -39,6 +41,10 @@ def state(tmp_path, postgres_url):
 def impatient(monkeypatch):
     """Who finds the state taken says so soon."""
     monkeypatch.setattr(lease, "PATIENCE", 0.1)
+
+
+SOON = {"connect_seconds": "2", "silent_seconds": "0.3", "connect_timeout": "2"}
+"""Limits of a test's address: what is silent is lost soon."""
 
 
 def begin(state):
@@ -359,3 +365,26 @@ def test_an_older_state_is_upgraded_by_its_owner(postgres_url, tmp_path):
 
 def execute(server, url, statement):
     return server.execute(statement, database=url.rpartition("/")[2])
+
+
+# -- a database that is silent -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [STALL, HALF])
+def test_a_silent_database_is_lost_and_taken_up_again(tmp_path, postgres, postgres_url, fault):
+    """A unit of work ends instead of hanging; whether it was committed or not, the next one goes on from there."""
+    links, address = Links(), make_url(postgres_url)
+    through = address.set(port=links.add("state", postgres.port)).update_query_dict(SOON)
+    with State(tmp_path / "state", own=True, url=through.render_as_string(hide_password=False)) as state:
+        begin(state)
+
+        def falls_silent(connection):
+            lite.begin(connection)
+            links.set("state", fault)
+
+        with pytest.raises(OperationalError) as caught:
+            state.work(falls_silent)
+        assert caught.value.connection_invalidated
+        links.set("state", "pass")
+        begin(state)
+        assert lite.runs(state) in (2, 3)

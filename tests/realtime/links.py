@@ -1,5 +1,7 @@
 """The network between clients, roles and servers, which can fail: connections are cut, stall, or pass one way only.
 
+A link may also forget those connections that stand, as a firewall does, while new ones pass.
+
 All links run in one thread of their own, so that a test's main thread may start processes.
 """
 
@@ -9,7 +11,7 @@ import asyncio
 import socket
 import threading
 
-PASS, CUT, STALL, HALF = "pass", "cut", "stall", "half"
+PASS, CUT, STALL, HALF, FORGET = "pass", "cut", "stall", "half", "forget"
 FAULTS = (CUT, STALL, HALF)
 
 
@@ -21,6 +23,7 @@ class Link:
         self._mode = PASS
         self._healed = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._socket.getsockname()[1])
 
@@ -31,6 +34,7 @@ class Link:
     async def set(self, mode: str) -> None:
         """Fail in one of the ways, or pass again. What was held back or half open is cut then: nothing comes late."""
         before, self._mode = self._mode, mode
+        self._forgotten = set(self._open) if mode == FORGET else set()
         if mode == CUT or before != PASS:
             for writer in list(self._open):
                 writer.transport.abort()
@@ -62,7 +66,7 @@ class Link:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
         try:
             while data := await reader.read(1 << 16):
-                if self._mode == STALL or (self._mode == HALF and back):
+                if self._mode == STALL or (self._mode == HALF and back) or writer in self._forgotten:
                     await self._healed.wait()
                     raise ConnectionAbortedError
                 writer.write(data)
