@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from connectors.contracts import StagedPart
 from dlq.letter import Letter
@@ -31,6 +31,7 @@ from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox
 from pipelines.journal import ADDRESSED, KNOWN, UNPLACED, Journal
+from pipelines.knownitems import account_known
 from pipelines.memory import Merger, StateHistory, remember
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowform import row_of
@@ -399,6 +400,10 @@ class BatchWork:
         t = tables.fragments
         for at in range(0, len(taken), 500):
             connection.execute(update(t).where(t.c.id.in_(taken[at : at + 500])).values(assembled=self._job.number))
+        if self._extra.get("repeated"):
+            number = int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
+            of_this = self._exchange.name, number, self._run, self._job.received_at
+            account_known(connection, *of_this, self._extra["repeated"])
         if "inbox" in self._extra:
             Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         if "mark" in self._extra:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import delete, func, insert, select, update
 
 from connectors.contracts import Source, WorkItem
@@ -24,6 +23,7 @@ from pipelines.closing import Closer
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.keptsettings import keep
+from pipelines.knownitems import account_known, batch_id, envelopes_of, identity, packed_items, unpacked_items
 from pipelines.progress import Event, Observer, silent
 from pipelines.registering import begin as begin_registrations
 from pipelines.settings import Exchange
@@ -179,8 +179,8 @@ class Coordinator:
     def _take_in(self, source: Source) -> None:
         for chunk in self._chunks(source):
             if chunk.items:
-                self._batch("source", chunk.items)
-            if chunk.repeated:
+                self._batch("source", chunk.items, {"repeated": chunk.repeated})
+            elif chunk.repeated:
                 self._known_batch(chunk.repeated)
             self._finish_paths(source, chunk.complete)
 
@@ -198,7 +198,7 @@ class Coordinator:
             last = here
             if (item.source, *identity(item)) in done:
                 continue
-            if identity(item) in planned or self._known(item) is not None:
+            if identity(item) in planned or self._is_known(item):
                 chunk.repeated.append(item)
                 continue
             planned.add(identity(item))
@@ -240,40 +240,16 @@ class Coordinator:
             rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self.exchange.name))
             return {row.path: row.mark for row in rows}
 
-    def _known(self, item: WorkItem) -> int | None:
-        """How many envelopes this very item had when it was taken; None when it never was."""
-        t = tables.items
-        name, digest, start, end = identity(item)
-        where = (
-            (t.c.exchange == self.exchange.name)
-            & (t.c.sender == name)
-            & (t.c.digest == digest)
-            & (t.c.start == start)
-            & (t.c.stop == end)
-        )
+    def _is_known(self, item: WorkItem) -> bool:
+        """Whether this very item was taken before."""
         with self.state.reading() as connection:
-            return connection.execute(select(t.c.envelopes).where(where)).scalar()
+            return envelopes_of(connection, self.exchange.name, item) is not None
 
     def _known_batch(self, repeated: Sequence[WorkItem]) -> None:
-        """Account envelopes that are known by their source key: duplicates before anything is compared."""
-        total = sum(self._known(item) or 0 for item in repeated)
+        """A batch of nothing but envelopes that are known by their source key."""
         with self.state.unit_of_work() as connection:
             number = self._next(connection)
-            connection.execute(
-                insert(tables.batches),
-                {
-                    "id": self._id(number),
-                    "exchange": self.exchange.name,
-                    "number": number,
-                    "run": self.run_id,
-                    "kind": "known",
-                    "state": "closed",
-                    "received_at": self._received_at(),
-                    "items": packed_items(repeated),
-                    "received": total,
-                    "duplicate_intake": total,
-                },
-            )
+            account_known(connection, self.exchange.name, number, self.run_id, self._received_at(), repeated)
 
     def _finish_paths(self, source: Source, complete: Iterable[tuple[str, str]]) -> None:
         """Let the source archive or mark paths that are read to their end, then remember them.
@@ -310,19 +286,16 @@ class Coordinator:
             kept = inbox.take(connection, most, size, number)
             if not kept:
                 return ""
-            groups = grouped(kept, self.state.path / "staging" / self._id(number), failing)
+            groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
             items = [item for item, _ in groups]
             opened = self._open(connection, number, "inbox", items)
         for item, rows in groups:
             write_envelopes(item, rows, self.sealer)
         return self._work(opened, items, {"inbox": [row.id for row in kept]})
 
-    def _id(self, number: int) -> str:
-        return f"{self.exchange.name}-{number:06d}"
-
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""
-        batch, received_at = self._id(number), self._received_at()
+        batch, received_at = batch_id(self.exchange.name, number), self._received_at()
         connection.execute(
             insert(tables.batches),
             {
@@ -470,28 +443,3 @@ class _Watch:
 def now() -> datetime:
     """The present moment, aware."""
     return datetime.now(UTC)
-
-
-def sender(item: WorkItem) -> str:
-    """From whom an item is: the same bytes from two shops are two files."""
-    return f"{item.system}|{item.company}"
-
-
-def identity(item: WorkItem) -> tuple[str, str, int, int]:
-    """What makes an item the same as another: its sender, its bytes, and which of them."""
-    return sender(item), item.digest, item.offset, stop(item)
-
-
-def stop(item: WorkItem) -> int:
-    """Where an item ends; -1: with its source."""
-    return item.offset + item.length if item.length >= 0 else -1
-
-
-def packed_items(items: Sequence[WorkItem]) -> bytes:
-    """Items as the state keeps them."""
-    return orjson.dumps([[i.source, i.digest, i.offset, i.length, i.company, i.system, dict(i.extra)] for i in items])
-
-
-def unpacked_items(packed: bytes) -> list[WorkItem]:
-    """Items of their kept form."""
-    return [WorkItem(*raw) for raw in orjson.loads(packed)]

@@ -212,3 +212,37 @@ def test_letters_and_states_hold_nothing_in_the_clear(bulk, lines, tmp_path):
     bulk.state.close()
     for path in bulk.state.path.rglob("*"):
         assert not path.is_file() or bad.encode() not in path.read_bytes(), path
+
+
+class _Killed(BaseException):
+    """The process is gone."""
+
+
+def test_repeated_files_have_their_batch_wherever_a_run_is_killed(lines, root, tmp_path):
+    inbox = tmp_path / "in"
+    for name, records in (("a", lines[:5]), ("b", lines[:5]), ("c", lines[5:9]), ("d", lines[9:12])):
+        write(inbox / f"{name}.ndjson", records)
+
+    def batches(bulk):
+        with bulk.state.reading() as connection:
+            t = tables.batches
+            return connection.execute(select(t.c.id, t.c.kind, t.c.received).order_by(t.c.number)).all()
+
+    undisturbed = Bulk(root, tmp_path, "undisturbed")
+    undisturbed.run(inbox, "batch.items=1")
+    assert [kind for _, kind, _ in batches(undisturbed)] == ["source", "source", "known", "source"]
+    disturbed = Bulk(root, tmp_path, "disturbed")
+    closed = []
+
+    def kill(event):
+        if event.name == "closed":
+            closed.append(event.batch)
+            if len(closed) == 2:
+                raise _Killed
+
+    disturbed.watch = kill
+    with pytest.raises(_Killed):
+        disturbed.run(inbox, "batch.items=1")
+    disturbed.run(inbox, "batch.items=1")
+    assert batches(disturbed) == batches(undisturbed)
+    assert disturbed.bytes() == undisturbed.bytes()
