@@ -117,7 +117,7 @@ class AvroSource:
                 yield Block(item, [], [], [(number, b"", str(error))])
 
     def mark(self, path: str) -> str:
-        """`size:mtime_ns:sha256` of the file as it was planned by this object, else as it is now; "" if gone."""
+        """`size:mtime_ns:digest` of the file as it was planned by this object, else as it is now; "" if gone."""
         return self._folder.mark(path)
 
     def finish(self, paths: Iterable[str]) -> None:

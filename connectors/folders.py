@@ -3,7 +3,7 @@
 Shared by the file and Avro sources. A path *inside the source* is the path below the folder, with `/`; a name that is
 not UTF-8 (GBK names are common) is written `//` + percent-encoding, which no other relative path can look like.
 
-A file's **mark** is `size:mtime_ns:sha256`. Planning compares size and time with the mark kept by the gateway, which
+A file's **mark** is `size:mtime_ns:digest`. Planning compares size and time with the mark kept by the gateway, which
 costs one `stat`; only a file that is new or whose time changed is read for its SHA-256 (about 0.8 ms per MB). So a
 file that was merely touched is not planned again, and one that changed is. The mark is that of the moment of
 planning: what is appended later is planned next time.
@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from hashlib import blake2b, file_digest, sha256
 from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import Field, field_validator
@@ -345,11 +345,20 @@ class Folder:
 
 
 def _prefix_digest(file: FileIO, size: int) -> str:
-    """SHA-256 of the first `size` bytes: of all of it when nothing was appended."""
+    """BLAKE2b, 256 bits, of the first `size` bytes: of all of it when nothing was appended.
+
+    Every byte that is taken in goes through it. It is as strong as SHA-256, and quick without help from the processor.
+    """
     if os.fstat(file.fileno()).st_size == size:
-        return file_digest(file, "sha256").hexdigest()
-    digest = sha256()
+        whole: str = file_digest(file, _whole).hexdigest()
+        return whole
+    digest = _whole()
     while size > 0 and (chunk := file.read(min(size, 1 << 20))):
         digest.update(chunk)
         size -= len(chunk)
-    return digest.hexdigest()
+    found: str = digest.hexdigest()
+    return found
+
+
+def _whole() -> Any:
+    return blake2b(digest_size=32)

@@ -4,7 +4,7 @@
                                             path="/var/lib/vingate/spool", finished="archive"))
 
 What a file of the server is, when it is complete and what becomes of it afterwards goes as for local folders
-(`connectors.folders`): its mark is `size:mtime_ns:sha256` (the protocol gives times in whole seconds), marking and
+(`connectors.folders`): its mark is `size:mtime_ns:digest` (the protocol gives times in whole seconds), marking and
 archiving are done on the server, and only to a file that has not changed since. Reading is that of `FilesSource`, so
 any number of processes of this host read one file; where the spool lacks it, it is fetched again.
 """
@@ -183,7 +183,7 @@ class SftpSource:
                 raise Unreadable(message, _BACK)
 
     def mark(self, path: str) -> str:
-        """`size:mtime_ns:sha256` of the file as it was planned or lies in the spool; empty if it is not there."""
+        """`size:mtime_ns:digest` of the file as it was planned or lies in the spool; empty if it is not there."""
         return self._problems.get(path) or self._files.mark(path)
 
     def finish(self, paths: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mappings import dates
@@ -67,6 +68,16 @@ class Sheet(Sequence[Any]):
         for place, value in zip(self.places.tolist(), values, strict=True):
             found[place] = value
         return found
+
+    def by_first(self, name: str) -> tuple[list[int], list[int]]:
+        """Records told apart by the first character of a member.
+
+        A position in the batch for each character that occurs, and for each record which of them it has.
+        """
+        coded = pc.utf8_slice_codeunits(self.batch.column(name), 0, 1).dictionary_encode()
+        codes = coded.indices.to_numpy()
+        _, first = np.unique(codes, return_index=True)
+        return first.tolist(), codes.tolist()
 
     def members(self, chosen: Sequence[int]) -> dict[int, dict[str, Any]]:
         """The members of records that are not odd, as read, without those that are missing, by position."""

@@ -7,7 +7,7 @@ Each takes a workbench and a load and gives the load on, and the dead of its sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -340,22 +340,24 @@ def _routings(bench: Workbench, load: Load) -> list[Routing | None]:
 
 def _routed_by_columns(bench: Workbench, sheet: Any, system: str, comefrom: int) -> list[Routing | None]:
     """The routings of a sheet, whose records carry no provenance of their own."""
-    codes = sheet.column("companycode")
-    places = [i for i, code in enumerate(codes) if code is not None] if sheet.odd else range(len(codes))
-    settled: list[Any] = sheet.column("settledate")
-    days: dict[Any, Any] = {sent: sent if isinstance(sent, date) else dates.day(sent) for sent in {*settled} - {None}}
-    plates, vins = sheet.column("plate"), sheet.column("vin")
-    routed = bench.router.columns(
-        [plates[i] for i in places],
-        [vins[i] for i in places],
-        [codes[i] for i in places],
-        [days[settled[i]] for i in places],
-        system,
-        comefrom,
-    )
-    found: list[Routing | None] = [None] * len(codes)
-    for i, routing in zip(places, routed, strict=True):
-        found[i] = routing
+    batch, router = sheet.batch, bench.router
+    if router.by_character:  # plates in a sheet are ordinary ones
+        chosen, codes = sheet.by_first("plate")
+        batch = batch.take(chosen)
+    else:
+        codes = range(batch.num_rows)
+    members = [batch.column(name).to_pylist() for name in ("plate", "vin", "companycode", "settledate")]
+    plates, vins, companies, settled = members
+    days: dict[str, Any] = {sent: dates.day(sent) for sent in {*settled}}
+    routed = router.columns(plates, vins, companies, [days[sent] for sent in settled], system, comefrom)
+    if not sheet.odd:
+        return [routed[code] for code in codes]
+    found: list[Routing | None] = [None] * len(sheet)
+    for i, code in zip(sheet.places.tolist(), codes, strict=True):
+        found[i] = routed[code]
+    for i, row in sheet.odd.items():
+        if row is not None:
+            found[i] = router.route_row(row[2], row[3], row[0], row[5], system, comefrom)
     return found
 
 

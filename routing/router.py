@@ -90,6 +90,11 @@ class Router:
         columns = ([row[2] for row in rows], [row[3] for row in rows], [row[0] for row in rows])
         return self.columns(*columns, [row[5] for row in rows], system, repaircomefrom)
 
+    @property
+    def by_character(self) -> bool:
+        """Whether ordinary plates of one province all have the same routing, as long as nothing else is asked."""
+        return self._derive is None and self._registrations is None
+
     def columns(
         self,
         plates: Sequence[str],
@@ -100,8 +105,7 @@ class Router:
         repaircomefrom: int = 1,
     ) -> list[Routing]:
         """Decide about each record, in order, given by columns."""
-        route = self.route_row
-        by_character = self._derive is None and self._registrations is None
+        route, by_character = self.route_row, self.by_character
         known: dict[str, Routing] = {}
         found: list[Routing] = []
         for i, plate in enumerate(plates):
