@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from hashlib import blake2b, file_digest, sha256
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import Field, field_validator
@@ -360,5 +360,5 @@ def _prefix_digest(file: FileIO, size: int) -> str:
     return found
 
 
-def _whole() -> Any:
+def _whole() -> blake2b:
     return blake2b(digest_size=32)
