@@ -44,7 +44,7 @@ def compile_sheet_reader(
         refusals: after so many parts of a block that could not be read, the rest of it is left alone.
     """
     parse = _parser(shape)
-    longest = min(limits.payload_bytes, _SHORTEST_MEMBER * limits.rows)
+    longest = min(limits.payload_bytes, _SHORTEST_MEMBER * limits.rows, limits.values)
 
     def one_each(bodies: Sequence[bytes]) -> pa.RecordBatch | None:
         return _one_each(bodies, parse, longest)
@@ -98,7 +98,6 @@ def _one_each(bodies: Sequence[bytes], parse: Callable[[bytes], pa.RecordBatch],
         return None
     try:
         batch = parse(joined)
-        batch.validate(full=True)  # texts are UTF-8
     except pa.ArrowInvalid:
         return None
     return batch if batch.num_rows == len(bodies) else None
@@ -142,6 +141,7 @@ def _parser(shape: Shape) -> Callable[[bytes], pa.RecordBatch]:
     def parse(joined: bytes) -> pa.RecordBatch:
         whole = pj.ReadOptions(use_threads=False, block_size=len(joined) + 1)
         table = pj.read_json(pa.BufferReader(joined), whole, form)
+        table.validate(full=True)  # texts are UTF-8, those that carry nothing too
         found: dict[tuple[str, ...], Any] = {(name,): table.column(name).chunk(0) for name in wire.names}
         for path in paths:
             for depth in range(1, len(path)):

@@ -98,7 +98,8 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
     if item.extra.get(FAILING):
         broken: _Died = {i: ((_why("STEPS_FAILED"),), None) for i in range(len(load.bodies))}
         return _split(bench, load, "decode", [], {}, broken)
-    sheet = bench.sheet_read(load.bodies) if bench.sheet_read and load.bodies else None
+    by_columns = bench.sheet_read and load.bodies and bench.is_quick(dialect_of(bench, item))
+    sheet = bench.sheet_read(load.bodies) if by_columns else None
     if sheet is None:
         values, died = _taken_apart(bench, load, range(len(load.bodies)))
         return _split(bench, load, "decode", [values[i] for i in range(len(load.bodies))], {}, died)
@@ -108,8 +109,8 @@ def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
 
 def _taken_apart(bench: Workbench, load: Load, places: Iterable[int]) -> tuple[dict[int, Any], _Died]:
     """Raw members or drafts of the payloads at these positions, and which of them cannot be passed on to judge."""
-    quick, dialect, limits = bench.quick_read, dialect_of(bench, load.task.item), bench.limits
-    chosen = list(places)
+    dialect, limits, chosen = dialect_of(bench, load.task.item), bench.limits, list(places)
+    quick = bench.quick_read if bench.is_quick(dialect) else None
     raws = quick([load.bodies[i] for i in chosen]) if quick and chosen else [None] * len(chosen)
     values: dict[int, Any] = dict(zip(chosen, raws, strict=True))
     died: _Died = {}
@@ -326,28 +327,25 @@ def _routings(bench: Workbench, load: Load) -> list[Routing | None]:
     values: Any = load.values
     system, comefrom = load.task.item.system or versions.system, versions.repaircomefrom
     if not isinstance(values, list):
-        return _routed_by_columns(bench, values, system, comefrom)
+        return _routed_by_columns(bench, load, system, comefrom)
     if not load.judgements and values:
         return [*bench.router.block(values, system, comefrom)]
-    found: list[Routing | None] = []
-    for ordinal, row in zip(load.ordinals, values, strict=True):
-        judgement = load.judgements.get(ordinal)
-        own = judgement.provenance if judgement is not None else {}
-        come = own.get("system", system), own.get("repaircomefrom", comefrom)
-        found.append(bench.router.route_row(row[2], row[3], row[0], row[5], *come) if row is not None else None)
-    return found
+    return [
+        _routed(bench, row, load.judgements.get(ordinal), system, comefrom) if row is not None else None
+        for ordinal, row in zip(load.ordinals, values, strict=True)
+    ]
 
 
-def _routed_by_columns(bench: Workbench, sheet: Any, system: str, comefrom: int) -> list[Routing | None]:
-    """The routings of a sheet, whose records carry no provenance of their own."""
-    batch, router = sheet.batch, bench.router
-    if router.by_character:  # plates in a sheet are ordinary ones
+def _routed_by_columns(bench: Workbench, load: Load, system: str, comefrom: int) -> list[Routing | None]:
+    """The routings of a load whose records are a sheet."""
+    sheet, router = cast("Sheet", load.values), bench.router
+    batch, codes = sheet.batch, list(range(len(sheet.places)))
+    if router.by_character and codes:  # plates in a sheet are ordinary ones
         chosen, codes = sheet.by_first("plate")
         batch = batch.take(chosen)
-    else:
-        codes = range(batch.num_rows)
-    members = [batch.column(name).to_pylist() for name in ("plate", "vin", "companycode", "settledate")]
-    plates, vins, companies, settled = members
+    plates, vins, companies, settled = (
+        batch.column(name).to_pylist() for name in ("plate", "vin", "companycode", "settledate")
+    )
     days: dict[str, Any] = {sent: dates.day(sent) for sent in {*settled}}
     routed = router.columns(plates, vins, companies, [days[sent] for sent in settled], system, comefrom)
     if not sheet.odd:
@@ -357,8 +355,15 @@ def _routed_by_columns(bench: Workbench, sheet: Any, system: str, comefrom: int)
         found[i] = routed[code]
     for i, row in sheet.odd.items():
         if row is not None:
-            found[i] = router.route_row(row[2], row[3], row[0], row[5], system, comefrom)
+            found[i] = _routed(bench, row, load.judgements.get(load.ordinals[i]), system, comefrom)
     return found
+
+
+def _routed(bench: Workbench, row: RepairRow, judgement: Judgement | None, system: str, comefrom: int) -> Routing:
+    """The routing of one row, by the provenance that it carries itself where it carries any."""
+    own = judgement.provenance if judgement is not None else {}
+    come = own.get("system", system), own.get("repaircomefrom", comefrom)
+    return bench.router.route_row(row.plate, row.vin, row.companycode, row.settledate, *come)
 
 
 def _register(judgement: Judgement | None) -> tuple[str, ...]:
@@ -404,8 +409,9 @@ class Encoder:
 
         tail = provenance_bytes(self._system, 1, self._comefrom, self._dialect, self._received, ())
         contents, staged = records_of(cast("Sheet", load.values), tail)
-        for i in {load.ordinals.index(ordinal) for ordinal in (*load.judgements, *load.versions)}:
-            ordinal = load.ordinals[i]
+        place = {ordinal: i for i, ordinal in enumerate(load.ordinals)} if load.judgements or load.versions else {}
+        for ordinal in place.keys() & {*load.judgements, *load.versions}:
+            i = place[ordinal]
             own = self._tail(self.provenance(load, ordinal, load.judgements.get(ordinal)))
             staged[i] = staged[i][: len(staged[i]) - len(tail)] + own if staged[i] else b""
         return contents, staged

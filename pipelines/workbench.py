@@ -95,6 +95,10 @@ class Workbench:
             return None
         return _made(("reader", self.exchange.mapping.dialect, self.limits), self._reader)
 
+    def is_quick(self, dialect: str) -> bool:
+        """Whether payloads that are to be read in this dialect may be read by the quick reader of the exchange's."""
+        return dialect in (self.exchange.mapping.dialect, QUICK_DIALECT)
+
     def _reader(self) -> Any:
         return quick.compile_block_reader(QUICK_SHAPES[self.exchange.mapping.dialect][0], self.limits)
 

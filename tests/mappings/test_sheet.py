@@ -148,6 +148,12 @@ def test_halves_of_payloads_make_no_record_together():
     held(bodies)
 
 
+@pytest.mark.parametrize("token", [b"\xff", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xe4\xbd"])
+def test_texts_that_are_not_utf8_are_left_alone_even_where_they_carry_nothing(token):
+    body = b'{"access_token": "' + token + b'", ' + body_of(fixed())[1:]
+    assert set(STUBBORN(block([body])).odd) == {0}
+
+
 def test_a_payload_to_blame_is_left_alone_with_few_others():
     bodies = [body_of(fixed(costlistcode=f"JS{i}")) for i in range(4_000)]
     bodies[1_234] = b"{"
