@@ -135,7 +135,9 @@ def test_the_same_file_twice_is_read_once(tmp_path: Path) -> None:
         with State(tmp_path / "state", own=True) as state:
             Coordinator(state, exchange).run()
             with state.reading() as connection:
-                kinds = connection.execute(select(tables.batches.c.kind, tables.batches.c.received)).all()
+                kinds = connection.execute(
+                    select(tables.batches.c.kind, tables.batches.c.received).order_by(tables.batches.c.number)
+                ).all()
         assert kinds == [("source", 10), ("known", 20)]
         proof = proof_of(tmp_path)
         assert proof.balanced, [p.as_dict() for p in proof.problems]
