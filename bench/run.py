@@ -45,7 +45,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PY
 
 
 def measured(command: list[str], log: Path) -> Run:
-    """Run a command: CPU with its children, wall time, and the highest sum of resident memory over its processes."""
+    """Run a command: CPU with its children, wall time, and the most memory that its processes held together."""
     started = time.perf_counter()
     with log.open("wb") as out:
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_ENVIRONMENT)
@@ -67,16 +67,16 @@ def _watch(pid: int, peak: list[float], stop: threading.Event) -> None:
 
 
 def _resident(pid: int) -> float:
-    """Resident memory of a process and its descendants, in MB."""
+    """Memory of a process and its descendants, in MB; pages that several of them share count once (PSS)."""
     total, todo = 0.0, [pid]
     while todo:
         one = todo.pop()
         try:
-            status = Path(f"/proc/{one}/status").read_text()
+            rolled = Path(f"/proc/{one}/smaps_rollup").read_text()
             todo += [int(c) for c in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
         except OSError:
             continue
-        total += next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
+        total += next((int(line.split()[1]) / 1024 for line in rolled.splitlines() if line.startswith("Pss:")), 0.0)
     return total
 
 

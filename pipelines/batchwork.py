@@ -77,6 +77,11 @@ class BatchWork:
         self._journals = {task.number: _journal(self._receipts.get(task.number, [])) for task in self._tasks}
         self._parts = {n: tuple(p for r in rs for p in r.parts) for n, rs in self._receipts.items()}
 
+    @property
+    def envelopes(self) -> int:
+        """How many envelopes the batch has, once it is staged."""
+        return sum(len(book.lines) for book in self._journals.values())
+
     def decide(self) -> None:
         """Versions first; items with known keys are staged again where files were staged; then the one commit."""
         items = [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]

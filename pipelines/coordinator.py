@@ -20,6 +20,7 @@ from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
+from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.keptsettings import keep
@@ -34,8 +35,10 @@ from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import make_source, owned
 
 _UNKNOWN_SIZE = 1 << 20
-_FOR_PROCESSES = 4
-"""Worker processes start anew for each batch, so with them batches are so many times larger."""
+_FOR_PROCESSES = 2
+"""With worker processes batches are so many times larger: each has about as much to do as a single one would."""
+_MANY = 20_000
+"""Envelopes of a batch after which memory is given back."""
 _ROW_SIZE = 800
 
 
@@ -342,6 +345,9 @@ class Coordinator:
         self._tell("decided", batch)
         self.closer.finish(batch, redo=False)
         shutil.rmtree(staging, ignore_errors=True)
+        if work.envelopes >= _MANY:
+            del work
+            give_back()
         return batch
 
     def _next(self, connection: Any) -> int:

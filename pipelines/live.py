@@ -18,12 +18,13 @@ from pipelines import tables
 from pipelines.blame import EXPECTED, is_outage
 from pipelines.coordinator import Coordinator
 from pipelines.flow import Kept
+from pipelines.heap import settle
 from pipelines.inbox import Inbox, Judged
 from pipelines.progress import Observer, silent
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.work import Job, Receipt, Task
-from pipelines.workbench import forget, settle
+from pipelines.workbench import forget
 
 LOG = logging.getLogger("vingate.live")
 

@@ -18,11 +18,17 @@ from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: E402
 from apache_beam.transforms import userstate  # noqa: E402
 
+from pipelines.errors import RunnerFailed  # noqa: E402
 from pipelines.runnable import EMBEDDED, runnable  # noqa: E402
 from pipelines.settings import Exchange  # noqa: E402
 
 # Beam logs the traceback of every error that it hands on; who calls shows it, or says it in words.
-for _name in ("runners.common", "runners.worker.sdk_worker", "runners.portability.fn_api_runner.fn_runner"):
+for _name in (
+    "runners.common",
+    "runners.worker.sdk_worker",
+    "runners.worker.data_plane",
+    "runners.portability.fn_api_runner.fn_runner",
+):
     logging.getLogger(f"apache_beam.{_name}").setLevel(logging.CRITICAL)
 
 _specs_of = userstate.get_dofn_specs
@@ -60,15 +66,30 @@ def pipeline(exchange: Exchange) -> Iterator[Any]:
         with portable(exchange) as made:
             yield made
         return
-    with beam.Pipeline(runner=FnApiRunner(), options=_embedded(exchange.batch.workers)) as made:
+    if exchange.batch.workers > 1:
+        with _crewed(exchange.batch.workers) as made:
+            yield made
+        return
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions.from_dictionary({})) as made:
         yield made
 
 
-def _embedded(workers: int) -> Any:
-    options: dict[str, Any] = {"direct_num_workers": workers}
-    if workers > 1:
-        options["direct_running_mode"] = "multi_processing"
-    return PipelineOptions.from_dictionary(options)
+@contextmanager
+def _crewed(workers: int) -> Iterator[Any]:
+    """A pipeline whose workers are processes."""
+    from pipelines.crewenv import CrewEnvironment
+
+    environment = CrewEnvironment()
+    options = PipelineOptions.from_dictionary({"direct_num_workers": workers})
+    try:
+        with beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options) as made:
+            yield made
+    except Exception as error:
+        status = environment.lost()
+        if status is None:
+            raise
+        message = f"一个工作进程意外结束（{status}）/ a worker process ended unexpectedly ({status})"
+        raise RunnerFailed(message) from error
 
 
 def kept_runner() -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import gc
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from mappings.reading import Limits
 from mappings.records import RepairRow, VehicleRegistration
 from pipelines import sources
 from pipelines.errors import SettingsError
+from pipelines.heap import settle
 from pipelines.settings import Exchange
 from pipelines.version import BUILD
 from pipelines.work import Directive, Job
@@ -307,7 +307,6 @@ def read_registrations(path: Path) -> list[VehicleRegistration]:
         return [VehicleRegistration.model_validate_json(line) for line in lines]
 
 
-_RARELY, _ALL_DAY = 1_000_000, 20_000
 _BENCHES: dict[tuple[str, str, str], Workbench] = {}
 _PARTS: dict[Any, Any] = {}
 
@@ -334,19 +333,3 @@ def workbench(job: Job) -> Workbench:
         bench = _BENCHES[name] = Workbench(job)
         settle()
     return bench
-
-
-_SETTLED: list[bool] = []
-
-
-def settle(*, all_day: bool = False) -> None:
-    """What is loaded by now lives as long as the process: the collector need not walk it for every record.
-
-    Bulk work makes next to no cycles, so the collector is all but off; what runs all day must not gather them.
-    """
-    if _SETTLED:
-        return
-    _SETTLED.append(True)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_ALL_DAY if all_day else _RARELY, 50, 50)

@@ -15,7 +15,9 @@ from pipelines.cli import uncollected, without
 from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.running import EnvironmentConfig, EnvironmentType, JobEndpoint, Prism, Runner, as_overrides
 from pipelines.cli.watching import watching
+from pipelines.crew import crew
 from pipelines.runcounts import RunCounts, counts_of, open_letters
+from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange, load
 from pipelines.state import State
 from pipelines.usable import begun, usable
@@ -72,6 +74,8 @@ def run(
     usable(exchange.placed(state))
     begun(exchange.placed(state))
     began = time.monotonic()
+    if exchange.runner == EMBEDDED and exchange.batch.workers > 1:
+        crew()  # it loads what workers need while this process loads what it needs itself
     with State(state, own=True, url=state_url) as opened, watching() as observer, _quiet_stdout():
         with uncollected(), without("pymongo", "pyarrow", "requests"):
             from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else

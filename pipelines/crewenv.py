@@ -1,0 +1,90 @@
+"""The environment of Beam whose workers are forked here (`pipelines.crew`), for the embedded runner."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.runners.worker import sdk_worker
+from apache_beam.transforms.environments import Environment
+
+from mappings import sheet  # noqa: F401 - loaded before the fork, so that no worker has to
+from pipelines import flow  # noqa: F401 - as well
+from pipelines.crew import crew
+
+URN = "vingate:environment:crew:v1"
+_AGAIN, _PATIENCE = 0.2, 60.0
+_lost: dict[bytes, int] = {}
+
+
+class CrewEnvironment(Environment):
+    """Workers are forks of one process of this machine; one object for each run of a pipeline."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._name = secrets.token_bytes(8)
+
+    def to_runner_api_parameter(self, context: Any) -> tuple[str, bytes]:
+        """Beam's form of it."""
+        del context
+        return URN, self._name
+
+    def lost(self) -> int | None:
+        """How a worker ended that nobody had told to; None where all did what they were told."""
+        return _lost.pop(self._name, None)
+
+
+@WorkerHandler.register_environment(URN, bytes)
+class _Handler(GrpcWorkerHandler):
+    """One worker, seen from the runner. Beam does not notice when a worker dies, and waits for ever: this does."""
+
+    def __init__(self, name: bytes, state: Any, provision: Any, server: Any) -> None:
+        super().__init__(state, provision, server)
+        self._name, self._over, self._gone = name, threading.Event(), threading.Event()
+        read = partial(_quietly, self.control_conn._read)
+        self.control_conn._read_thread = threading.Thread(name="crew-control", target=read, daemon=True)
+        read = partial(_quietly, self.data_conn._read_inputs)
+        self.data_conn._read_inputs = read  # type: ignore[method-assign] # of Beam
+
+    def start_worker(self) -> None:
+        crew().start(self.worker_id, self.control_address, self._ended)
+
+    def stop_worker(self) -> None:
+        self._gone.wait(_PATIENCE)
+
+    def close(self) -> None:
+        self._over.set()
+        with suppress(grpc.RpcError):  # what a worker that is gone leaves of its connections
+            super().close()
+
+    def _ended(self, status: int) -> None:
+        self._gone.set()
+        if not self._over.is_set():
+            _lost[self._name] = status
+            threading.Thread(name="crew-lost", target=self._answer, args=(status,), daemon=True).start()
+
+    def _answer(self, status: int) -> None:
+        """Answer all that the runner asks of a worker that is gone."""
+        asked = self.control_conn._futures_by_id
+        while not self._over.wait(_AGAIN):
+            for instruction in list(asked):
+                told = beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=f"ended: {status}")
+                asked.pop(instruction).set(told)
+
+
+def _quietly(read: Callable[..., None], *given: Any) -> None:
+    """Read from a worker until it is gone, without the traceback that Beam prints then: `_ended` tells how it ended."""
+    with suppress(grpc.RpcError):
+        read(*given)
+
+
+def serve(worker: str, address: str) -> None:
+    """Be the worker of a name for the runner at an address, until that says that it is over."""
+    sdk_worker.SdkHarness(address, worker_id=worker).run()
