@@ -14,6 +14,7 @@ import fastavro
 import pytest
 
 from connectors.contracts import WorkItem
+from dlq import reasons
 from dlq.sealing import Sealer
 from dlq.segments import read_segment
 from mappings.encoding import SCHEMA
@@ -216,7 +217,7 @@ def test_directives_are_obeyed_beside_records_that_die_at_the_address(tmp_path, 
         hole = type("Hole", (Exception,), {})("no route")
         return found if plate != "鄂B00000" else replace_hole(found, hole)
 
-    monkeypatch.setattr(steps.reasons, "from_error", lambda _: steps.reasons.reason("NO_ROUTE"))
+    monkeypatch.setattr(reasons, "from_error", lambda _: reasons.reason("NO_ROUTE"))
     monkeypatch.setattr(made.bench.router, "route_row", holed, raising=False)
     load, dead = made.through(made.load(record(), record(vehicleplatenumber="鄂B00000"), record(), record()))
     assert dead == [("address", 1, ["NO_ROUTE"])]
