@@ -255,7 +255,7 @@ def test_a_defect_that_hits_every_payload_stops_and_makes_no_heap_of_letters(gat
     running = live(gate, records=8)
     arrive(gate, *[record(f"J{i}") for i in range(6)])
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "judge", breaks)
+        patch.setattr(judging, "judge", breaks)
         with pytest.raises(ZeroDivisionError):
             drain(running)
     assert waiting(gate) == (6 if always else 4)
