@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from dlq.reasons import Reason, unpack
 from mappings.encoding import content_bytes, content_digest, key_digest
-from mappings.records import RepairRow
+from mappings.records import RepairRow, Withdrawal
 from pipelines import tables
 from pipelines.door.v1.models import Arrived, Receipt, Remark
 from pipelines.journal import ADDRESSED, FATES, Journal
@@ -45,12 +45,12 @@ class _Marks(NamedTuple):
     content: int
 
 
-def receipt_id(unique: bytes, body: bytes, row: RepairRow | None, exchange: Exchange) -> str:
-    """The id of the receipt for one body; `row` is None where the body was refused."""
+def receipt_id(unique: bytes, body: bytes, of: RepairRow | Withdrawal | None, exchange: Exchange) -> str:
+    """The id of the receipt for one body, of a record or a withdrawal; `of` is None where the body was refused."""
     marks = bytes(_KEY + 8)
-    if row is not None:
-        key = key_digest(exchange.scope, exchange.versions.system, row.companycode, row.costlistcode)
-        marks = key + content_digest(content_bytes(row[1:]))
+    if of is not None:
+        key = key_digest(exchange.scope, exchange.versions.system, of.companycode, of.costlistcode)
+        marks = key + content_digest(content_bytes(of[1:]) if isinstance(of, RepairRow) else b"")
     return urlsafe_b64encode(unique[:_UNIQUE] + sha256(body).digest()[:_BODY] + marks).decode()
 
 
