@@ -56,10 +56,11 @@ def vin_of(connection: Connection, items: Sequence[Item], key: Key, intake: int)
         of_key.where(b.c.number == number, j.c.item == place),
         of_key.where(b.c.number > number, b.c.kind == "letters").order_by(b.c.number.desc()),
     ):
-        for (packed,) in connection.execute(statement.execution_options(yield_per=8)):
-            found = _told([Journal.unpack(packed)], key)
-            if found:
-                return found
+        with connection.execute(statement.execution_options(yield_per=8)) as rows:
+            for (packed,) in rows:
+                found = _told([Journal.unpack(packed)], key)
+                if found:
+                    return found
     return 0
 
 

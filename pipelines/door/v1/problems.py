@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
@@ -61,8 +61,8 @@ def remarks(findings: Sequence[Finding]) -> list[Remark]:
     ]
 
 
-def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry_after: int = 0) -> Response:
-    """The response to a refused request."""
+def told(code: str, findings: Sequence[Finding] = (), detail: str = "") -> dict[str, Any]:
+    """The body of a refusal."""
     text = _TEXTS.get(code, _TEXTS[calls.TROUBLE])
     body = Problem(
         type=f"urn:vingate:problem:{code.lower().replace('_', '-')}",
@@ -71,10 +71,16 @@ def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry
         detail=detail,
         findings=remarks(findings),
     )
+    return body.model_dump()
+
+
+def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry_after: int = 0) -> Response:
+    """The response to a refused request."""
+    text = _TEXTS.get(code, _TEXTS[calls.TROUBLE])
     headers = {"retry-after": str(retry_after)} if retry_after else {}
     if text.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(orjson.dumps(body.model_dump()), text.status, headers, MEDIA)
+    return Response(orjson.dumps(told(code, findings, detail)), text.status, headers, MEDIA)
 
 
 def refused(outcome: Outcome) -> Response:

@@ -153,12 +153,13 @@ class Receipts:
             .execution_options(yield_per=8)
         )
         high, low = marks.key
-        for (packed,) in connection.execute(statement):
-            book = Journal.unpack(packed)
-            lines = book.lines
-            same = (lines["key_hi"] == np.uint64(high)) & (lines["key_lo"] == np.uint64(low))
-            for index in np.flatnonzero(same & (lines["content"] == np.uint64(marks.content))).tolist():
-                yield book, lines[index]
+        with connection.execute(statement) as rows:  # closed also where the asker stops midway
+            for (packed,) in rows:
+                book = Journal.unpack(packed)
+                lines = book.lines
+                same = (lines["key_hi"] == np.uint64(high)) & (lines["key_lo"] == np.uint64(low))
+                for index in np.flatnonzero(same & (lines["content"] == np.uint64(marks.content))).tolist():
+                    yield book, lines[index]
 
 
 def _state(outcomes: list[str]) -> str:
