@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pydantic import Field, SecretStr
-from sqlalchemy import Connection, Engine, MetaData, Table, func, select
+from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, null, select
+from sqlalchemy.exc import NoSuchTableError
 
 from connectors.confidential import revealed
 from connectors.contracts import Delivery
@@ -110,7 +111,25 @@ class Store:
         self.rows = RowMap(settings.table)
         self.engine = settings.open()
         self.writing = writing(self.engine, self.table)
+        self._whole = not settings.table.added
         weakref.finalize(self, self.engine.dispose)  # a source has no close(), and sqlite3 warns of what is left open
+
+    def lacking(self) -> list[str]:
+        """Columns of the spec that the table lacks, since it was made before they came."""
+        if self._whole:
+            return []
+        try:
+            there = {column["name"] for column in inspect(self.engine).get_columns(self.spec.name)}
+        except NoSuchTableError:
+            return []
+        missing = [name for name in self.spec.added if name not in there]
+        self._whole = not missing
+        return missing
+
+    def given(self, own: Any) -> list[Any]:  # noqa: ANN401 - columns of a table or of a selection
+        """The spec's columns among those of the table or a selection of it; null where the table lacks one."""
+        missing = self.lacking()
+        return [null().label(name) if name in missing else own[name] for name in self.spec.columns]
 
     def check(self) -> list[str]:
         """How much the table holds.

@@ -116,7 +116,7 @@ class SqlSource:
 
     def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         own = self._store.table.c
-        given = [own[name] for name in self._store.spec.columns]
+        given = self._store.given(own)
         asked = [own[name] == value for name, value in self.settings.where.items()]
         if not self.settings.merged:
             asked.append(own.merged_into == literal(""))

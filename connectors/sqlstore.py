@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Text, func, literal, literal_column, select, true
+from sqlalchemy import Select, Text, func, literal, literal_column, select, text, true
 from sqlalchemy.exc import IntegrityError
 
 from connectors.contracts import (
@@ -30,7 +30,7 @@ from connectors.contracts import (
     Unavailable,
     fingerprint,
 )
-from connectors.engines import translated
+from connectors.engines import WRITES, translated
 from connectors.sqlbase import ASKED, Store, StoreSettings
 from connectors.sqlsource import SqlSource
 from connectors.tables import TableSpec, UnmappableError, tables
@@ -74,7 +74,7 @@ class SqlSink:
         return type(self), (self.settings,)
 
     def create(self) -> None:
-        """Create the table in a fresh store; one that exists is left as it is.
+        """Create the table in a fresh store; one that exists gets the columns that came to its spec since.
 
         Raises:
             Misconfigured: the database cannot be created or written.
@@ -83,6 +83,14 @@ class SqlSink:
         with translated(), self._store.engine.begin() as connection:
             self._store.writing.settle(connection)  # of several processes that start together, one makes it
             self._store.table.create(connection, checkfirst=True)
+        if self._store.lacking():
+            alone = self._store.engine.connect().execution_options(**{WRITES: True})
+            with translated(), alone as connection, connection.begin():
+                self._store.writing.settle(connection)
+                for name in self._store.lacking():
+                    column = self._store.table.c[name]
+                    kind = column.type.compile(self._store.engine.dialect)
+                    connection.execute(text(f'ALTER TABLE "{self._store.spec.name}" ADD COLUMN "{name}" {kind}'))
 
     def write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One outcome for each delivery, in order; one transaction and one commit in all.
@@ -173,7 +181,7 @@ class SqlSink:
         return source.add_columns(
             own.batch, own.delivery_id, own.record_key, own.version, own.content, own.merged_into,
             own.current == (own.version == newest), own.late == (func.coalesce(before, own.version) > own.version),
-            *(own[name] for name in self._store.spec.columns),
+            *self._store.given(own),
         )  # fmt: skip
 
     def _rows_of(self, batches: Sequence[str]) -> tuple[Select[Any], Any]:

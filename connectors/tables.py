@@ -34,6 +34,8 @@ class TableSpec(BaseModel):
     name: str
     columns: dict[str, Kind]
     indexes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    """Columns that came to the spec later, last among them: a table that lacks one gets it from its sink."""
 
     @field_validator("name")
     @classmethod
@@ -46,7 +48,7 @@ class TableSpec(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> TableSpec:
         bad = [one for one in self.columns if one in OWN or not _NAME.fullmatch(one)]
-        bad += [one for one in self.indexes if one not in self.columns]
+        bad += [one for one in (*self.indexes, *self.added) if one not in self.columns]
         if bad or not self.columns:
             message = f"列名不可用、被占用或不存在 / columns are none, reserved or unknown: {', '.join(bad)}"
             raise ValueError(message)

@@ -27,7 +27,10 @@ DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
 def repair_schema() -> dict[str, Any]:
-    """The schema of a delivered repair record: key, content in `RepairRow` order, provenance."""
+    """The schema of a delivered repair record: key, content in `RepairRow` order, provenance.
+
+    Members that came after the first edition have a default, so that readers of either edition read both.
+    """
 
     def row(name: str, *fields: tuple[str, Any]) -> dict[str, Any]:
         return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
@@ -60,6 +63,7 @@ def repair_schema() -> dict[str, Any]:
         ("findings", {"type": "array", "items": "string"}),
     )
     schema["namespace"] = "vingate"
+    schema["fields"].append({"name": "withdrawn", "type": ["null", "string"], "default": None})
     return schema
 
 
@@ -132,6 +136,8 @@ def _expression(kind: Any, value: str, unique: bool) -> str:  # noqa: ANN401 - a
         return f"L[len(e := {value}.encode())] + e" if unique else f"T[{value}]"
     if kind in ("int", "long"):
         return f"L2[{value}]"
+    if kind == ["null", "string"]:
+        return f"(Z if {value} is None else U + T[{value}])"
     if isinstance(kind, list):
         return f"M[{value}]"
     if kind.get("logicalType") == "decimal":
@@ -187,6 +193,7 @@ def compile_encoder(
         "L": _Counts(),
         "L2": _Counts(),
         "Z": b"\x00",
+        "U": b"\x02",
         "zigzag": zigzag,
     }
     filename = f"<avro encoder of {schema['name']}: {fields[0]}..{fields[-1]}>"

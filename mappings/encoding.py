@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
-from mappings.avroschema import compile_encoder, repair_schema
-from mappings.records import RepairRow
+from mappings.avroschema import DAY_ZERO, compile_encoder, repair_schema
+from mappings.records import RepairRow, Withdrawal
 
 SCHEMA = repair_schema()
 
@@ -19,7 +20,7 @@ _UNIQUE = frozenset({"plate", "vin", "costlistcode"})
 _typed: Callable[[Iterable[RepairRow]], list[bytes]] = compile_encoder(SCHEMA, CONTENT_FIELDS, _UNIQUE, skip=1)
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
-_PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings")
+_PROVENANCE_FIELDS = ("system", "version", "repaircomefrom", "dialect", "received_at", "findings", "withdrawn")
 _provenance = compile_encoder(SCHEMA, _PROVENANCE_FIELDS)
 _company = compile_encoder(SCHEMA, ("companycode",))
 
@@ -45,11 +46,24 @@ def company_bytes(companycode: str) -> bytes:
 
 
 def provenance_bytes(
-    system: str, version: int, repaircomefrom: int, dialect: str, received_at: datetime, findings: Sequence[str]
+    system: str,
+    version: int,
+    repaircomefrom: int,
+    dialect: str,
+    received_at: datetime,
+    findings: Sequence[str],
+    withdrawn: str | None = None,
 ) -> bytes:
-    """Avro encoding of the closing members of a record."""
+    """Avro encoding of the closing members of a record; `withdrawn` says why, of a version that is."""
     millis = (received_at - _EPOCH) // _MILLISECOND  # whole numbers all the way: a float loses the last millisecond
-    return _provenance(((system, version, repaircomefrom, dialect, millis, findings),))[0]
+    return _provenance(((system, version, repaircomefrom, dialect, millis, findings, withdrawn),))[0]
+
+
+def withdrawn_bytes(withdrawal: Withdrawal) -> bytes:
+    """Avro encoding of key and content of a withdrawn version: texts are empty, days are day 0, the mileage is 0."""
+    day = date.fromordinal(DAY_ZERO)
+    company, code, _ = withdrawal
+    return company_bytes(company) + content_of(RepairRow(company, "", "", "", day, day, Decimal(0), "", code, (), ()))
 
 
 def _key_base(scope: str, system: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -87,6 +101,13 @@ def content_digests(contents: Iterable[bytes]) -> list[bytes]:
 def content_digest(content: bytes) -> bytes:
     """8 bytes that stand for a record's content under one key."""
     return content_digests((content,))[0]
+
+
+WITHDRAWN = int.from_bytes(content_digest(b""), "big")
+"""The content digest of a withdrawn version, as journals and the index hold it: that of no content.
+
+It is the same whatever the reason, so a record that is withdrawn twice has one withdrawn version.
+"""
 
 
 def key_digests(scope: str, system: str, companycodes: Iterable[str], costlistcodes: Iterable[str]) -> list[bytes]:

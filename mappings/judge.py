@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mappings.findings import REJECT, Finding
-from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, VEHICLE, Context, Draft, Judgement
-from mappings.records import Operator, RepairRow, VehicleRegistration
-from mappings.rules import maintenance, registration, repair
+from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, VEHICLE, WITHDRAWAL, Context, Draft, Judgement
+from mappings.records import Operator, RepairRow, VehicleRegistration, Withdrawal
+from mappings.rules import maintenance, registration, repair, withdrawal
 from mappings.rules.case import Case
 
 _FOLLOWING_STEPS = frozenset({"items", "settle", "correction"})
-_KINDS = (REPAIR, STEP, REGISTRATION, TOKEN, VEHICLE)
+_KINDS = (REPAIR, WITHDRAWAL, STEP, REGISTRATION, TOKEN, VEHICLE)
 
 
 def judge(draft: Draft, context: Context) -> Judgement:
@@ -41,10 +41,14 @@ def judge(draft: Draft, context: Context) -> Judgement:
     )
 
 
-def _judged(draft: Draft, case: Case) -> tuple[RepairRow | Operator | VehicleRegistration | None, Mapping[str, Any]]:
+def _judged(
+    draft: Draft, case: Case
+) -> tuple[RepairRow | Withdrawal | Operator | VehicleRegistration | None, Mapping[str, Any]]:
     """The record and the display members by the rules of the draft's kind; findings go to the case."""
     if draft.kind == REPAIR:
         return repair.repair(case)
+    if draft.kind == WITHDRAWAL:
+        return withdrawal.withdrawal(case)
     if draft.kind == STEP:
         rules = maintenance if draft.step in maintenance.STEPS else repair
         members = rules.step(case, draft.step)

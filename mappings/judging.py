@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from mappings.findings import REJECT, Finding, Profile
-from mappings.records import Operator, RepairRow, VehicleRegistration
+from mappings.records import Operator, RepairRow, VehicleRegistration, Withdrawal
 
 REPAIR, REGISTRATION, TOKEN, STEP, VEHICLE = "repair", "registration", "token", "step", "vehicle"
+WITHDRAWAL = "withdrawal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Judgement:
     kind: str
     dialect: str
     findings: tuple[Finding, ...]
-    record: RepairRow | Operator | VehicleRegistration | None = None
+    record: RepairRow | Withdrawal | Operator | VehicleRegistration | None = None
     """Typed content; None when rejected or when the payload is a piece (`step`) or carries credentials (`token`)."""
     members: Mapping[str, Any] = field(default_factory=dict)
     """For display: the typed members that could be read, without token or password (a single step shows its own)."""
@@ -70,3 +71,8 @@ class Judgement:
     def rejected(self) -> bool:
         """Whether any finding rejects the payload."""
         return any(f.severity == REJECT for f in self.findings)
+
+
+def taken_as(kind: str) -> str:
+    """The kind of record that an exchange must take to take payloads of a kind: who takes records takes withdrawals."""
+    return REPAIR if kind == WITHDRAWAL else kind

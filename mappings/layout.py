@@ -57,6 +57,7 @@ CANONICAL: dict[str, frozenset[str]] = {
     "registration": frozenset(Operator.model_fields) | {"companypassword"},
     "token": frozenset({"companycode", "companypassword"}),
     "vehicle": frozenset(VehicleRegistration.model_fields),
+    "withdrawal": frozenset({"companycode", "costlistcode", "withdrawn"}),
 }
 """Kind of draft -> the canonical members that a mapping may fill. A step's fuel, use, engine, brand and USCC and a
 record's test_no are judged and not kept."""
@@ -175,7 +176,7 @@ class Recognise(_Part):
 class Shape(_Part):
     """One kind of payload within a dialect."""
 
-    kind: Literal["repair", "registration", "token", "step", "vehicle"]
+    kind: Literal["repair", "withdrawal", "registration", "token", "step", "vehicle"]
     step: Literal["", "insert", "items", "settle", "correction", "car", "order"] = ""
     order: str = ""
     """Path of the order code that holds steps together."""

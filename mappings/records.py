@@ -48,6 +48,15 @@ class RepairRow(NamedTuple):
     projects: tuple[Project, ...]
 
 
+class Withdrawal(NamedTuple):
+    """A withdrawal (撤回): the record of this key counts no longer. It names the record and repeats nothing of it."""
+
+    companycode: str
+    costlistcode: str
+    reason: str
+    """Why, in the words of the company that reported the record."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 

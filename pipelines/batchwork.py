@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -22,20 +22,20 @@ from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from dlq.segments import read_segment
 from mappings.encoding import key_digest, record_key
-from mappings.findings import FLAG, profile
+from mappings.findings import FLAG, Finding, profile
 from mappings.history import batch_findings
 from mappings.records import RepairRow
-from pipelines import accounts, flow, journal, tables
+from pipelines import accounts, flow, journal, tables, withdrawing
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox
-from pipelines.journal import ADDRESSED, KNOWN, UNPLACED, Journal
+from pipelines.journal import ADDRESSED, DEAD, FILTERED, KNOWN, UNPLACED, Journal
 from pipelines.knownitems import account_known
-from pipelines.memory import Merger, StateHistory, remember
+from pipelines.memory import Merger, StateHistory, forget, remember
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowform import row_of
-from pipelines.segments import PIECE, RECORD, REMARKS, read_rows
+from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, StagedWithdrawal, read_rows
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.state import State
@@ -47,6 +47,14 @@ from routing.dealers import Dealers
 
 _ASKED = 500
 """Letters asked for at a time."""
+
+
+class _Chosen(NamedTuple):
+    """A record of a batch that history rules and merging look at; `row` is None where it is withdrawn."""
+
+    ordinal: int
+    row: RepairRow | None
+    record: dict[str, Any]
 
 
 class BatchWork:
@@ -69,6 +77,7 @@ class BatchWork:
         self._receipts: dict[int, list[Receipt]] = {}
         self._journals: dict[int, Journal] = {}
         self._parts: dict[int, tuple[StagedPart, ...]] = {}
+        self._refused: dict[int, list[Letter]] = {}
         self._in_parts = bool(exchange.sinks) and all(sinks.is_part_sink(name) for name in exchange.sinks)
 
     def stage(self) -> None:
@@ -201,7 +210,8 @@ class BatchWork:
         remarks: dict[int, Any] = {}
         wanted = self._exchange.rules
         needs_rows = bool(wanted.history or wanted.merge)
-        chosen: list[tuple[int, RepairRow, dict[str, Any]]] = []
+        chosen: list[_Chosen] = []
+        refused: dict[int, list[Finding]] = {}
         pieces: list[tuple[int, bytes]] = []
         waiting: list[dict[str, Any]] = []
         for receipt in self._receipts.get(task.number, []):
@@ -210,13 +220,19 @@ class BatchWork:
                     remarks[row.ordinal] = orjson.loads(row.body)
                 elif row.kind == PIECE:
                     pieces.append((row.ordinal, row.body))
+                elif row.kind == WITHDRAWAL:
+                    if lines["fate"][row.ordinal] == DEAD:
+                        refused[row.ordinal] = [self._refuse(task, row.ordinal, row.body)]
                 elif row.kind == RECORD:
                     fate = int(lines["fate"][row.ordinal])
                     if fate == UNPLACED:
                         waiting.append(self._unplaced(task, row.ordinal, row.body))
-                    if needs_rows and fate in (ADDRESSED, UNPLACED):
+                    if needs_rows and fate in (ADDRESSED, UNPLACED, FILTERED):
                         record = orjson.loads(row.body)
-                        chosen.append((row.ordinal, row_of(record), record))
+                        if "withdrawn" in record:
+                            chosen.append(_Chosen(row.ordinal, None, record))
+                        elif fate != FILTERED:
+                            chosen.append(_Chosen(row.ordinal, row_of(record), record))
         found = self._history(connection, chosen) if wanted.history else {}
         for ordinal, extra in found.items():
             flags = tuple(f.code for f in extra if f.severity == FLAG)
@@ -229,7 +245,7 @@ class BatchWork:
         if pieces:
             connection.execute(insert(tables.fragments), [self._piece(task, o, b) for o, b in pieces])
         if wanted.receipts:
-            receipts.item(task, book, remarks, found)
+            receipts.item(task, book, remarks, {**found, **refused})
         return pairs
 
     @cached_property
@@ -237,31 +253,52 @@ class BatchWork:
         """The dealer register, read once by this process."""
         return register(self._exchange)
 
-    def _history(
-        self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
-    ) -> dict[int, list[Any]]:
+    def _refuse(self, task: Task, ordinal: int, packed: bytes) -> Finding:
+        """A withdrawal that found no record: its letter is kept for the commit, its finding is for the receipt."""
+        book = self._journals[task.number]
+        withdrawing.refuse(book, ordinal)
+        offset = int(book.lines["offset"][ordinal])
+        letter = withdrawing.letter(self._exchange, self._sealer, self._job, task, ordinal, offset, packed)
+        self._refused.setdefault(task.number, []).append(letter)
+        return withdrawing.finding(StagedWithdrawal.unpack(packed))
+
+    def _history(self, connection: Any, chosen: Sequence[_Chosen]) -> dict[int, list[Any]]:
+        """Findings of the history rules, in intake order: what is withdrawn is no history of what comes after it."""
+        found: dict[int, list[Any]] = {}
+        begun = 0
+        for at, one in enumerate(chosen):
+            if one.row is None:
+                found |= self._history_of(connection, chosen[begun:at])
+                forget(connection, self._exchange.scope, one.record["companycode"], one.record["costlistcode"])
+                begun = at + 1
+        return found | self._history_of(connection, chosen[begun:])
+
+    def _history_of(self, connection: Any, chosen: Sequence[_Chosen]) -> dict[int, list[Any]]:
         scope = self._exchange.scope
-        rows = [row for _, row, _ in chosen]
+        rows = [one.row for one in chosen if one.row is not None]
+        if not rows:
+            return {}
         codes = set(self._exchange.rules.history)
         received = datetime.fromisoformat(self._job.received_at)
         rules = profile(self._exchange.mapping.profile)
         found = batch_findings(rows, StateHistory(connection, scope), received, rules, codes)
         remember(connection, scope, rows)
-        return {ordinal: extra for (ordinal, _, _), extra in zip(chosen, found, strict=True) if extra}
+        return {one.ordinal: extra for one, extra in zip(chosen, found, strict=True) if extra}
 
-    def _merge(
-        self, connection: Any, task: Task, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]
-    ) -> dict[str, dict[str, str]]:
+    def _merge(self, connection: Any, task: Task, chosen: Sequence[_Chosen]) -> dict[str, dict[str, str]]:
         if self._dealers is None:
             return {}
         merger, book = Merger(connection, self._dealers), self._journals[task.number]
         pairs: dict[str, dict[str, str]] = {}
         for ordinal, row, record in chosen:
-            if not merger.concerns(row.companycode, row.settledate):
-                continue
-            key = record_key(record["system"], row.companycode, row.costlistcode)
+            key = record_key(record["system"], record["companycode"], record["costlistcode"])
             line = book.lines[ordinal]
-            for destination in book.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ():
+            destinations = book.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ()
+            if row is None:
+                merger.part(destinations, key)
+            if row is None or not merger.concerns(row.companycode, row.settledate):
+                continue
+            for destination in destinations:
                 into = merger.merged_into(destination, key, record["system"], row)
                 if into:
                     pairs.setdefault(str(ordinal), {})[destination] = into
@@ -328,23 +365,28 @@ class BatchWork:
         store = LetterStore(connection, self._sealer)
         count = digest = 0
         for number in sorted(self._receipts):
-            for receipt in self._receipts[number]:
-                for segment in receipt.letters:
-                    letters = read_segment(segment.path)
-                    if "letters" in self._extra:
-                        from pipelines.replaying import settle
+            for letters in self._died(number):
+                if "letters" in self._extra:
+                    from pipelines.replaying import settle
 
-                        letters = settle(store, self._job, self._extra, number, letters)
-                    elif self._seen(connection, number):
-                        letters = self._unknown(connection, number, letters)
-                    tally = store.put_many(letters)
-                    count, digest = count + tally.count, digest + tally.digest
+                    letters = settle(store, self._job, self._extra, number, letters)
+                elif self._seen(connection, number):
+                    letters = self._unknown(connection, number, letters)
+                tally = store.put_many(letters)
+                count, digest = count + tally.count, digest + tally.digest
         if "letters" in self._extra:
             from pipelines.replaying import resolve_rest
 
             again = resolve_rest(store, self._job, self._extra)
             count, digest = count + again[0], digest + again[1]
         return count, digest & accounts.MASK
+
+    def _died(self, number: int) -> Iterator[Iterable[Letter]]:
+        """Letters of one item: those that its workers left, and those of withdrawals that found nothing."""
+        for receipt in self._receipts[number]:
+            yield from (read_segment(segment.path) for segment in receipt.letters)
+        if number in self._refused:
+            yield self._refused[number]
 
     def _seen(self, connection: Any, number: int) -> bool:
         """Whether other ranges of an item's bytes were worked on before, so that some of its envelopes are known."""

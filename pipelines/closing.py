@@ -30,7 +30,6 @@ from pipelines.state import State
 from pipelines.storeform import deliver
 from pipelines.version import BUILD
 from pipelines.versions import pack_intake, signed
-from pipelines.vinhash import vin_hash
 from pipelines.waits import next_try
 
 
@@ -239,7 +238,8 @@ class Closer:
             if status == "dead":
                 letters.append(self.letter(unusual, batch, batch_number, received_at))
             elif status == "waiting":
-                waiting.append(self._waiting(unusual, batch))
+                vin = int(books[sent.number].lines[sent.ordinal]["vin"])
+                waiting.append(self._waiting(unusual, batch, vin))
         for number in touched:
             _rewrite(connection, batch, number, books[number])
         if waiting:
@@ -277,7 +277,7 @@ class Closer:
             intake=pack_intake(batch_number, sent.number, sent.ordinal),
         )
 
-    def _waiting(self, unusual: Unusual, batch: str) -> dict[str, Any]:
+    def _waiting(self, unusual: Unusual, batch: str, vin: int) -> dict[str, Any]:
         sent = unusual.sent
         name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
         return {
@@ -288,7 +288,7 @@ class Closer:
             "ordinal": sent.ordinal,
             "destination": sent.delivery.destination,
             "reason": unusual.outcome.reason,
-            "vin": signed(vin_hash(str(orjson.loads(sent.record).get("vin", "")))),
+            "vin": signed(vin),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),

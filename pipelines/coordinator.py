@@ -215,10 +215,13 @@ class Coordinator:
                 return ""
             groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
             items = [item for item, _ in groups]
+            taken = sorted(row.id for _, rows in groups for row in rows)
+            if len(taken) < len(kept):
+                inbox.leave(connection, number, taken[-1])
             opened = self._open(connection, number, "inbox", items)
         for item, rows in groups:
             write_envelopes(item, rows, self.sealer)
-        return self._work(opened, items, {"inbox": [row.id for row in kept]})
+        return self._work(opened, items, {"inbox": taken})
 
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""

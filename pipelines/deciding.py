@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pipelines import journal
-from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, UNPLACED, Journal
+from mappings.encoding import WITHDRAWN
+from pipelines import journal, withdrawing
+from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, FILTERED, SUPERSEDED, UNPLACED, Journal
 from pipelines.state import State
 from pipelines.versionruns import ENTRY, Entries
 from pipelines.versions import pack_intake
@@ -55,8 +56,14 @@ _LASTING = (ADDRESSED, UNPLACED, FILTERED)
 class _Known(NamedTuple):
     content: int
     version: int
+    """0: nothing but a withdrawal came yet, for which there was no record."""
     intake: int
     held: frozenset[str]
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the record is withdrawn."""
+        return self.content == WITHDRAWN
 
 
 def decide(connection: Connection, state: State, items: Sequence[Item], rule: Rule) -> Decided:
@@ -98,7 +105,11 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         item = items[int(owners[index])]
         line = item.journal.lines[int(places[index])]
         entry = entries[index]
-        changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
+        changed: Directive | None
+        if int(entry["content"]) == WITHDRAWN:
+            changed, keep[index] = _withdrawal(state, connection, items, line, entry, found, rule)
+        else:
+            changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
             directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
     return Decided(entries[keep], directives)
@@ -121,8 +132,8 @@ def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
 
 
 def _suspects(entries: Entries, known_at: NDArray[np.intp], rule: Rule) -> NDArray[np.intp]:
-    """Indexes of entries whose key is in the index, occurs twice here, or is held by way of another scope."""
-    suspect = np.zeros(len(entries), bool)
+    """Indexes of withdrawals, and of entries whose key is known, occurs twice here, or is held in another scope."""
+    suspect: NDArray[np.bool_] = entries["content"] == np.uint64(WITHDRAWN)
     suspect[known_at] = True
     highest = np.sort(entries["hi"])
     if (highest[1:] == highest[:-1]).any():
@@ -181,6 +192,53 @@ def _one(
     return Directive(fate, version, wanted) if changed else None, lasting
 
 
+def _withdrawal(
+    state: State,
+    connection: Connection,
+    items: Sequence[Item],
+    line: np.void,
+    entry: np.void,
+    found: dict[tuple[int, int], _Known],
+    rule: Rule,
+) -> tuple[Directive, bool]:
+    """Decide one withdrawal: the directive, and whether its entry is kept."""
+    key = int(entry["hi"]), int(entry["lo"])
+    known = found.get(key)
+    if known is not None and known.version:
+        line["vin"] = withdrawing.vin_of(connection, items, key, known.intake)
+    told, after = withdraw(known, int(entry["intake"]), int(entry["version"]), carried=rule.carried)
+    if after is not None:
+        found[key] = after
+        entry["content"], entry["version"], entry["intake"] = after.content, after.version, after.intake
+        entry["held"] = state.destination_set(connection, tuple(after.held))
+    return told, after is not None
+
+
+def withdraw(known: _Known | None, intake: int, version: int, *, carried: bool) -> tuple[Directive, _Known | None]:
+    """What becomes of a withdrawal, and what is known after it where that changes.
+
+    It goes to those that hold an earlier version and to nobody else. One that finds no record is dead; it is remembered
+    all the same, so that a record which was taken in before it and is decided later (a replayed letter) stays away.
+    Where versions are carried it was decided before: to withdraw what is not known here is nobody's mistake.
+    """
+    held = tuple(sorted(known.held)) if known is not None else ()
+    if carried:
+        if known is not None and (version, WITHDRAWN) == (known.version, known.content):
+            return Directive(DUPLICATE, version, ()), None
+        newer = known is None or version > known.version
+        fate = ADDRESSED if held else FILTERED if newer else SUPERSEDED
+        return Directive(fate, version, held), _Known(WITHDRAWN, version, intake, frozenset(held)) if newer else None
+    if known is None or not known.version:
+        newest = max(intake, known.intake) if known is not None else intake
+        return Directive(DEAD, 0, ()), _Known(WITHDRAWN, 0, newest, frozenset())
+    if known.withdrawn:
+        return Directive(DUPLICATE, known.version, ()), known._replace(intake=max(intake, known.intake))
+    if intake < known.intake:
+        return Directive(SUPERSEDED, known.version, ()), None
+    after = _Known(WITHDRAWN, known.version + 1, intake, known.held)
+    return Directive(ADDRESSED if held else FILTERED, after.version, held), after
+
+
 def _newer(known: _Known, entry: np.void, carried: bool) -> bool:
     """Whether a record is a newer version than the one that is known."""
     if carried:
@@ -202,6 +260,9 @@ def _again(
     if carried:
         if carried_version == known.version and content == known.content:
             return known.version, (ADDRESSED if new else DUPLICATE), new
+        if known.withdrawn and carried_version <= known.version:  # history of those that know that it is withdrawn
+            wanted = tuple(r for r in routes if r in held)
+            return carried_version, (ADDRESSED if wanted else SUPERSEDED), wanted
         wanted = tuple(dict.fromkeys((*routes, *sorted(held)))) if carried_version > known.version else routes
         return carried_version, (ADDRESSED if wanted else UNPLACED), wanted
     if content == known.content:

@@ -134,6 +134,12 @@ class Inbox:
             connection.execute(update(t).where(t.c.id.in_(ids[at : at + _AT_ONCE])).values(batch=batch))
         return [self._kept(row) for row in chosen]
 
+    def leave(self, connection: Connection, batch: int, last: int) -> None:
+        """Of the envelopes that a batch took, those behind the number `last` wait for the next one."""
+        t = tables.inbox
+        where = (t.c.exchange == self._exchange) & (t.c.batch == batch) & (t.c.id > last)
+        connection.execute(update(t).where(where).values(batch=None))
+
     def of(self, connection: Connection, batch: int) -> Iterator[Kept]:
         """The envelopes that a batch took, in order."""
         t = tables.inbox

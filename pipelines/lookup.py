@@ -104,7 +104,7 @@ class Lookup:
             record = orjson.loads(self._sealer.unseal(sealed, place.encode()))
         except SealError:
             return None, ""
-        return Name(record["system"], record["companycode"], record["costlistcode"]), record["vin"]
+        return Name(record["system"], record["companycode"], record["costlistcode"]), record.get("vin", "")
 
     def _part(self, path: str) -> list[Name]:
         if path not in self._read:

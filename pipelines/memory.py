@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from mappings.history import History, HoursShare, Visit
 from mappings.records import RepairRow
@@ -126,6 +126,17 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
     connection.execute(adding.on_conflict_do_update(index_elements=[h.c.scope, h.c.company], set_=sums), given)
 
 
+def forget(connection: Connection, scope: str, companycode: str, costlistcode: str) -> None:
+    """A record is withdrawn: history rules are told no more of that visit. A company's share of hours stays as counted.
+
+    That share is of everything that the company ever wrote, corrected records too: it tells how it writes.
+    """
+    t = tables.history
+    connection.execute(
+        delete(t).where(t.c.scope == scope, t.c.companycode == companycode, t.c.costlistcode == costlistcode)
+    )
+
+
 class Merger:
     """Finds the other record of the same visit at a destination, and keeps the pairs (routing.merging)."""
 
@@ -193,3 +204,10 @@ class Merger:
             update(t).where(t.c.destination == destination, t.c.key == partner.key).values(partner=key)
         )
         return partner.key
+
+    def part(self, destinations: Sequence[str], key: str) -> None:
+        """A record is withdrawn: it is no visit any more, and the one that it was a pair with stands for itself."""
+        t = tables.visits
+        here = t.c.destination.in_(destinations)
+        self._connection.execute(delete(t).where(here, t.c.key == key))
+        self._connection.execute(update(t).where(here, t.c.partner == key).values(partner="", stands=True))

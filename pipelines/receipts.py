@@ -13,6 +13,7 @@ from pipelines.journal import DEAD, DUPLICATE, FRAGMENT, Journal
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.staging import item_name
+from pipelines.withdrawing import is_withdrawn
 from pipelines.work import Task
 
 
@@ -56,7 +57,7 @@ def _receipt(task: Task, line: Any, company: str, code: str, found: Sequence[Fin
         "duplicate": fate == DUPLICATE,
         "piece": fate == FRAGMENT,
         "version": int(line["version"]) if fate not in (DEAD, FRAGMENT) else None,
-        "status": _status(found) if rejected else "新增成功",
+        "status": _status(found) if rejected else "撤回成功" if is_withdrawn(line) else "新增成功",
         "findings": [
             {"code": f.code, "severity": f.severity, "field": f.field, "value": f.value, "expected": f.expected}
             for f in found

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
+
 from dlq.sealing import Sealer
 from pipelines.errors import Incomplete
 
-RECORD, PIECE, REMARKS, ENVELOPE = 0, 1, 2, 3
+RECORD, PIECE, REMARKS, ENVELOPE, WITHDRAWAL = 0, 1, 2, 3, 4
 """Kinds of staged rows: a canonical record, a piece of one, what a receipt says of an envelope, an envelope that comes
-in (`pack_envelope`)."""
+in (`pack_envelope`), a withdrawal as it came (`StagedWithdrawal`), beside its canonical record."""
 
 _FRAME = struct.Struct(">I")
 _ROW = struct.Struct(">IBI")
@@ -41,6 +43,29 @@ def unpack_envelope(packed: bytes) -> tuple[int, str, bytes]:
     place, length = _ENVELOPE.unpack_from(packed)
     end = _ENVELOPE.size + length
     return place, packed[_ENVELOPE.size : end].decode(), packed[end:]
+
+
+class StagedWithdrawal(NamedTuple):
+    """A withdrawal as it came, for its letter where the coordinator finds nothing to withdraw."""
+
+    companycode: str
+    costlistcode: str
+    sender: str
+    """Company that it was authenticated for."""
+    dialect: str
+    body: bytes
+
+    def pack(self) -> bytes:
+        """The body of its staged row."""
+        head = orjson.dumps(self[:4])
+        return len(head).to_bytes(4, "big") + head + self.body
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> StagedWithdrawal:
+        """What was packed."""
+        end = 4 + int.from_bytes(packed[:4], "big")
+        company, code, sender, dialect = orjson.loads(packed[4:end])
+        return cls(company, code, sender, dialect, packed[end:])
 
 
 class RowWriter:

@@ -22,8 +22,8 @@ from mappings.judging import Judgement
 from pipelines.bodies import by_reference, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
-from pipelines.segments import PIECE, RECORD, REMARKS, RowWriter, StagedRow
-from pipelines.steps import Encoder, company_of, dialect_of
+from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, RowWriter, StagedRow, StagedWithdrawal
+from pipelines.steps import Encoder, company_of, dialect_of, withdrawals
 from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
@@ -54,6 +54,8 @@ class JournalWriter:
         lines["routes"] = list(map(self._routes.__getitem__, load.destinations))
         scope = bench.exchange.scope
         companies, codes, vins = _known_by(rows)
+        for i, told in withdrawals(load).items():
+            companies[i], codes[i] = told.companycode, told.costlistcode
         if load.judgements or None in companies:
             systems = [_system(load.judgements.get(o), system) for o in load.ordinals]
             keys = [
@@ -163,6 +165,7 @@ class Stager:
         if in_parts and not load.fates and not remarks:
             return
         rows: list[StagedRow] = []
+        withdrawn = withdrawals(load)
         for i, (ordinal, row, body, staged) in enumerate(
             zip(load.ordinals, load.values, load.bodies, load.staged, strict=True)
         ):
@@ -175,10 +178,15 @@ class Stager:
                 rows.append(StagedRow(ordinal, RECORD, staged))
             elif fate == UNPLACED:
                 rows.append(StagedRow(ordinal, RECORD, self._encoder.canonical(_only(load, ordinal))[0]))
+            if i in withdrawn and judgement is not None:
+                named = StagedWithdrawal(*withdrawn[i][:2], company_of(load, i), judgement.dialect, body)
+                rows.append(StagedRow(ordinal, WITHDRAWAL, named.pack()))
             if remarks:
                 found = [list(f) for f in judgement.findings] if judgement else []
                 order = judgement.order if judgement else ""
                 company, code = (row[0], row[8]) if row is not None else (company_of(load, i), order)
+                if i in withdrawn:
+                    company, code, _ = withdrawn[i]
                 rows.append(StagedRow(ordinal, REMARKS, remark(company, code, found)))
         if rows:
             if self._rows is None:

@@ -36,10 +36,16 @@ REPAIRS = TableSpec(
         "dialect": "text",
         "received_at": "text",
         "findings": "json",
+        "withdrawn": "text",
     },
     indexes=("vin",),
+    added=("withdrawn",),
 )
-"""The table of a provincial or the ministry's store."""
+"""The table of a provincial or the ministry's store.
+
+A withdrawn version has the members that name it and `withdrawn`, why; all others are null. So whoever asks for the
+current rows of a vehicle does not meet it.
+"""
 
 
 def deliver(

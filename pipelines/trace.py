@@ -20,6 +20,7 @@ from pipelines.journal import ADDRESSED, FATES, Journal, vin_column
 from pipelines.lookup import Lookup, Name
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
+from pipelines.withdrawing import is_withdrawn
 
 Place = tuple[int, int, int]
 """Batch number, item, ordinal."""
@@ -140,6 +141,7 @@ def _entry(hit: _Hit, name: Name | None, held: list[str], promoted: dict[tuple[s
         "companycode": name.companycode if name else "",
         "costlistcode": name.costlistcode if name else "",
         "version": int(hit.line["version"]),
+        "withdrawn": is_withdrawn(hit.line),
         "batch": hit.batch.id,
         "findings": list(hit.book.findings[int(hit.line["findings"])]),
         "destinations": destinations,
@@ -187,6 +189,7 @@ def _dead(letter: Letter) -> dict[str, Any]:
         "companycode": name.companycode,
         "costlistcode": name.costlistcode,
         "version": 0,
+        "withdrawn": False,
         "batch": letter.batch,
         "findings": _codes(letter),
         "destinations": [{"name": letter.destination, "outcome": "dead"}],

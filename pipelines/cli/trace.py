@@ -85,5 +85,6 @@ def _show(found: dict[str, Any]) -> None:
         if one["findings"] or one["note"]:
             where.append(f"{' '.join(one['findings'])} {one['note']}\n", style="dim")
         where.rstrip()
-        table.add_row(one["batch"], one["companycode"], one["costlistcode"], str(one["version"] or "-"), where)
+        version = f"{one['version'] or '-'}{' 已撤回 withdrawn' if one['withdrawn'] else ''}"
+        table.add_row(one["batch"], one["companycode"], one["costlistcode"], version, where)
     console.print(table)

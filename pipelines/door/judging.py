@@ -14,10 +14,10 @@ import orjson
 
 from mappings import dates, quick, quickjudge
 from mappings.findings import FLAG, REJECT, Finding, Profile, profile
-from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Context, Draft, Judgement
+from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Context, Draft, Judgement, taken_as
 from mappings.reading import Limits, read, read_step
 from mappings.reading import judge as judge_draft
-from mappings.records import Operator, RepairRow
+from mappings.records import Operator, RepairRow, Withdrawal
 from pipelines.settings import Exchange
 
 QUICK = "national"
@@ -45,6 +45,8 @@ class Verdict:
     """What an accepted registration says."""
     row: RepairRow | None = None
     """The record, where it was carefully judged and accepted."""
+    withdrawal: Withdrawal | None = None
+    """The withdrawal, where it was accepted."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -95,6 +97,7 @@ class Judge:
             told(found),
             draft.kind not in (TOKEN, REGISTRATION) and b"companypassword" not in payload.lower(),
             row=judgement.record if isinstance(judgement.record, RepairRow) else None,
+            withdrawal=judgement.record if isinstance(judgement.record, Withdrawal) else None,
         )
 
     def registration(self, payload: bytes, dialect: str, now: datetime) -> Verdict:
@@ -117,12 +120,13 @@ class Judge:
     def _not_taken(self, draft: Draft, judgement: Judgement, company: str, refused: bool) -> list[Finding]:
         """What the steps add to the findings: another company's record, a kind that this exchange does not take."""
         found: list[Finding] = []
-        code = str(judgement.members.get("companycode") or "") if judgement.kind == REPAIR else ""
+        named = judgement.kind in (REPAIR, WITHDRAWAL)
+        code = str(judgement.members.get("companycode") or "") if named else ""
         if company and code and code != company:
             found.append(Finding("COMPANY_CODE_MISMATCH", REJECT, "companycode", code, company))
         if draft.kind in (TOKEN, REGISTRATION):
             found.append(Finding("CREDENTIALS_IN_FILE", REJECT, "", "", ""))
-        elif draft.kind and not refused and judgement.kind != STEP and judgement.kind not in self._kinds:
+        elif draft.kind and not refused and judgement.kind != STEP and taken_as(judgement.kind) not in self._kinds:
             found.append(Finding("KIND_NOT_TAKEN", REJECT, "", judgement.kind, ", ".join(self._kinds)))
         return found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dlq import reasons
 from mappings import dates
-from mappings.judging import Judgement
+from mappings.judging import WITHDRAWAL, Judgement
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import journal
 from pipelines.steps.common import Died, reason, split
@@ -37,7 +37,9 @@ def address(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
         ordinal, judgement = load.ordinals[i], judgements.get(load.ordinals[i])
         if found is None:
             destinations[i] = _register(judgement)
-            if not destinations[i]:
+            if judgement is not None and judgement.kind == WITHDRAWAL:
+                fates[ordinal], notes[ordinal] = journal.FILTERED, WITHDRAWAL
+            elif not destinations[i]:
                 fates[ordinal] = journal.FRAGMENT
         elif found.hole is not None:
             hole = reasons.from_error(found.hole)

@@ -9,6 +9,8 @@ from connectors.contracts import WorkItem
 from dlq import reasons
 from mappings.findings import FLAG
 from mappings.judging import Judgement
+from mappings.records import Withdrawal
+from pipelines.settings import Exchange
 from pipelines.work import About, Dead, Load, Why
 from pipelines.workbench import Workbench
 
@@ -24,7 +26,25 @@ def company_of(load: Load, i: int) -> str:
 
 def dialect_of(bench: Workbench, item: WorkItem) -> str:
     """The dialect that an item is read in."""
-    return str(item.extra.get("dialect") or bench.exchange.mapping.dialect)
+    return dialect_of_item(bench.exchange, item)
+
+
+def dialect_of_item(exchange: Exchange, item: WorkItem) -> str:
+    """The same, of the exchange's settings."""
+    return str(item.extra.get("dialect") or exchange.mapping.dialect)
+
+
+def withdrawals(load: Load) -> dict[int, Withdrawal]:
+    """The withdrawals of a judged load, by position. Of the coordinator alone they learn who holds the record."""
+    judgements = load.judgements
+    if not any([isinstance(one.record, Withdrawal) for one in judgements.values()]):
+        return {}
+    found: dict[int, Withdrawal] = {}
+    for i, ordinal in enumerate(load.ordinals):
+        judgement = judgements.get(ordinal)
+        if judgement is not None and isinstance(judgement.record, Withdrawal):
+            found[i] = judgement.record
+    return found
 
 
 def reason(code: str, field: str = "", value: str = "", expected: str = "") -> Why:

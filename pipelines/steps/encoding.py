@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from mappings.encoding import company_bytes, contents_of, provenance_bytes
-from mappings.encoding_interchange import encode_interchange
+from mappings.encoding import company_bytes, contents_of, provenance_bytes, withdrawn_bytes
+from mappings.encoding_interchange import encode_interchange, encode_withdrawal
 from mappings.judging import Judgement
 from mappings.reading import AUTO
-from mappings.records import Operator, VehicleRegistration
-from pipelines.steps.common import dialect_of
+from mappings.records import Operator, VehicleRegistration, Withdrawal
+from pipelines.steps.common import dialect_of, withdrawals
 from pipelines.work import Load, Task
 from pipelines.workbench import QUICK_DIALECT, Workbench
 
@@ -72,7 +72,12 @@ class Encoder:
             staged[i] = record
         return staged
 
-    def _tail(self, own: Mapping[str, Any]) -> bytes:
+    def withdrawn(self, load: Load, ordinal: int, withdrawal: Withdrawal) -> bytes:
+        """The Avro-encoded record of a withdrawn version."""
+        own = self.provenance(load, ordinal, load.judgements[ordinal])
+        return withdrawn_bytes(withdrawal) + self._tail(own, withdrawal.reason)
+
+    def _tail(self, own: Mapping[str, Any], withdrawn: str | None = None) -> bytes:
         received = own["received_at"]
         return provenance_bytes(
             own["system"],
@@ -81,6 +86,7 @@ class Encoder:
             own["dialect"],
             received if isinstance(received, datetime) else datetime.fromisoformat(received),
             own["findings"],
+            withdrawn,
         )
 
     def canonical(self, load: Load) -> list[bytes]:
@@ -90,6 +96,9 @@ class Encoder:
             judgement = load.judgements.get(ordinal)
             if row is not None:
                 staged.append(encode_interchange(row, self.provenance(load, ordinal, judgement), "report"))
+            elif judgement is not None and isinstance(judgement.record, Withdrawal):
+                told = self.provenance(load, ordinal, judgement)
+                staged.append(encode_withdrawal(judgement.record, told, "report"))
             elif judgement is not None and isinstance(judgement.record, VehicleRegistration | Operator):
                 staged.append(judgement.record.model_dump_json().encode())
             else:
@@ -124,4 +133,6 @@ def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
     else:
         contents = contents_of(load.values)
         staged = encoder.mixed(load, contents) if None in load.values else encoder.avro(load, contents)
+    for i, withdrawal in withdrawals(load).items() if bench.in_avro else ():
+        staged[i] = encoder.withdrawn(load, load.ordinals[i], withdrawal)
     return load._replace(contents=contents, staged=staged)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mappings.findings import REJECT, Finding
-from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, Draft, Judgement
+from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Draft, Judgement, taken_as
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import RepairRow
@@ -132,7 +132,7 @@ def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     judgement = found.judgements.get(load.ordinals[i])
     if judgement is None:
         judgement = _carefully(bench, _sent(bench, load, [i])[i], company)
-    code = judgement.members.get("companycode") if judgement.kind == REPAIR else ""
+    code = judgement.members.get("companycode") if judgement.kind in (REPAIR, WITHDRAWAL) else ""
     if code and code != company:
         foreign = reason("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
         found.died[i] = (*(found.died[i][0] if i in found.died else ()), foreign), judgement
@@ -150,6 +150,6 @@ def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
 def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:
     wrong = (*_rejecting(judgement.findings), *carried.problems(judgement.provenance))
     kinds = bench.exchange.mapping.kinds
-    if not wrong and judgement.kind != STEP and judgement.kind not in kinds:
+    if not wrong and judgement.kind != STEP and taken_as(judgement.kind) not in kinds:
         return (reason("KIND_NOT_TAKEN", "", judgement.kind, ", ".join(kinds)),)
     return wrong

@@ -165,16 +165,76 @@ def test_wrong_addresses_and_methods_are_problems(run):
     run(story)
 
 
-def test_corrections_and_withdrawals(run):
+def test_corrections(run):
     async def story(door, headers):
         path = "/v1/records/WX240318007"
         assert (await door.client.put(path, json={**RECORD, "mileage": 5}, headers=headers)).status_code == 202
         other = await door.client.put(path, json={**RECORD, "costlistcode": "9"}, headers=headers)
         assert other.status_code == 422
         assert (await door.client.put(path, json=[RECORD], headers=headers)).status_code == 400
-        assert (await door.client.delete(path)).status_code == 401
-        assert (await door.client.delete(path, headers=headers)).status_code == 501
+        back = {"costlistcode": "WX240318007", "withdrawn": "重复上传"}
+        assert (await door.client.put(path, json=back, headers=headers)).status_code == 422
         assert len(door.rows()) == 1
+
+    run(story)
+
+
+WHY = {"reason": "重复上传，以另一单为准"}
+
+
+def test_withdrawals(run):
+    """A withdrawal is an envelope like a record: durable before its answer, with a receipt."""
+
+    async def story(door, headers):
+        path = "/v1/records/WX/2403 18%25007"
+        answer = await door.client.request("DELETE", path, json=WHY, headers=headers)
+        assert answer.status_code == 202
+        assert answer.json()["accepted"] == 1
+        receipt = answer.json()["records"][0]["receipt"]
+        (row,) = door.rows()
+        assert json.loads(row.plain) == {"costlistcode": "WX/2403 18%007", "withdrawn": WHY["reason"]}
+        assert (row.dialect, row.source, row.vin) == ("record", "door:v1", 0)
+        told = (await door.client.get(f"/v1/receipts/{receipt}", headers=headers)).json()
+        assert (told["state"], told["version"]) == ("waiting", 0)
+        by_address = await door.client.delete(path, params={"reason": "重复"}, headers=headers)
+        assert by_address.status_code == 202
+        assert json.loads(door.rows()[1].plain)["withdrawn"] == "重复"
+
+    run(story)
+
+
+def test_withdrawals_that_are_refused(run):
+    async def story(door, headers):
+        path, ask = "/v1/records/WX240318007", door.client.request
+        assert (await ask("DELETE", path, json=WHY)).status_code == 401
+        for body in (b"{", b"[]", b'"why"', b'{"reason": 1}', b'{"why": "x"}', b'{"reason": "x", "more": 1}'):
+            answer = await ask("DELETE", path, content=body, headers=headers)
+            assert answer.status_code == 400, body
+            assert answer.headers["content-type"] == "application/problem+json"
+        twice = await ask("DELETE", path, json=WHY, params={"reason": "y"}, headers=headers)
+        assert twice.status_code == 400
+        assert (await ask("DELETE", path, content=b" " * 10_000, headers=headers)).status_code == 413
+        assert door.rows() == []
+        for given, code in (({}, "MANDATORY_MISSING"), ({"json": {"reason": "无"}}, "MANDATORY_MISSING"),
+                            ({"json": {"reason": "x" * 201}}, "TOO_LONG")):  # fmt: skip
+            answer = await ask("DELETE", path, headers=headers, **given)
+            assert answer.status_code == 422
+            assert [(one["code"], one["field"]) for one in answer.json()["findings"]] == [(code, "withdrawn")]
+            assert "/" in answer.json()["findings"][0]["message"]
+        assert len(door.rows()) == 3, "kept, so that each is a letter"
+
+    run(story)
+
+
+def test_a_withdrawal_under_an_idempotency_key_is_kept_once(run):
+    async def story(door, headers):
+        keyed = {**headers, "idempotency-key": "back-1"}
+        ask = door.client.request
+        first, again = [await ask("DELETE", "/v1/records/1", json=WHY, headers=keyed) for _ in range(2)]
+        assert first.json() == again.json()
+        assert len(door.rows()) == 1
+        other = await ask("DELETE", "/v1/records/2", json=WHY, headers=keyed)
+        assert (other.status_code, other.json()["type"]) == (422, "urn:vingate:problem:key-reused")
 
     run(story)
 

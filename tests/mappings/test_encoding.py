@@ -28,8 +28,9 @@ from mappings.encoding import (
     provenance_bytes,
     record_key,
     vin_digest,
+    withdrawn_bytes,
 )
-from mappings.records import Part, Project, Provenance, RepairRow
+from mappings.records import Part, Project, Provenance, RepairRow, Withdrawal
 
 PARSED = fastavro.parse_schema(repair_schema())
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -80,6 +81,7 @@ def expected(row):
         **row._asdict(),
         "parts": [part._asdict() for part in row.parts],
         "projects": [project._asdict() for project in row.projects],
+        "withdrawn": None,
     }
 
 
@@ -88,6 +90,20 @@ def test_an_independent_reader_sees_the_same_values(row, text, version, findings
     found = decoded(whole(row, text, version, 2, "national", RECEIVED, findings))
     told = {"system": text, "version": version, "repaircomefrom": 2, "dialect": "national"}
     assert found == expected(row) | told | {"received_at": RECEIVED, "findings": findings}
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_withdrawn_version_names_the_record_and_says_why(company, code, why):
+    found = decoded(
+        withdrawn_bytes(Withdrawal(company, code, why)) + provenance_bytes("44", 2, 1, "record", RECEIVED, (), why)
+    )
+    assert (found["companycode"], found["costlistcode"], found["withdrawn"], found["version"]) == (
+        company,
+        code,
+        why,
+        2,
+    )
+    assert (found["vin"], found["plate"], found["mileage"], found["parts"]) == ("", "", 0, [])
 
 
 @given(st.lists(ROWS, max_size=4))
@@ -154,7 +170,9 @@ def test_the_schema_file_is_the_generated_schema(root):
 def test_the_schema_has_the_members_of_the_records():
     names = [field["name"] for field in SCHEMA["fields"]]
     assert tuple(names[: len(RepairRow._fields)]) == RepairRow._fields
-    assert set(names[len(RepairRow._fields) :]) == set(Provenance.model_fields)
+    assert set(names[len(RepairRow._fields) : -1]) == set(Provenance.model_fields)
+    assert names[-1] == "withdrawn"
+    assert SCHEMA["fields"][-1]["default"] is None, "readers of either edition read both"
     types = {field["name"]: field["type"] for field in SCHEMA["fields"]}
     assert [f["name"] for f in types["parts"]["items"]["fields"]] == list(Part._fields)
     assert [f["name"] for f in types["projects"]["items"]["fields"]] == list(Project._fields)

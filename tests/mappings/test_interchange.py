@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.encoding_interchange import MEMBERS, encode_interchange
+from mappings.encoding_interchange import MEMBERS, encode_interchange, encode_withdrawal
 from mappings.findings import profile
 from mappings.judging import Context
 from mappings.reading import judge, read
-from mappings.records import Part, Project, RepairRow
+from mappings.records import Part, Project, RepairRow, Withdrawal
 
 WORDS = st.text("空调滤芯机油更换维修ABC-/()0123456789", min_size=1, max_size=20).filter(lambda text: text != "-")
 NUMBERS = st.decimals(min_value=0, max_value=20, places=2) | st.sampled_from([Decimal("1E+1"), Decimal(3)])
@@ -71,6 +71,21 @@ def test_reading_and_judging_what_was_encoded_gives_the_same_row(row, kind):
         "received_at": RECEIVED.isoformat(),
         "findings": ["MILEAGE_ZERO"],
     }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.builds(Withdrawal, WORDS, WORDS, WORDS), st.sampled_from(["report", "push"]))
+def test_reading_and_judging_an_encoded_withdrawal_gives_the_same_one(withdrawal, kind):
+    judgement = judged(encode_withdrawal(withdrawal, PROVENANCE, kind))
+    assert (judgement.record, judgement.kind, judgement.dialect) == (withdrawal, "withdrawal", kind)
+    assert judgement.findings == ()
+    assert (judgement.provenance["version"], judgement.provenance["system"]) == (3, "31")
+
+
+def test_a_withdrawal_has_nothing_of_the_record_and_a_record_nothing_of_it():
+    body = orjson.loads(encode_withdrawal(Withdrawal("1", "W1", "重复"), PROVENANCE, "report"))
+    assert set(body) == {*MEMBERS} - {*RepairRow._fields} | {"companycode", "costlistcode", "withdrawn"}
+    assert "withdrawn" not in orjson.loads(encode_interchange(ROW, PROVENANCE, "report"))
 
 
 def test_members_are_all_there_in_their_order():

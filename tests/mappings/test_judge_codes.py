@@ -129,6 +129,7 @@ ELSEWHERE = {
     **dict.fromkeys(("BRAND_WMI_MISMATCH", "ENGINE_PLACEHOLDER", "NAME_WITH_QUANTITY"), "secondary maintenance"),
     **dict.fromkeys(("WASTE_CATEGORY_MISMATCH", "WEIGHT_DIFFERENCE", "UNIT_MISSING"), "waste"),
     "JUDGE_INCONSISTENT": "inspections",
+    "WITHDRAWAL_UNKNOWN": "versions",
 }
 
 

@@ -200,11 +200,33 @@ def prepare(folder: Path, bulk: dict[str, list]) -> Path:
     for shops in (folder / "partners/shops").iterdir():
         if shops.name not in PROVINCES:
             shutil.rmtree(shops)
+    _withdraw(folder / "partners/shops")
     (folder / "partners/bulk").mkdir()
     for name, payloads in bulk.items():
         (folder / "partners/bulk" / name).write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in payloads))
     Sealer.open(folder / "keys/sealing.key", create=True)
     return folder
+
+
+def _withdraw(shops: Path) -> None:
+    """Files in which shops withdraw some of what they sent, and what nobody knows, then send some of that again.
+
+    In another order, since a file of the same bytes holds known envelopes.
+    """
+    for company in (path for system in sorted(shops.iterdir()) for path in sorted(system.iterdir())):
+        lines = [line for path in sorted(company.glob("2026*.ndjson")) for line in path.read_bytes().splitlines()]
+        sent = [(record["basicInfo"]["costlistcode"], line) for line in lines if "basicInfo" in (record := _read(line))]
+        back = [{"costlistcode": code, "withdrawn": "重复上传"} for code, _ in sent[:4]]
+        back.append({"costlistcode": "NOBODY-KNOWS", "withdrawn": "重复上传"})
+        (company / "z1.ndjson").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in back))
+        (company / "z2.ndjson").write_bytes(b"".join(line + b"\n" for _, line in reversed(sent[:2])))
+
+
+def _read(line: bytes) -> dict:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
 
 
 def copied(template: Path, folder: Path) -> Path:

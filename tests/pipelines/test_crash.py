@@ -91,6 +91,12 @@ def test_the_undisturbed_run_is_worth_comparing_with(played):
     assert whole["totals"]["waiting"] > 0
     assert len(whole["state: letters"]) > 5
     assert len(whole["state: version_runs"]) > 0
+    for store in ("ministry", "province-11"):
+        rows = whole[f"store: {store}"]
+        withdrawn = [row for row in rows if row[-1]]
+        assert len(withdrawn) >= 3, "withdrawals are among what is killed"
+        assert any(row[1] == one[1] and row[2] == 3 for one in withdrawn for row in rows), "and what lives again"
+    assert any("WITHDRAWAL_UNKNOWN" in str(row) for row in whole["state: letters"])
     assert (whole["told of runs"][-1]["received"], whole["told of runs"][-1]["duplicate"]) == (40, 40)
     assert len([name for name in whole["files"] if name.endswith(".avro")]) > 20
     assert len([name for name in whole["files"] if name.startswith("receipts/")]) > 20

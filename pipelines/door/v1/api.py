@@ -26,14 +26,18 @@ from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
 from pipelines.door.v1.models import TokenReply, TokenRequest
 from pipelines.door.v1.openapi import document
-from pipelines.door.v1.problems import NO_RECEIPT, REFUSED, UNSUPPORTED, WRONG_REQUEST, problem, refused
+from pipelines.door.v1.problems import NO_RECEIPT, REFUSED, WRONG_REQUEST, problem, refused
 from pipelines.door.v1.receipts import Receipts
-from pipelines.door.v1.records import Records, WrongRequest, idempotency_key, split
+from pipelines.door.v1.records import Records, WrongRequest, idempotency_key, split, withdrawal
 
 LOG = logging.getLogger("vingate.door")
 
 RECORDS_A_CALL = 100
 """A batch costs a company one of its calls for so many records, and for the rest of them one more."""
+
+
+_LONGEST_REASON = 8_192
+"""Bytes of a request to withdraw."""
 
 
 class Api(NamedTuple):
@@ -82,11 +86,13 @@ class Api(NamedTuple):
         return await self._take(request, bodies, company, request.path_params["costlistcode"])
 
     async def _delete(self, request: Request) -> Response:
-        """A withdrawal: the exchange has no such operation, and nothing is taken that it would not do."""
+        """A withdrawal: the record of this settlement list code counts no longer."""
         company = await self._company(request)
         if isinstance(company, Response):
             return company
-        return problem(UNSUPPORTED, detail="撤回记录 / withdrawing a record; 请提交更正 / send a correction (PUT)")
+        async with self._body(request, _LONGEST_REASON) as body:
+            told = withdrawal(request.path_params["costlistcode"], body, request.query_params.get("reason"))
+            return await self._take(request, [told], company)
 
     async def _receipt(self, request: Request) -> Response:
         """What became of a record."""

@@ -47,10 +47,28 @@ class Record(_Model):
     projects: list[Project] = Field(default=[], description="维修项目 / jobs; a record has a part or a job at least")
 
 
-class Batch(_Model):
-    """Up to 1,000 records; each stands for itself."""
+class WithdrawalRequest(_Model):
+    """撤回原因 why a record counts no longer."""
 
-    records: list[Record] = Field(max_length=MOST_RECORDS)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str = Field(
+        description="撤回原因，至多 200 字，不含个人信息 / why, at most 200 characters, without personal data",
+        examples=["重复上传，以 WX240318008 为准"],
+    )
+
+
+class Withdrawal(_Model):
+    """撤回 a withdrawal as it stands in a batch, between records: it is done in its turn."""
+
+    costlistcode: str = Field(description="结算清单编号 / settlement list code of the record", examples=["WX240318007"])
+    withdrawn: str = Field(description="撤回原因 / why", examples=["重复上传，以 WX240318008 为准"])
+
+
+class Batch(_Model):
+    """Up to 1,000 records or withdrawals; each stands for itself, and they are done in this order."""
+
+    records: list[Record | Withdrawal] = Field(max_length=MOST_RECORDS)
 
 
 class TokenRequest(_Model):

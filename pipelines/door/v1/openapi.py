@@ -1,18 +1,53 @@
-"""The OpenAPI document of `/v1`, from the models."""
+"""The OpenAPI document of `/v1`, from the models, with an example of each request and refusal (`examples`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pipelines.door.v1.models import Batch, Problem, Receipt, Record, RecordsReply, TokenReply, TokenRequest
+from pipelines.door.v1 import examples
+from pipelines.door.v1.models import (
+    Batch,
+    Problem,
+    Receipt,
+    Record,
+    RecordsReply,
+    TokenReply,
+    TokenRequest,
+    Withdrawal,
+    WithdrawalRequest,
+)
 from pipelines.door.v1.problems import MEDIA
 from pipelines.version import BUILD
 
-_MODELS: tuple[type[BaseModel], ...] = (Batch, Problem, Receipt, Record, RecordsReply, TokenReply, TokenRequest)
+_MODELS: tuple[type[BaseModel], ...] = (
+    Batch,
+    Problem,
+    Receipt,
+    Record,
+    RecordsReply,
+    TokenReply,
+    TokenRequest,
+    Withdrawal,
+    WithdrawalRequest,
+)
+_CORRECTION = (
+    "同一结算清单编号下的新内容成为新版本，送往持有旧版本的每一方；内容相同则视为重复，同样成功。"
+    " / The new content becomes a new version, which goes to everybody who holds an older one; the same content again"
+    " is a duplicate, and succeeds."
+)
+_WITHDRAWAL = (
+    "撤回成为该记录的新版本，只送往持有旧版本的各方；历史版本保留。再次撤回视为重复，同样成功；撤回后再次上传同一记录，"
+    "该记录重新生效。没有可撤回的记录时，回执的状态为 dead，原因为 WITHDRAWAL_UNKNOWN。"
+    " / A withdrawal becomes a new version of the record, which goes to those who hold an older one and to nobody else;"
+    " the history stays. To withdraw again is a duplicate, and succeeds; a record that is sent again after it lives"
+    " again. Where there is nothing to withdraw the receipt's state is dead, with the reason WITHDRAWAL_UNKNOWN. The"
+    " reason may be given in the address instead (?reason=), for clients that send no body with DELETE."
+)
 
 
 @cache
@@ -34,14 +69,21 @@ def document() -> dict[str, Any]:
                     "RecordsReply",
                     202,
                     "Record",
+                    "Withdrawal",
                     "Batch",
                     key=True,
+                    shown=examples.SENT,
                 )
             },
             "/v1/records/{costlistcode}": {
                 "parameters": [_path("costlistcode", "结算清单编号 / settlement list code")],
-                "put": _operation("更正记录 / correct a record", "RecordsReply", 202, "Record", key=True),
-                "delete": _operation("撤回记录（暂不支持） / withdraw a record (not supported yet: 501)", "", 501),
+                "put": {
+                    **_operation(
+                        "更正记录 / correct a record", "RecordsReply", 202, "Record", key=True, shown=examples.CORRECTED
+                    ),
+                    "description": _CORRECTION,
+                },
+                "delete": _withdrawal(),
             },
             "/v1/receipts/{receipt}": {
                 "parameters": [_path("receipt", "回执编号 / id of the receipt")],
@@ -55,13 +97,30 @@ def document() -> dict[str, Any]:
     }
 
 
+def _withdrawal() -> dict[str, Any]:
+    shown = examples.WITHDRAWN
+    found = _operation("撤回记录 / withdraw a record", "RecordsReply", 202, "WithdrawalRequest", key=True, shown=shown)
+    found["description"] = _WITHDRAWAL
+    found["requestBody"]["required"] = False
+    told = "撤回原因，没有请求体时 / why, where there is no body"
+    found["parameters"].append({"name": "reason", "in": "query", "schema": {"type": "string"}, "description": told})
+    return found
+
+
 def _operation(
-    summary: str, reply: str, status: int, *bodies: str, secured: bool = True, key: bool = False
+    summary: str,
+    reply: str,
+    status: int,
+    *bodies: str,
+    secured: bool = True,
+    key: bool = False,
+    shown: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "summary": summary,
         "responses": {
-            **({str(status): {"description": "ok", "content": {"application/json": _schema(reply)}}} if reply else {}),
+            str(status): {"description": "ok", "content": {"application/json": _schema(reply)}},
+            **(_refusals() if key else {}),
             "default": {"description": "problem", "content": {MEDIA: _schema("Problem")}},
         },
     }
@@ -69,6 +128,8 @@ def _operation(
         schema = _schema(bodies[0])
         if len(bodies) > 1:
             schema = {"schema": {"anyOf": [_schema(name)["schema"] for name in bodies]}}
+        if shown:
+            schema["examples"] = {name: {"value": value} for name, value in shown.items()}
         found["requestBody"] = {"required": True, "content": {"application/json": schema}}
     if secured:
         found["security"] = [{"token": []}]
@@ -77,6 +138,17 @@ def _operation(
             {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
         ]
     return found
+
+
+def _refusals() -> dict[str, Any]:
+    """What a request that changes records may be refused with, each with an example."""
+    return {
+        status: {
+            "description": description,
+            "content": {MEDIA: {**_schema("Problem"), "examples": {"problem": {"value": dict(example)}}}},
+        }
+        for status, (description, example) in examples.REFUSED.items()
+    }
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from pipelines.door.v1.models import Problem, Remark
 MEDIA = "application/problem+json"
 
 REFUSED, WRONG_REQUEST, KEY_REUSED = "REFUSED", "WRONG_REQUEST", "KEY_REUSED"
-UNSUPPORTED, NO_RECEIPT, WRONG_METHOD = "UNSUPPORTED", "NO_RECEIPT", "WRONG_METHOD"
+NO_RECEIPT, WRONG_METHOD = "NO_RECEIPT", "WRONG_METHOD"
 
 
 class _Text(NamedTuple):
@@ -30,7 +30,6 @@ _TEXTS: Mapping[str, _Text] = {
     REFUSED: _Text(422, "记录未通过校验", "the record is refused"),
     WRONG_REQUEST: _Text(400, "请求格式错误", "the request cannot be understood"),
     KEY_REUSED: _Text(422, "Idempotency-Key 已用于其他内容", "this Idempotency-Key was used for other content"),
-    UNSUPPORTED: _Text(501, "系统暂不支持此操作", "this operation is not supported yet"),
     NO_RECEIPT: _Text(404, "没有这个回执", "there is no such receipt"),
     WRONG_METHOD: _Text(405, "此地址不支持该方法", "this address does not take the method"),
     **{
@@ -62,8 +61,8 @@ def remarks(findings: Sequence[Finding]) -> list[Remark]:
     ]
 
 
-def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry_after: int = 0) -> Response:
-    """The response to a refused request."""
+def told(code: str, findings: Sequence[Finding] = (), detail: str = "") -> dict[str, Any]:
+    """The body of a refusal."""
     text = _TEXTS.get(code, _TEXTS[calls.TROUBLE])
     body = Problem(
         type=f"urn:vingate:problem:{code.lower().replace('_', '-')}",
@@ -72,10 +71,16 @@ def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry
         detail=detail,
         findings=remarks(findings),
     )
+    return body.model_dump()
+
+
+def problem(code: str, findings: Sequence[Finding] = (), detail: str = "", retry_after: int = 0) -> Response:
+    """The response to a refused request."""
+    text = _TEXTS.get(code, _TEXTS[calls.TROUBLE])
     headers = {"retry-after": str(retry_after)} if retry_after else {}
     if text.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return Response(orjson.dumps(body.model_dump()), text.status, headers, MEDIA)
+    return Response(orjson.dumps(told(code, findings, detail)), text.status, headers, MEDIA)
 
 
 def refused(outcome: Outcome) -> Response:

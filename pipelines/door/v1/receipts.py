@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 
 from dlq.reasons import Reason, unpack
 from mappings.encoding import content_bytes, content_digest, key_digest
-from mappings.records import RepairRow
+from mappings.records import RepairRow, Withdrawal
 from pipelines import tables
 from pipelines.door.v1.models import Arrived, Receipt, Remark
 from pipelines.journal import ADDRESSED, FATES, Journal
@@ -45,12 +45,12 @@ class _Marks(NamedTuple):
     content: int
 
 
-def receipt_id(unique: bytes, body: bytes, row: RepairRow | None, exchange: Exchange) -> str:
-    """The id of the receipt for one body; `row` is None where the body was refused."""
+def receipt_id(unique: bytes, body: bytes, of: RepairRow | Withdrawal | None, exchange: Exchange) -> str:
+    """The id of the receipt for one body, of a record or a withdrawal; `of` is None where the body was refused."""
     marks = bytes(_KEY + 8)
-    if row is not None:
-        key = key_digest(exchange.scope, exchange.versions.system, row.companycode, row.costlistcode)
-        marks = key + content_digest(content_bytes(row[1:]))
+    if of is not None:
+        key = key_digest(exchange.scope, exchange.versions.system, of.companycode, of.costlistcode)
+        marks = key + content_digest(content_bytes(of[1:]) if isinstance(of, RepairRow) else b"")
     return urlsafe_b64encode(unique[:_UNIQUE] + sha256(body).digest()[:_BODY] + marks).decode()
 
 
@@ -153,12 +153,13 @@ class Receipts:
             .execution_options(yield_per=8)
         )
         high, low = marks.key
-        for (packed,) in connection.execute(statement):
-            book = Journal.unpack(packed)
-            lines = book.lines
-            same = (lines["key_hi"] == np.uint64(high)) & (lines["key_lo"] == np.uint64(low))
-            for index in np.flatnonzero(same & (lines["content"] == np.uint64(marks.content))).tolist():
-                yield book, lines[index]
+        with connection.execute(statement) as rows:  # closed also where the asker stops midway
+            for (packed,) in rows:
+                book = Journal.unpack(packed)
+                lines = book.lines
+                same = (lines["key_hi"] == np.uint64(high)) & (lines["key_lo"] == np.uint64(low))
+                for index in np.flatnonzero(same & (lines["content"] == np.uint64(marks.content))).tolist():
+                    yield book, lines[index]
 
 
 def _state(outcomes: list[str]) -> str:

@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
+import orjson
+from pydantic import ValidationError
 
 from connectors.contracts import Arrival
 from mappings.findings import REJECT, Finding
@@ -18,7 +20,7 @@ from pipelines.door.desk import Desk
 from pipelines.door.intake import Guard, Item
 from pipelines.door.judging import Verdict
 from pipelines.door.protocols.calls import Outcome
-from pipelines.door.v1.models import MOST_RECORDS, RecordsReply, Taken
+from pipelines.door.v1.models import MOST_RECORDS, RecordsReply, Taken, WithdrawalRequest
 from pipelines.door.v1.problems import KEY_REUSED, remarks
 from pipelines.door.v1.receipts import SOURCE, inbox_key, receipt_id
 from pipelines.inbox import Judged
@@ -77,6 +79,30 @@ def split(body: bytes) -> tuple[list[bytes], bool]:
     return found, True
 
 
+def withdrawal(code: str, body: bytes, reason: str | None) -> bytes:
+    """The payload of a withdrawal: the form of `record` that a batch or a file may hold as well.
+
+    Args:
+        code: settlement list code of the record.
+        body: JSON object with a member `reason`; or empty.
+        reason: why, where there is no body.
+
+    Raises:
+        WrongRequest: the body is no such object, or both are given.
+    """
+    if body.strip():
+        try:
+            given = WithdrawalRequest.model_validate_json(body).reason
+        except ValidationError:
+            msg = '应为 {"reason": "撤回原因"} / must be {"reason": "why"}'
+            raise WrongRequest(msg) from None
+        if reason is not None:
+            msg = "撤回原因只写一处 / give the reason once: in the body, or in the address"
+            raise WrongRequest(msg)
+        reason = given
+    return orjson.dumps({"costlistcode": code, "withdrawn": reason or ""})
+
+
 def idempotency_key(given: str | None) -> str:
     """The Idempotency-Key of a request; empty where it has none.
 
@@ -122,8 +148,12 @@ class Records:
             if code and verdict.row is not None and verdict.row.costlistcode != code:
                 other = Finding("STRUCTURE_WRONG", REJECT, "costlistcode", verdict.row.costlistcode, code)
                 verdict = Verdict((other,), keep=False)
+            if code and verdict.withdrawal is not None:
+                told = "撤回请用 DELETE / to withdraw, use DELETE"
+                verdict = Verdict((Finding("STRUCTURE_WRONG", REJECT, "withdrawn", "", told),), keep=False)
             unique = sha256(f"{company}|{key}|{at}".encode()).digest() if key else os.urandom(8)
-            found.append(_Judged(body, verdict, receipt_id(unique, body, verdict.row, self._exchange)))
+            receipt = receipt_id(unique, body, verdict.row or verdict.withdrawal, self._exchange)
+            found.append(_Judged(body, verdict, receipt))
         return found
 
     def _item(self, one: _Judged, company: str) -> Item:
