@@ -6,7 +6,7 @@ that occur twice in the batch, are looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,20 @@ class Rule(NamedTuple):
     """Versions came with the records, and are only compared."""
     also_held: Mapping[tuple[int, int], frozenset[str]] = {}
     """Key halves -> destinations that other scopes already gave the record to."""
+    arrival: Callable[[int], int] | None = None
+    """Where gateways share an inbox: the place there of what has an intake number, 0 where it was in none."""
+
+    def before(self, intake: int, other: int) -> bool:
+        """Whether what has the one intake number came in before what has the other.
+
+        Batches of several gateways are numbered as they were opened, and one may be behind: then places in the inbox
+        say what came first.
+        """
+        if self.arrival is not None:
+            places = self.arrival(intake), self.arrival(other)
+            if all(places):
+                return places[0] < places[1]
+        return intake < other
 
 
 class Decided(NamedTuple):
@@ -46,6 +60,8 @@ class Decided(NamedTuple):
     entries: Entries
     directives: Mapping[int, Mapping[int, Directive]]
     """Item number -> ordinal -> directive."""
+    known: Entries
+    """What the index had of these records."""
 
 
 _LASTING = (ADDRESSED, UNPLACED, FILTERED)
@@ -63,7 +79,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
     """Decide all records of a batch and complete the journals' versions and fates in place."""
     columns = [_candidates(item, rule.batch) for item in items]
     if not columns:
-        return Decided(np.zeros(0, ENTRY), {})
+        return Decided(np.zeros(0, ENTRY), {}, np.zeros(0, ENTRY))
     places = np.concatenate([c[0] for c in columns])
     owners = np.concatenate([np.full(len(c[0]), i, np.int64) for i, c in enumerate(columns)])
     entries: Entries = np.concatenate([c[1] for c in columns])
@@ -83,7 +99,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         [item.journal.lines["fate"][c[0]] != FILTERED for item, c in zip(items, columns, strict=True)]
     )
     if not len(suspects):
-        return Decided(entries[keep], {})
+        return Decided(entries[keep], {}, known)
     found = {
         (int(e["hi"]), int(e["lo"])): _Known(
             int(e["content"]),
@@ -101,7 +117,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
             directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
-    return Decided(entries[keep], directives)
+    return Decided(entries[keep], directives, known)
 
 
 def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
@@ -155,7 +171,7 @@ def _one(
     known = found.get(key)
     content, intake = int(entry["content"]), int(entry["intake"])
     nowhere = FILTERED if line["fate"] == FILTERED else UNPLACED
-    if nowhere == FILTERED and (known is None or not _newer(known, entry, rule.carried)):
+    if nowhere == FILTERED and (known is None or not _newer(known, entry, rule)):
         return None, False
     if known is None:
         wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
@@ -164,12 +180,12 @@ def _one(
         held = frozenset(wanted)
     else:
         own = tuple(r for r in routes if r not in elsewhere)
-        version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule.carried)
+        version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule)
         fate = nowhere if fate == UNPLACED else fate
         held = known.held | frozenset(wanted)
     changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes) or fate == FILTERED
     # The same again is no version, but a letter that came before it and is replayed later must not follow it.
-    said_again = known is not None and fate == DUPLICATE and intake > known.intake and not rule.carried
+    said_again = known is not None and fate == DUPLICATE and not rule.carried and rule.before(known.intake, intake)
     lasting = fate in _LASTING or said_again
     if lasting:
         newest = known is None or version >= known.version
@@ -181,11 +197,11 @@ def _one(
     return Directive(fate, version, wanted) if changed else None, lasting
 
 
-def _newer(known: _Known, entry: np.void, carried: bool) -> bool:
+def _newer(known: _Known, entry: np.void, rule: Rule) -> bool:
     """Whether a record is a newer version than the one that is known."""
-    if carried:
+    if rule.carried:
         return int(entry["version"]) > known.version
-    return int(entry["content"]) != known.content and int(entry["intake"]) > known.intake
+    return int(entry["content"]) != known.content and rule.before(known.intake, int(entry["intake"]))
 
 
 def _again(
@@ -194,19 +210,19 @@ def _again(
     content: int,
     intake: int,
     carried_version: int,
-    carried: bool,
+    rule: Rule,
 ) -> tuple[int, int, tuple[str, ...]]:
     """Version, fate, destinations of a record whose key is known. A new version goes to all that hold an older one."""
     held = known.held
     new = tuple(r for r in routes if r not in held)
-    if carried:
+    if rule.carried:
         if carried_version == known.version and content == known.content:
             return known.version, (ADDRESSED if new else DUPLICATE), new
         wanted = tuple(dict.fromkeys((*routes, *sorted(held)))) if carried_version > known.version else routes
         return carried_version, (ADDRESSED if wanted else UNPLACED), wanted
     if content == known.content:
         return known.version, (ADDRESSED if new else DUPLICATE), new
-    if intake < known.intake:
+    if rule.before(intake, known.intake):
         return known.version, SUPERSEDED, ()
     wanted = tuple(dict.fromkeys((*routes, *sorted(held))))
     return known.version + 1, (ADDRESSED if wanted else UNPLACED), wanted

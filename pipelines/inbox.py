@@ -6,17 +6,18 @@ envelopes in the order of their ids; a batch that was forgotten gives them back,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
 from connectors.copying import copy_rows
 from dlq.sealing import Sealer
 from pipelines import tables
+from pipelines.partitions import hash_in, partition_of
 
 SEALED_FOR = b"inbox"
 """What envelopes are sealed for."""
@@ -30,6 +31,12 @@ _TAKE_ALL = text(
     " ON CONFLICT DO NOTHING RETURNING source, key"
 )
 """Takes many keys in one statement (PostgreSQL)."""
+_OLDEST = text(
+    "SELECT o.id FROM unnest(CAST(:partitions AS integer[])) AS p (partition)"
+    " CROSS JOIN LATERAL (SELECT i.id FROM inbox i WHERE i.exchange = :exchange AND i.partition = p.partition"
+    " AND i.batch IS NULL ORDER BY i.id LIMIT :most) AS o ORDER BY o.id LIMIT :most"
+)
+"""The oldest of some partitions, however much waits in the others (PostgreSQL)."""
 
 
 class Judged(NamedTuple):
@@ -90,6 +97,7 @@ class Inbox:
             len(arrival.body),
             one.verdict,
             self._sealer.seal(arrival.body, SEALED_FOR),
+            partition_of(one.vin or hash_in(arrival.body), f"{arrival.system}|{arrival.company}", one.dialect),
         )
 
     def _fresh(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:
@@ -116,12 +124,16 @@ class Inbox:
         taken = [connection.execute(take, {**row, "source": source, "key": key}).first() for source, key in keys]
         return [one for one, new in zip(keys, taken, strict=True) if new is not None]
 
-    def take(self, connection: Connection, most: int, size: int, batch: int) -> list[Kept]:
-        """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes."""
+    def take(
+        self, connection: Connection, most: int, size: int, batch: int, partitions: Collection[int] | None = None
+    ) -> list[Kept]:
+        """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes.
+
+        `partitions`: of these alone; None: of all.
+        """
         t = tables.inbox
-        rows = connection.execute(
-            select(t).where(t.c.exchange == self._exchange, t.c.batch.is_(None)).order_by(t.c.id).limit(most)
-        ).all()
+        waiting = self._waits(connection, most, partitions)
+        rows = connection.execute(select(t).where(waiting).order_by(t.c.id).limit(most)).all()
         chosen: list[Any] = []
         total = 0
         for row in rows:
@@ -133,6 +145,18 @@ class Inbox:
         for at in range(0, len(ids), _AT_ONCE):
             connection.execute(update(t).where(t.c.id.in_(ids[at : at + _AT_ONCE])).values(batch=batch))
         return [self._kept(row) for row in chosen]
+
+    def any_waits(self, connection: Connection, partitions: Collection[int] | None = None) -> bool:
+        """Whether any envelope waits, of these partitions."""
+        statement = select(tables.inbox.c.id).where(self._waits(connection, 1, partitions)).limit(1)
+        return connection.execute(statement).first() is not None
+
+    def _waits(self, connection: Connection, most: int, partitions: Collection[int] | None) -> ColumnElement[bool]:
+        t = tables.inbox
+        if partitions is None:
+            return and_(t.c.exchange == self._exchange, t.c.batch.is_(None))
+        told = {"exchange": self._exchange, "partitions": sorted(partitions), "most": most}
+        return t.c.id.in_(connection.execute(_OLDEST, told).scalars().all())
 
     def of(self, connection: Connection, batch: int) -> Iterator[Kept]:
         """The envelopes that a batch took, in order."""

@@ -5,7 +5,7 @@ once. A process that was stopped keeps its session, but cannot renew: after `SEC
 raises the epoch. Each of the owner's transactions ends by reading the row with its own epoch under a lock that a
 take-over waits for; so what wakes up later commits nothing.
 
-The state as a whole is one name. Partitions are further names: nothing here knows what a name means.
+The state as a whole is one name; each gateway that shares a state is another (`pipelines.sharing`).
 """
 
 from __future__ import annotations
@@ -28,24 +28,39 @@ from pipelines import tables
 from pipelines.errors import StateBusy, StateLost
 
 SECONDS = 30.0
-"""How long a lease lasts without being renewed; it is renewed three times as often."""
+"""How long a lease lasts without being renewed, by default."""
+RENEWALS = 3
+"""How often it is renewed in that time, by default."""
 PATIENCE = 3.0
 """Seconds that the server is given to notice that a holder was killed."""
 WHOLE = "state"
 """The name of the lease on everything."""
-_Result = TypeVar("_Result")
 _NOW: Any = cast(extract("epoch", func.clock_timestamp()), Float)
-_CLASS = 0x56_49
+LOCKS = 0x56_49
+"""The class of the advisory locks that sessions of holders keep: class, hash of the lease's name."""
+_Result = TypeVar("_Result")
 
 
 class Lease:
     """A lease that is held, renewed in a thread of its own until `close`.
 
-    Raises StateBusy when another process holds it and lives.
+    Waits `patience` seconds for one that is about to come free. Raises StateBusy when another process holds it and
+    lives.
     """
 
-    def __init__(self, engine: Engine, path: Path, name: str = WHOLE) -> None:
-        self._engine, self._path, self._name = engine, path, name
+    def __init__(
+        self,
+        engine: Engine,
+        path: Path,
+        name: str = WHOLE,
+        *,
+        seconds: float | None = None,
+        renewals: int = RENEWALS,
+        patience: float | None = None,
+    ) -> None:
+        self._engine, self._path, self.name = engine, path, name
+        self._seconds, self._renewals = SECONDS if seconds is None else seconds, renewals
+        self._patience = PATIENCE if patience is None else patience
         self._session = self._open()
         self._ended = threading.Event()
         try:
@@ -63,7 +78,7 @@ class Lease:
             StateLost: another process took over; nothing may be committed.
         """
         t = tables.leases
-        own = select(t.c.epoch).where(t.c.name == self._name, t.c.epoch == self.epoch).with_for_update(read=True)
+        own = select(t.c.epoch).where(t.c.name == self.name, t.c.epoch == self.epoch).with_for_update(read=True)
         if connection.execute(own).first() is None:
             raise StateLost(self._path)
 
@@ -72,7 +87,7 @@ class Lease:
         self._ended.set()
         self._renewer.join()
         t = tables.leases
-        own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
+        own = (t.c.name == self.name) & (t.c.epoch == self.epoch)
         if not self._session.closed:
             with suppress(DBAPIError, PoolTimeout):
                 self._session.execute(update(t).where(own).values(expires=0))
@@ -81,13 +96,13 @@ class Lease:
 
     @property
     def _lock(self) -> dict[str, object]:
-        return {"class": _CLASS, "name": self._name}
+        return {"class": LOCKS, "name": self.name}
 
     def _take(self) -> int:
         t = tables.leases
-        first = insert(t).values(name=self._name, epoch=0, owner="", session=0, expires=0).on_conflict_do_nothing()
+        first = insert(t).values(name=self.name, epoch=0, owner="", session=0, expires=0).on_conflict_do_nothing()
         self._session.execute(first)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self._patience
         while True:
             taken = self._try()
             if taken:
@@ -103,7 +118,7 @@ class Lease:
         """
         t = tables.leases
         own = t.c.name == bindparam("n")
-        before = self._session.execute(select(t.c.session).where(own), {"n": self._name}).scalar_one()
+        before = self._session.execute(select(t.c.session).where(own), {"n": self.name}).scalar_one()
         dead = self._alone()
         change = (
             update(t)
@@ -112,10 +127,10 @@ class Lease:
                 epoch=t.c.epoch + 1,
                 owner=f"{socket.gethostname()}:{os.getpid()}",
                 session=func.pg_backend_pid(),
-                expires=_NOW + SECONDS,
+                expires=_NOW + self._seconds,
             )
         )
-        taken = self._session.execute(change.returning(t.c.epoch), {"n": self._name}).scalar()
+        taken = self._session.execute(change.returning(t.c.epoch), {"n": self.name}).scalar()
         if taken is not None and not dead:
             self._end(before)
         return int(taken or 0)
@@ -138,9 +153,9 @@ class Lease:
 
     def _renew(self) -> None:
         t = tables.leases
-        own = (t.c.name == self._name) & (t.c.epoch == self.epoch)
-        change = update(t).where(own).values(expires=_NOW + SECONDS, session=func.pg_backend_pid())
-        while not self._ended.wait(SECONDS / 3):
+        own = (t.c.name == self.name) & (t.c.epoch == self.epoch)
+        change = update(t).where(own).values(expires=_NOW + self._seconds, session=func.pg_backend_pid())
+        while not self._ended.wait(self._seconds / self._renewals):
             try:
                 if self._session.closed:  # the server was away: its session, and the lock with it, is made again
                     self._session = self._open()
@@ -164,6 +179,11 @@ def retried(work: Callable[[], _Result], times: int = 5) -> _Result:
         try:
             return work()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", "") not in ("40001", "40P01"):
+            if not is_given_up(error):
                 raise
     return work()
+
+
+def is_given_up(error: DBAPIError) -> bool:
+    """Whether the server gave a transaction up for another one's sake."""
+    return getattr(error.orig, "sqlstate", "") in ("40001", "40P01")
