@@ -42,6 +42,8 @@ _LIVES = text(
     " AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held"
     " FROM leases l WHERE l.name LIKE 'member:%' ORDER BY l.name"
 )
+_t = tables.leases
+_NAMES = [ONCE, *(f"{PARTITION}{number:02d}" for number in range(PARTITIONS))]
 _Unit = Callable[[], AbstractContextManager[Connection]]
 
 
@@ -84,6 +86,7 @@ class Share:
         for dead in self._dead(seen):
             self._inherit(dead)
         with self._unit() as connection:
+            self.lease.proved(connection)
             members = sorted(connection.execute(select(_t.c.name).where(_t.c.name.startswith(MEMBER))).scalars())
             mine = [row.name for row in self._rows(connection, self.name)]
             fair = _fair(members, self.name)
@@ -163,10 +166,6 @@ class Share:
         which = self.held if partitions is None else partitions
         tried = select(w.c.id).where(w.c.trying.is_(True), *among(w.c.vin, which)).limit(1)
         return any(connection.execute(one).first() is not None for one in (unfinished, tried))
-
-
-_t = tables.leases
-_NAMES = [ONCE, *(f"{PARTITION}{number:02d}" for number in range(PARTITIONS))]
 
 
 def _fair(members: list[str], name: str) -> int:

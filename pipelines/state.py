@@ -112,12 +112,11 @@ class State:
 
     def _key_like(self, known: str) -> str:
         """The fingerprint of our key, which must be the one that is known, where one is."""
-        if known and not self.key_path.exists():
+        if not known:
+            return self.sealer().fingerprint
+        if not self.key_path.exists() or Sealer.open(self.key_path, create=False).fingerprint != known:
             raise KeyElsewhere(self.key_path, known)
-        ours = self.sealer().fingerprint
-        if known and ours != known:
-            raise KeyElsewhere(self.key_path, known)
-        return ours
+        return known
 
     def _schema(self) -> str:
         with self.engine.connect() as connection:

@@ -137,7 +137,8 @@ class VersionTable:
         if len(after):
             columns = [_keys(after["hi"], after["lo"]), *_columns(after)]
             given = dict(zip(_GIVEN, columns, strict=True))
-            if connection.execute(_insert(_ARRAYS).on_conflict_do_nothing(), given).rowcount < len(after):
+            new = _insert(_ARRAYS).on_conflict_do_nothing().returning(tables.versions.c.key)
+            if len(connection.execute(new, given).all()) < len(after):
                 raise Raced
 
     def mergeable(self, _connection: Connection) -> list[tuple[str, int]]:
