@@ -1,17 +1,16 @@
 """Who owns a state on PostgreSQL: a lease row with an epoch, proved in every commit.
 
 A process that ends, however it ends, loses its session, and with it a lock of the server: the next one takes over at
-once. A process that was stopped keeps its session, but cannot renew: after `SECONDS` another may take over. Taking over
-raises the epoch. Each of the owner's transactions ends by reading the row with its own epoch under a lock that a
-take-over waits for; so what wakes up later commits nothing.
+once. A process that was stopped keeps its session, but cannot renew: after `SECONDS` another may take over. A commit of
+its that is under way is waited for, but not for ever: it may have been stopped in one, so all sessions that bear its
+name are ended then. Taking over raises the epoch. Each of the owner's transactions ends by reading the row with its own
+epoch under a lock that a take-over waits for; so what wakes up later commits nothing.
 
 The state as a whole is one name; each gateway that shares a state is another (`pipelines.sharing`).
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Float, bindparam, cast, extract, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, Float, bindparam, cast, extract, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipelines import tables
 from pipelines.errors import StateBusy, StateLost
+from pipelines.stateplace import SESSIONS
 
 SECONDS = 30.0
 """How long a lease lasts without being renewed, by default."""
@@ -33,6 +33,8 @@ RENEWALS = 3
 """How often it is renewed in that time, by default."""
 PATIENCE = 3.0
 """Seconds that the server is given to notice that a holder was killed."""
+UNDER_WAY = 2.0
+"""Seconds that a commit of a holder that did not renew is waited for."""
 WHOLE = "state"
 """The name of the lease on everything."""
 _NOW: Any = cast(extract("epoch", func.clock_timestamp()), Float)
@@ -90,7 +92,7 @@ class Lease:
         own = (t.c.name == self.name) & (t.c.epoch == self.epoch)
         if not self._session.closed:
             with suppress(DBAPIError, PoolTimeout):
-                self._session.execute(update(t).where(own).values(expires=0))
+                self._session.execute(update(t).where(own).values(expires=0, owner="", session=0))
                 self._session.execute(text("SELECT pg_advisory_unlock(:class, hashtext(:name))"), self._lock)
         self._leave()
 
@@ -112,28 +114,47 @@ class Lease:
             self._ended.wait(0.05)
 
     def _try(self) -> int:
-        """The new epoch; 0 while another holder lives.
-
-        A commit of the old holder that is under way is waited for: it has locked the row to prove its epoch.
-        """
+        """The new epoch; 0 while another holder lives."""
         t = tables.leases
         own = t.c.name == bindparam("n")
-        before = self._session.execute(select(t.c.session).where(own), {"n": self.name}).scalar_one()
+        asked = select(t.c.owner, t.c.session, t.c.expires < _NOW).where(own)
+        owner, session, late = self._session.execute(asked, {"n": self.name}).one()
         dead = self._alone()
+        if not dead and not late:
+            return 0
+        if not self._free(own):
+            self._end(owner, session)
         change = (
             update(t)
             .where(own if dead else own & (t.c.expires < _NOW))
             .values(
                 epoch=t.c.epoch + 1,
-                owner=f"{socket.gethostname()}:{os.getpid()}",
+                owner=func.current_setting("application_name"),
                 session=func.pg_backend_pid(),
                 expires=_NOW + self._seconds,
             )
         )
         taken = self._session.execute(change.returning(t.c.epoch), {"n": self.name}).scalar()
-        if taken is not None and not dead:
-            self._end(before)
+        if taken is not None:
+            self._end(owner, session)
+            self._alone()
         return int(taken or 0)
+
+    def _free(self, own: ColumnElement[bool]) -> bool:
+        """Whether the row comes free by itself: a commit that is under way has locked it to prove its epoch."""
+        end = time.monotonic() + UNDER_WAY
+        asked = select(tables.leases.c.epoch).where(own).with_for_update(nowait=True)
+        while True:
+            try:
+                self._session.execute(asked, {"n": self.name})
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", "") != "55P03":
+                    raise
+                if time.monotonic() >= end:
+                    return False
+                self._ended.wait(0.05)
+            else:
+                return True
 
     def _alone(self) -> bool:
         """Whether no other session holds the lock; it is ours then."""
@@ -141,15 +162,15 @@ class Lease:
             self._session.execute(text("SELECT pg_try_advisory_lock(:class, hashtext(:name))"), self._lock).scalar()
         )
 
-    def _end(self, session: int) -> None:
-        """End the session of a holder that did not renew, so that its lock comes free."""
+    def _end(self, owner: str, session: int) -> None:
+        """End the sessions of a holder that is taken over from, with what they have locked; never our own."""
+        end = text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE :ours AND (pid = :session OR application_name = :owner)"
+            " AND application_name <> current_setting('application_name')"
+        )
         with suppress(DBAPIError):  # another user's: the epoch is what counts
-            end = text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid = :pid AND datname = current_database() AND application_name = 'vingate'"
-            )
-            self._session.execute(end, {"pid": session})
-            self._alone()
+            self._session.execute(end, {"ours": f"{SESSIONS}%", "session": session, "owner": owner})
 
     def _renew(self) -> None:
         t = tables.leases

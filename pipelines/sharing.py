@@ -8,26 +8,31 @@ one had, decided batches too. So the one row that a commit proves stands for all
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipelines import tables
-from pipelines.errors import NotShareable, StateBusy
+from pipelines.errors import NotShareable, StateBusy, StateLost
 from pipelines.lease import LOCKS, PATIENCE, Lease
 from pipelines.partitions import PARTITIONS, among
 
+LOG = logging.getLogger("vingate.sharing")
 MEMBER, PARTITION, ONCE = "member:", "partition:", "once"
 """Names of leases: `member:` and a name; `partition:07`; what must be done by one gateway alone."""
-SECONDS = 12.0
+SECONDS = 10.0
 """How long a member's lease lasts without being renewed."""
 RENEWALS = 8
 GRACE = 3.0
@@ -36,12 +41,13 @@ LOOK_SECONDS = 1.0
 KEY = "sealing-key"
 """The row of `meta` with the fingerprint of the key that all members seal with."""
 _LIVES = text(
-    "SELECT l.name, l.expires < EXTRACT(EPOCH FROM clock_timestamp()) AS late, EXISTS ("
+    "SELECT l.name, l.epoch > 0 AND l.expires < EXTRACT(EPOCH FROM clock_timestamp()) AS late, EXISTS ("
     " SELECT 1 FROM pg_locks k WHERE k.locktype = 'advisory' AND k.classid::bigint = :class AND k.objsubid = 2"
     " AND k.objid::bigint = (hashtext(l.name)::bigint & 4294967295) AND k.granted"
     " AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held"
     " FROM leases l WHERE l.name LIKE 'member:%' ORDER BY l.name"
 )
+"""Members, and whether they did not renew or have no session; one that is just coming has not been late yet."""
 _t = tables.leases
 _NAMES = [ONCE, *(f"{PARTITION}{number:02d}" for number in range(PARTITIONS))]
 _Unit = Callable[[], AbstractContextManager[Connection]]
@@ -68,23 +74,29 @@ class Share:
         self.changes = 0
         """Rises whenever something was taken, inherited or given up: what is known of the state is to be read again."""
         self._silent: dict[str, float] = {}
-        self._looked = float("-inf")
+        self._balanced = float("-inf")
+        self._inherited = False
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="share", daemon=True)
+
+    def watch(self) -> None:
+        """Begin to look after the others, in a thread: what a stopped one has locked may hold up all of us."""
+        self._watcher.start()
 
     def tick(self) -> None:
-        """Look, once a second, who is there: inherit from the dead, take what is free, give up what is too much.
+        """Once a second, take what is free and give up what is too much; take note of what was inherited.
 
         To be called between batches only. Raises StateLost when this member counts as dead itself.
         """
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._balanced >= LOOK_SECONDS or self._inherited:
+            self._balanced = time.monotonic()
             self.balance()
 
     def balance(self) -> None:
-        """One look, and what follows of it."""
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            seen = connection.execute(_LIVES, {"class": LOCKS}).all()
-        for dead in self._dead(seen):
-            self._inherit(dead)
+        """Make the shares equal, as far as that is ours to do."""
+        if self._inherited:
+            self._inherited = False
+            self.changes += 1
         with self._unit() as connection:
             self.lease.proved(connection)
             members = sorted(connection.execute(select(_t.c.name).where(_t.c.name.startswith(MEMBER))).scalars())
@@ -102,8 +114,12 @@ class Share:
 
     def close(self) -> None:
         """Leave: what is finished is given up at once; what is not, others inherit as of a dead member."""
-        with suppress(Exception), self._unit() as connection:  # lost, or the database is away: others will see
-            if not self._busy(connection, None):
+        self._ended.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        with suppress(StateLost, DBAPIError, PoolTimeout), self._engine.begin() as connection:
+            self.lease.proved(connection)
+            if not self._busy(connection, self.held):
                 connection.execute(update(_t).where(_t.c.owner == self.name).values(owner="", epoch=_t.c.epoch + 1))
                 connection.execute(delete(_t).where(_t.c.name == self.name))
         self.lease.close()
@@ -117,6 +133,22 @@ class Share:
 
     # -- the dead ------------------------------------------------------------------------------------------------------
 
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except StateLost:  # who works will hear of it too
+                return
+            except (DBAPIError, PoolTimeout) as error:
+                LOG.warning("cannot look after the others: %s", type(error).__name__)
+
+    def look(self) -> None:
+        """Inherit from members that are dead."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            seen = connection.execute(_LIVES, {"class": LOCKS}).all()
+        for dead in self._dead(seen):
+            self._inherit(dead)
+
     def _dead(self, seen: Iterable[Any]) -> list[str]:
         """Members that did not renew, or whose sessions are gone for a while."""
         now = time.monotonic()
@@ -126,18 +158,17 @@ class Share:
 
     def _inherit(self, dead: str) -> None:
         """Take a dead member's lease, and with it all that it had."""
-        try:
+        with suppress(StateBusy):  # it lives after all, or another inherits
             lease = Lease(self._engine, self._path, dead, seconds=SECONDS, patience=0)
-        except StateBusy:  # it lives after all, or another inherits
-            return
-        try:
-            with self._unit() as connection:
-                lease.proved(connection)
-                inherit(connection, dead, self.name)
-                connection.execute(delete(_t).where(_t.c.name == dead))
-            self.changes += 1
-        finally:
-            lease.close()
+            try:
+                with self._engine.begin() as connection:
+                    lease.proved(connection)
+                    inherit(connection, dead, self.name)
+                    connection.execute(delete(_t).where(_t.c.name == dead))
+                    self.lease.proved(connection)
+                self._inherited = True
+            finally:
+                lease.close()
 
     # -- partitions ----------------------------------------------------------------------------------------------------
 
@@ -160,11 +191,10 @@ class Share:
         if not self._busy(connection, {int(name.removeprefix(PARTITION)) for name in names}):
             connection.execute(update(_t).where(_t.c.name.in_(names)).values(owner="", epoch=_t.c.epoch + 1))
 
-    def _busy(self, connection: Connection, partitions: set[int] | None) -> bool:
+    def _busy(self, connection: Connection, partitions: Collection[int]) -> bool:
         b, w = tables.batches, tables.waiting
         unfinished = select(b.c.id).where(b.c.member == self.name, b.c.state.in_(("open", "decided"))).limit(1)
-        which = self.held if partitions is None else partitions
-        tried = select(w.c.id).where(w.c.trying.is_(True), *among(w.c.vin, which)).limit(1)
+        tried = select(w.c.id).where(w.c.trying.is_(True), *among(w.c.vin, partitions)).limit(1)
         return any(connection.execute(one).first() is not None for one in (unfinished, tried))
 
 
@@ -175,12 +205,8 @@ def _fair(members: list[str], name: str) -> int:
 
 
 def inherit(connection: Connection, dead: str, heir: str) -> None:
-    """Hand over what a member had: open batches are forgotten, decided ones and partitions are the heir's."""
-    b, i = tables.batches, tables.inbox
-    gone = delete(b).where(b.c.member == dead, b.c.state == "open").returning(b.c.number)
-    numbers = connection.execute(gone).scalars().all()
-    if numbers:
-        connection.execute(update(i).where(i.c.batch.in_(numbers)).values(batch=None))
+    """Hand over what a member had: its batches, open ones to be forgotten, decided ones to be finished; its rows."""
+    b = tables.batches
     connection.execute(update(b).where(b.c.member == dead, b.c.state != "closed").values(member=heir))
     had = (_t.c.owner == dead) & _t.c.name.in_(_NAMES)
     connection.execute(update(_t).where(had).values(owner=heir, epoch=_t.c.epoch + 1))
@@ -242,16 +268,18 @@ def alone(engine: Engine, path: Path) -> None:
     """
     end = time.monotonic() + PATIENCE
     while True:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             found = connection.execute(_LIVES, {"class": LOCKS}).all()
-            if not any(row.held and not row.late for row in found):
-                for row in found:
-                    connection.execute(delete(_t).where(_t.c.name == row.name))  # waits for a commit under way
-                    connection.execute(update(_t).where(_t.c.owner == row.name).values(owner="", epoch=_t.c.epoch + 1))
-                    connection.execute(
-                        update(tables.batches).where(tables.batches.c.member == row.name).values(member="")
-                    )
-                return
+        if not any(row.held and not row.late for row in found):
+            break
         if time.monotonic() >= end:
             raise StateBusy(path)
         time.sleep(0.05)
+    for row in found:
+        lease = Lease(engine, path, row.name, seconds=SECONDS)
+        try:
+            with engine.begin() as connection:
+                inherit(connection, row.name, "")
+                connection.execute(delete(_t).where(_t.c.name == row.name))
+        finally:
+            lease.close()

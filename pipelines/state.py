@@ -109,6 +109,7 @@ class State:
         if whole is not None:
             whole.close()
         self.share.balance()
+        self.share.watch()
 
     def _key_like(self, known: str) -> str:
         """The fingerprint of our key, which must be the one that is known, where one is."""

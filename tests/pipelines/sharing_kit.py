@@ -57,6 +57,7 @@ class Member:
 
     def step(self) -> None:
         """Look at the others, then at what is to do."""
+        self.share.look()
         self.share.balance()
         while self.live.step(0):
             pass
@@ -71,6 +72,7 @@ class Member:
 
     def dies(self) -> None:
         """Be gone without a word: nothing is given back, and the session ends."""
+        self.share._ended.set()
         lease = self.share.lease
         lease._ended.set()
         lease._renewer.join()

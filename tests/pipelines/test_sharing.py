@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from pipelines.vinhash import vin_hash
 @pytest.fixture
 def members(tmp_path, postgres_url, monkeypatch):
     """Makes members: the first one with a new key, the others with a copy of it."""
-    monkeypatch.setattr(sharing, "GRACE", 0.0)
+    monkeypatch.setattr(sharing, "GRACE", 0.3)
     made = []
 
     def join(**more):
@@ -196,8 +197,14 @@ def decided(members, monkeypatch):
     return one, two
 
 
+def inherits(member):
+    """Look until the other member's session has been gone for long enough."""
+    wait_for(lambda: member.share.look() or member.share.balance() or member.share.members == 1)
+
+
 def test_what_a_dead_member_decided_is_finished_by_another_from_the_database(decided, postgres, postgres_url):
     _, two = decided
+    inherits(two)
     two.step()
     assert rows(postgres, postgres_url) == [
         ("J1", 1, "异响"),
@@ -256,13 +263,11 @@ def test_a_killed_process_is_inherited_without_waiting_for_its_lease(members, tm
         one.share.balance()
         with one.state.unit_of_work() as connection:
             connection.execute(update(tables.leases).where(tables.leases.c.owner == "").values(owner=name))
+        one.share.look()
         one.share.balance()
         assert partitions(one.state) == {one.share.name: 16, name: 16}  # it lives
         process.kill()
-    for _ in range(200):
-        one.share.balance()
-        if one.share.members == 1:
-            break
+    inherits(one)
     assert len(one.share.held) == PARTITIONS
 
 
@@ -391,6 +396,7 @@ def test_what_waits_is_tried_by_who_has_its_partition_and_order_is_kept(members,
         postgres.execute("ALTER TABLE away RENAME TO repairs", database=name)
         settle(lambda: waits(one) == {"A1", "A2"}, two)
         one.dies()
+        inherits(two)
         put(two.state, record("A3", serial=ours))
         settle(lambda: not waits(two), two)
         order = [row[0] for row in postgres.execute("SELECT costlistcode FROM repairs ORDER BY seq", database=name)]
@@ -407,11 +413,18 @@ def waits(member):
     return {json.loads(sealer.unseal(row.record, row.id.encode()))["costlistcode"] for row in kept}
 
 
-def settle(done, *members):
-    for _ in range(400):
-        for member in members:
-            member.live._followed_up = float("-inf")
-            member.step()
+def settle(done, member):
+    def tried():
+        member.live._followed_up = float("-inf")
+        member.step()
+        return done()
+
+    wait_for(tried)
+
+
+def wait_for(done):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         if done():
             return
         time.sleep(0.01)
@@ -446,3 +459,37 @@ def test_what_bears_no_vehicle_goes_by_its_sender(members):
     kept.add(partition(state, record("J1", serial=9), dialect="shanghai:insert"))
     assert len(kept) == 1
     assert len({partition(state, b"{", company=str(n)) for n in range(40)}) > 10
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from pipelines import sharing
+from pipelines.state import State
+sharing.SECONDS = 0.5
+state = State(Path(sys.argv[1]), own=True, url=sys.argv[2], shared=True)
+with state.unit_of_work() as connection:
+    state.share.lease.proved(connection)
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(22090)")
+    print(state.member, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_who_is_stopped_in_the_middle_of_a_commit_holds_up_nobody_for_ever(
+    members, tmp_path, postgres, postgres_url, root
+):
+    """It has locked its lease, and the numbers of batches, which we wait for meanwhile."""
+    one = members()
+    shutil.copytree(one.folder / "keys", tmp_path / "other" / "keys")
+    command = [sys.executable, "-c", STOPPED, str(tmp_path / "other"), postgres_url]
+    with subprocess.Popen(command, cwd=root, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        put(one.state, record("J1"))
+        one.step()
+        assert [row[0] for row in rows(postgres, postgres_url)] == ["J1"]
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate("go on\n", timeout=60)
+        assert process.returncode == 1
+        assert "terminating connection" in said
