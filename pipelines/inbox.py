@@ -17,7 +17,8 @@ from connectors.contracts import Arrival
 from connectors.copying import copy_rows
 from dlq.sealing import Sealer
 from pipelines import tables
-from pipelines.partitions import hash_in, partition_of
+from pipelines.partitions import partition_of, vin_in
+from pipelines.vinhash import vin_hashes
 
 SEALED_FOR = b"inbox"
 """What envelopes are sealed for."""
@@ -34,7 +35,7 @@ _TAKE_ALL = text(
 _OLDEST = text(
     "SELECT o.id FROM unnest(CAST(:partitions AS integer[])) AS p (partition)"
     " CROSS JOIN LATERAL (SELECT i.id FROM inbox i WHERE i.exchange = :exchange AND i.partition = p.partition"
-    " AND i.batch IS NULL ORDER BY i.id LIMIT :most) AS o ORDER BY o.id LIMIT :most"
+    " AND coalesce(i.batch, 0) = 0 ORDER BY i.id LIMIT :most) AS o ORDER BY o.id LIMIT :most"
 )
 """The oldest of some partitions, however much waits in the others (PostgreSQL)."""
 
@@ -76,14 +77,15 @@ class Inbox:
         chosen = [one for one, new in zip(judged, fresh, strict=True) if new]
         if chosen:
             moment = received_at.isoformat()
-            rows = [self._row(one, moment) for one in chosen]
+            hashes = vin_hashes(["" if one.vin else vin_in(one.arrival.body) for one in chosen]).tolist()
+            rows = [self._row(one, moment, one.vin or found) for one, found in zip(chosen, hashes, strict=True)]
             if connection.dialect.name == "postgresql":
                 copy_rows(connection, t, _COLUMNS, rows)
             else:
                 connection.execute(insert(t), [dict(zip(_NAMES, row, strict=True)) for row in rows])
         return fresh
 
-    def _row(self, one: Judged, moment: str) -> tuple[Any, ...]:
+    def _row(self, one: Judged, moment: str, vin: int) -> tuple[Any, ...]:
         arrival = one.arrival
         return (
             self._exchange,
@@ -97,7 +99,7 @@ class Inbox:
             len(arrival.body),
             one.verdict,
             self._sealer.seal(arrival.body, SEALED_FOR),
-            partition_of(one.vin or hash_in(arrival.body), f"{arrival.system}|{arrival.company}", one.dialect),
+            partition_of(vin, f"{arrival.system}|{arrival.company}", one.dialect),
         )
 
     def _fresh(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:

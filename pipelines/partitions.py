@@ -14,8 +14,6 @@ from zlib import crc32
 
 from sqlalchemy import ColumnElement
 
-from pipelines.vinhash import vin_hash
-
 PARTITIONS = 32
 """A power of two; at most so many gateways have work of their own. Changing it needs a migration of the inbox."""
 _MASK = PARTITIONS - 1
@@ -32,16 +30,16 @@ def partition_of(vin: int, sender: str, dialect: str = "") -> int:
     return crc32(sender.encode()) & _MASK
 
 
-def hash_in(body: bytes) -> int:
-    """The hash of the VIN in a payload that nobody has decoded yet; 0 where none is found or it is a piece.
+def vin_in(body: bytes) -> str:
+    """The VIN in a payload that nobody has decoded yet; empty where none is found, or it is a piece of an order.
 
     It only chooses a partition. A payload that hides its VIN goes by its sender, and its versions are still right:
     they are compared by the record's key, whatever the partition.
     """
     found = _VIN.search(body, 0, _SOUGHT)
     if found is None or _PIECE.search(body, 0, _SOUGHT):
-        return 0
-    return vin_hash(found[1].decode().upper())
+        return ""
+    return found[1].decode().upper()
 
 
 def among(vin: ColumnElement[int], partitions: Collection[int] | None) -> list[ColumnElement[bool]]:

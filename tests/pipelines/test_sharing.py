@@ -369,6 +369,10 @@ def test_sets_of_destinations_are_numbered_once_by_all(pair):
     with two.state.unit_of_work() as connection:
         assert two.state.destination_set(connection, ["b"]) == first + 1
         assert two.state.destination_set(connection, ["a"]) == first
+    with one.state.unit_of_work() as connection:
+        third = one.state.destination_set(connection, ["c"])
+    with two.state.unit_of_work() as connection:
+        assert two.state.destination_sets(connection)[third] == ("c",)
 
 
 # -- what waits --------------------------------------------------------------------------------------------------------

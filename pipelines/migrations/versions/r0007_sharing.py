@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("member", sa.Text(), server_default="", nullable=False))
     op.add_column("inbox", sa.Column("partition", sa.Integer(), server_default="0", nullable=False))
     op.execute("UPDATE inbox SET partition = vin & 31")
-    waiting = sa.text("batch IS NULL")
+    waiting = sa.text("coalesce(batch, 0) = 0")
     op.create_index(
         "inbox_by_partition",
         "inbox",
