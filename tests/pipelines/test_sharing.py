@@ -458,8 +458,8 @@ def test_a_vehicle_has_one_partition_in_whatever_form_it_comes(members):
 
 def test_what_bears_no_vehicle_goes_by_its_sender(members):
     state = members().state
-    piece = {"orderCode": "O1", "vin": vin(7)}
-    kept = {partition(state, body) for body in (piece, {"orderCode": "O1"}, b"{", {"vin": "short"})}
+    pieces = [{"orderCode": "O1", "vin": vin(serial)} for serial in (7, 8, 9)]
+    kept = {partition(state, body) for body in (*pieces, {"orderCode": "O1"}, b"{", {"vin": "short"})}
     kept.add(partition(state, record("J1", serial=9), dialect="shanghai:insert"))
     assert len(kept) == 1
     assert len({partition(state, b"{", company=str(n)) for n in range(40)}) > 10
