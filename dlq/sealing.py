@@ -72,6 +72,32 @@ class Sealer:
         sealer._path = str(path)
         return sealer
 
+    @classmethod
+    def parsed(cls, text: str) -> Sealer:
+        """The sealer of a key as it stands in a key file.
+
+        Raises:
+            KeyUnsafe: the text is no key.
+        """
+        found = _key_of(text)
+        if len(found) != KEY_BYTES:
+            msg = "所给内容不是密钥 / what was given is no key: it must be the content of a key file"
+            raise KeyUnsafe(msg)
+        return cls(found)
+
+    @classmethod
+    def put(cls, key_path: Path | str, text: str) -> Sealer:
+        """Write a key file with this content where there is none; the sealer of the file that is there then.
+
+        Raises:
+            KeyUnsafe: the text is no key.
+        """
+        cls.parsed(text)
+        path = Path(key_path).absolute()
+        if not path.exists():
+            _make(path, f"{text.strip()}\n".encode())
+        return cls.open(path, create=False)
+
     def carried(self) -> Sealer:
         """The same sealer, pickled with its key instead of its path."""
         return Sealer(self._key)
@@ -116,14 +142,14 @@ class Sealer:
         return (Sealer.open, (self._path, False)) if self._path else (Sealer, (self._key,))
 
 
-def _make(path: Path) -> None:
-    """Write a new key so that it is there wholly or not at all; a process that was quicker wins."""
+def _make(path: Path, content: bytes = b"") -> None:
+    """Write a key, a new one where none is given, wholly or not at all; a process that was quicker wins."""
     temporary = path.with_name(f".{path.name}.{token_hex(6)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            _fill(descriptor)
+            _fill(descriptor, content or f"{_MAGIC}{os.urandom(KEY_BYTES).hex()}\n".encode())
             with suppress(FileExistsError):
                 os.link(temporary, path)
         finally:
@@ -138,10 +164,10 @@ def _make(path: Path) -> None:
         raise SealError(msg) from error
 
 
-def _fill(descriptor: int) -> None:
+def _fill(descriptor: int, content: bytes) -> None:
     try:
         os.fchmod(descriptor, 0o600)  # a umask can only take rights away, yet 0o600 is promised exactly
-        os.write(descriptor, f"{_MAGIC}{os.urandom(KEY_BYTES).hex()}\n".encode())
+        os.write(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -160,14 +186,19 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         msg = f"无法读取密钥文件 {path}: {error.strerror} / cannot read the key file {path}: {error.strerror}"
         raise KeyUnsafe(msg) from error
-    try:
-        key = bytes.fromhex(text.removeprefix(_MAGIC).strip()) if text.startswith(_MAGIC) else b""
-    except ValueError:
-        key = b""
+    key = _key_of(text)
     if len(key) != KEY_BYTES:
         msg = f"{path} 不是密钥文件，请从备份恢复 / {path} holds no key: put it back from the backup"
         raise KeyUnsafe(msg)
     return key
+
+
+def _key_of(text: str) -> bytes:
+    """The key in the text of a key file; another length where there is none."""
+    try:
+        return bytes.fromhex(text.removeprefix(_MAGIC).strip()) if text.startswith(_MAGIC) else b""
+    except ValueError:
+        return b""
 
 
 def _lost(path: Path) -> str:

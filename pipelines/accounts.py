@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, insert, select, update
@@ -77,6 +77,13 @@ def open_accounts(connection: Connection, batch: str, accounts: Mapping[str, Acc
     ]
     if rows:
         connection.execute(insert(tables.batch_destinations), rows)
+
+
+def hold(connection: Connection, batches: Iterable[str]) -> None:
+    """Keep others from changing what is accounted of batches until the end of the transaction (PostgreSQL)."""
+    t = tables.batches
+    for batch in sorted(set(batches)):
+        connection.execute(select(t.c.id).where(t.c.id == batch).with_for_update())
 
 
 def change(connection: Connection, batch: str, destination: str, account: Account) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from connectors.contracts import StagedPart
 from dlq.letter import Letter
@@ -38,8 +39,9 @@ from pipelines.rowform import row_of
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, StagedWithdrawal, read_rows
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
+from pipelines.stagedrows import keep_rows
 from pipelines.state import State
-from pipelines.versions import key_halves, pack_intake, signed
+from pipelines.versions import VersionIndex, key_halves, pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
 from pipelines.workbench import register
@@ -47,6 +49,8 @@ from routing.dealers import Dealers
 
 _ASKED = 500
 """Letters asked for at a time."""
+_TRIES = 10
+"""Decisions of one batch that other gateways may come between."""
 
 
 class _Chosen(NamedTuple):
@@ -83,7 +87,7 @@ class BatchWork:
     def stage(self) -> None:
         """Run the work stage; every item must come back complete."""
         self._receipts = _by_item(self._steps(self._exchange, self._job, self._tasks))
-        self._journals = {task.number: _journal(self._receipts.get(task.number, [])) for task in self._tasks}
+        self._journals = self._read_journals()
         self._parts = {n: tuple(p for r in rs for p in r.parts) for n, rs in self._receipts.items()}
 
     @property
@@ -91,9 +95,18 @@ class BatchWork:
         """How many envelopes the batch has, once it is staged."""
         return sum(len(book.lines) for book in self._journals.values())
 
+    def _read_journals(self) -> dict[int, Journal]:
+        return {task.number: _journal(self._receipts.get(task.number, [])) for task in self._tasks}
+
+    def _items(self) -> list[Item]:
+        return [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]
+
     def decide(self) -> None:
         """Versions first; items with known keys are staged again where files were staged; then the one commit."""
-        items = [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]
+        if self._state.share is not None:
+            self._decide_beside_others()
+            return
+        items = self._items()
         with self._state.unit_of_work() as connection:
             decided = decide(connection, self._state, items, self._rule(connection))
         if self._in_parts and decided.directives:
@@ -104,9 +117,44 @@ class BatchWork:
         with self._state.unit_of_work() as connection:
             self._commit(connection, decided, receipts)
 
+    def _decide_beside_others(self) -> None:
+        """Decide and commit in one transaction; again, from the receipts, where another gateway came between.
+
+        Nothing is staged again: exchanges of gateways that share a state write no files.
+        """
+        from pipelines.lease import is_given_up  # late, as all of PostgreSQL
+        from pipelines.versiontable import Raced
+
+        for attempt in range(_TRIES):
+            try:
+                with self._state.unit_of_work() as connection:
+                    self._decide_and_commit(connection)
+            except Raced:
+                if attempt == _TRIES - 1:
+                    raise
+            except DBAPIError as error:
+                if attempt == _TRIES - 1 or not is_given_up(error):
+                    raise
+            else:
+                return
+            self._journals = self._read_journals()
+
+    def _decide_and_commit(self, connection: Any) -> None:
+        items = self._items()
+        decided = decide(connection, self._state, items, self._rule(connection))
+        for item in items:
+            apply(item, decided.directives.get(item.number, {}))
+        self._commit(connection, decided, ReceiptWriter(self._exchange, self._sinks, self._job.batch))
+
     def _rule(self, connection: Any) -> Rule:
         carried = self._exchange.versions.mode == "carried"
-        return Rule(self._job.number, carried, self._also_held(connection) if self._exchange.versions.also_held else {})
+        held = self._also_held(connection) if self._exchange.versions.also_held else {}
+        if self._state.share is None:
+            return Rule(self._job.number, carried, held)
+        from pipelines.arrivals import Arrivals
+
+        own = self._journals if "inbox" in self._extra else {}
+        return Rule(self._job.number, carried, held, Arrivals(connection, self._exchange.name, self._job.number, own))
 
     def _also_held(self, connection: Any) -> dict[tuple[int, int], frozenset[str]]:
         """What other scopes gave away of this batch's records: asked by their key in that scope."""
@@ -177,19 +225,17 @@ class BatchWork:
         opened = self._accounts(parts, receipts)
         letters = self._letters(connection)
         counts = accounts.intake(self._journals)
-        if self._state.versions is not None:
-            self._state.versions.add(connection, decided.entries)
+        self._number(connection, decided)
         for task in self._tasks:
             self._keep(connection, task)
         if parts:
             connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
         accounts.open_accounts(connection, batch, opened)
-        plan = {
-            "rows": {}
-            if self._in_parts
-            else {str(n): [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()},
-            "merged": merged,
-        }
+        rows = {n: [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()} if not self._in_parts else {}
+        plan: dict[str, Any] = {"rows": {str(n): paths for n, paths in rows.items()}, "merged": merged}
+        if self._state.share is not None:  # who finishes the batch may be another, on another host
+            keep_rows(connection, batch, rows)
+            plan |= {"rows": {}, "kept": True}
         connection.execute(
             update(tables.batches)
             .where(tables.batches.c.id == batch)
@@ -202,6 +248,16 @@ class BatchWork:
             )
         )
         self._consume(connection)
+
+    def _number(self, connection: Any, decided: Decided) -> None:
+        """Tell the index of the versions that were decided."""
+        versions = self._state.versions
+        if versions is None:
+            return
+        if self._state.share is None or isinstance(versions, VersionIndex):
+            versions.add(connection, decided.entries)
+        else:
+            versions.add_exactly(connection, decided.entries, decided.known)
 
     def _take_rows(self, connection: Any, task: Task, receipts: ReceiptWriter) -> dict[str, dict[str, str]]:
         """What needs the staged rows of one item: history, merging, what waits for a home, pieces, receipts."""

@@ -23,9 +23,10 @@ from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
 from pipelines.queues import AWAY, BEHIND, Queues
 from pipelines.registers import reference
-from pipelines.segments import RECORD, read_rows
+from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
+from pipelines.stagedrows import drop_rows, kept_rows
 from pipelines.state import State
 from pipelines.storeform import deliver
 from pipelines.version import BUILD
@@ -52,16 +53,15 @@ class Closer:
         promoted, failed = self._promote(batch)
         self._tell("effect", batch)
         outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo, queues=self.queues)
-        for number, paths in plan["rows"].items():
-            book, merged = books[int(number)], plan["merged"].get(number, {})
-            for path in paths:
-                for sent in self._deliveries(batch, int(number), book, merged, path):
-                    # What may have gone out before a crash is tried again, whatever waits.
-                    reason = "" if redo else self._held(sent, int(book.lines[sent.ordinal]["vin"]))
-                    if reason:
-                        outbox.hold(sent, reason)
-                    else:
-                        outbox.put(sent)
+        for number, rows in self._staged(batch, plan):
+            book, merged = books[number], plan["merged"].get(str(number), {})
+            for sent in self._deliveries(batch, number, book, merged, rows):
+                # What may have gone out before a crash is tried again, whatever waits.
+                reason = "" if redo else self._held(sent, int(book.lines[sent.ordinal]["vin"]))
+                if reason:
+                    outbox.hold(sent, reason)
+                else:
+                    outbox.put(sent)
         outcomes = outbox.flush()
         self._tell("effect", batch, done=1)
         with self._state.unit_of_work() as connection:
@@ -70,8 +70,20 @@ class Closer:
             connection.execute(
                 update(tables.batches).where(tables.batches.c.id == batch).values(state="closed", plan=None)
             )
+            if plan.get("kept"):
+                drop_rows(connection, batch)
         self._tell("closed", batch, total=row.received)
         self._state.merge_versions()
+
+    def _staged(self, batch: str, plan: Mapping[str, Any]) -> Iterator[tuple[int, Iterator[StagedRow]]]:
+        """The staged rows of a batch, a segment at a time with the number of its item."""
+        for number, paths in plan["rows"].items():
+            for path in paths:
+                yield int(number), read_rows(path, self._sealer)
+        if plan.get("kept"):
+            with self._state.reading() as connection:
+                for item, segment in kept_rows(connection, batch):
+                    yield item, rows_in(segment, self._sealer, batch)
 
     def _held(self, sent: Sent, vin: int) -> str:
         """Why a delivery must wait its turn; what goes to the state's own registers never does."""
@@ -84,11 +96,11 @@ class Closer:
         number: int,
         book: Journal,
         merged: Mapping[str, Mapping[str, str]],
-        path: str,
+        rows: Iterator[StagedRow],
     ) -> Iterator[Sent]:
         """The deliveries of one segment of staged rows, as decided."""
         lines = book.lines
-        for staged in read_rows(path, self._sealer):
+        for staged in rows:
             if staged.kind != RECORD or int(lines["fate"][staged.ordinal]) != ADDRESSED:
                 continue
             line = lines[staged.ordinal]

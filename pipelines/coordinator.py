@@ -14,7 +14,7 @@ from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
@@ -85,6 +85,11 @@ class Coordinator:
             self.sinks.close()
             raise
 
+    def take_up(self) -> None:
+        """Other partitions are ours than before: finish what was inherited, forget what is known of what waits."""
+        self._recover()
+        self.closer.queues.changed()
+
     def scan(self) -> None:
         """Take in everything that the source has now."""
         self._take_in(make_source(self.exchange))
@@ -126,17 +131,12 @@ class Coordinator:
         """Finish decided batches, forget open ones, sweep what nobody names."""
         t = tables.batches
         with self.state.unit_of_work() as connection:
-            mine = (t.c.exchange == self.exchange.name) & (t.c.state == "open")
-            connection.execute(delete(t).where(mine))
-            decided = (
-                connection.execute(
-                    select(t.c.id)
-                    .where(t.c.exchange == self.exchange.name, t.c.state == "decided")
-                    .order_by(t.c.number)
-                )
-                .scalars()
-                .all()
-            )
+            mine = [t.c.exchange == self.exchange.name]
+            if self.state.share is not None:  # what others have in hand is theirs
+                mine.append(t.c.member == self.state.member)
+            connection.execute(delete(t).where(*mine, t.c.state == "open"))
+            unfinished = select(t.c.id).where(*mine, t.c.state == "decided").order_by(t.c.number)
+            decided = connection.execute(unfinished).scalars().all()
             Inbox(self.exchange.name, self.sealer).give_back(connection)
             if self.state.versions is not None:
                 self.state.versions.sweep(connection)
@@ -210,7 +210,7 @@ class Coordinator:
         inbox = Inbox(self.exchange.name, self.sealer)
         with self.state.unit_of_work() as connection:
             number = self._next(connection)
-            kept = inbox.take(connection, most, size, number)
+            kept = inbox.take(connection, most, size, number, self.state.partitions(self.exchange.name))
             if not kept:
                 return ""
             groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
@@ -236,6 +236,7 @@ class Coordinator:
                 "run": self.run_id,
                 "kind": kind,
                 "state": "open",
+                "member": self.state.member,
                 "received_at": received_at,
                 "items": packed_items(items),
             },
@@ -300,6 +301,9 @@ class Coordinator:
         return batch
 
     def _next(self, connection: Any) -> int:
+        """The number of the next batch; where gateways share the state, one of them is given numbers at a time."""
+        if self.state.share is not None:
+            connection.execute(text("SELECT pg_advisory_xact_lock(22090)"))
         return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
 
     def _received_at(self) -> str:
@@ -317,12 +321,18 @@ class Coordinator:
     # -- what follows --------------------------------------------------------------------------------------------------
 
     def follow_up(self) -> None:
-        """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved."""
+        """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved.
+
+        Where gateways share the state each tries what waits in its partitions, and one does all the rest.
+        """
         from pipelines.assembling import assemble, expire
         from pipelines.registering import reread
         from pipelines.retrying import retry
 
         self._snapshot = ""  # registrations of this very run count too
+        if not self.state.leads:
+            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+            return
         for items, taken in assemble(self.state, self.exchange, self.sealer):
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):

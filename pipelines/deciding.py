@@ -6,7 +6,7 @@ that occur twice in the batch, are looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,20 @@ class Rule(NamedTuple):
     """Versions came with the records, and are only compared."""
     also_held: Mapping[tuple[int, int], frozenset[str]] = {}
     """Key halves -> destinations that other scopes already gave the record to."""
+    arrival: Callable[[int], int] | None = None
+    """Where gateways share an inbox: the place there of what has an intake number, 0 where it was in none."""
+
+    def before(self, intake: int, other: int) -> bool:
+        """Whether what has the one intake number came in before what has the other.
+
+        Batches of several gateways are numbered as they were opened, and one may be behind: then places in the inbox
+        say what came first.
+        """
+        if self.arrival is not None:
+            places = self.arrival(intake), self.arrival(other)
+            if all(places):
+                return places[0] < places[1]
+        return intake < other
 
 
 class Decided(NamedTuple):
@@ -47,6 +61,8 @@ class Decided(NamedTuple):
     entries: Entries
     directives: Mapping[int, Mapping[int, Directive]]
     """Item number -> ordinal -> directive."""
+    known: Entries
+    """What the index had of these records."""
 
 
 _LASTING = (ADDRESSED, UNPLACED, FILTERED)
@@ -70,7 +86,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
     """Decide all records of a batch and complete the journals' versions and fates in place."""
     columns = [_candidates(item, rule.batch) for item in items]
     if not columns:
-        return Decided(np.zeros(0, ENTRY), {})
+        return Decided(np.zeros(0, ENTRY), {}, np.zeros(0, ENTRY))
     places = np.concatenate([c[0] for c in columns])
     owners = np.concatenate([np.full(len(c[0]), i, np.int64) for i, c in enumerate(columns)])
     entries: Entries = np.concatenate([c[1] for c in columns])
@@ -90,7 +106,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         [item.journal.lines["fate"][c[0]] != FILTERED for item, c in zip(items, columns, strict=True)]
     )
     if not len(suspects):
-        return Decided(entries[keep], {})
+        return Decided(entries[keep], {}, known)
     found = {
         (int(e["hi"]), int(e["lo"])): _Known(
             int(e["content"]),
@@ -112,7 +128,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
             changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
             directives.setdefault(item.number, {})[int(line["ordinal"])] = changed
-    return Decided(entries[keep], directives)
+    return Decided(entries[keep], directives, known)
 
 
 def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
@@ -166,7 +182,7 @@ def _one(
     known = found.get(key)
     content, intake = int(entry["content"]), int(entry["intake"])
     nowhere = FILTERED if line["fate"] == FILTERED else UNPLACED
-    if nowhere == FILTERED and (known is None or not _newer(known, entry, rule.carried)):
+    if nowhere == FILTERED and (known is None or not _newer(known, entry, rule)):
         return None, False
     if known is None:
         wanted, version, fate = tuple(r for r in routes if r not in elsewhere), int(entry["version"]), int(line["fate"])
@@ -175,12 +191,12 @@ def _one(
         held = frozenset(wanted)
     else:
         own = tuple(r for r in routes if r not in elsewhere)
-        version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule.carried)
+        version, fate, wanted = _again(known, own, content, intake, int(entry["version"]), rule)
         fate = nowhere if fate == UNPLACED else fate
         held = known.held | frozenset(wanted)
     changed = (fate, version, wanted) != (int(line["fate"]), int(line["version"]), routes) or fate == FILTERED
     # The same again is no version, but a letter that came before it and is replayed later must not follow it.
-    said_again = known is not None and fate == DUPLICATE and intake > known.intake and not rule.carried
+    said_again = known is not None and fate == DUPLICATE and not rule.carried and rule.before(known.intake, intake)
     lasting = fate in _LASTING or said_again
     if lasting:
         newest = known is None or version >= known.version
@@ -206,7 +222,7 @@ def _withdrawal(
     known = found.get(key)
     if known is not None and known.version:
         line["vin"] = withdrawing.vin_of(connection, items, key, known.intake)
-    told, after = withdraw(known, int(entry["intake"]), int(entry["version"]), carried=rule.carried)
+    told, after = withdraw(known, int(entry["intake"]), int(entry["version"]), rule)
     if after is not None:
         found[key] = after
         entry["content"], entry["version"], entry["intake"] = after.content, after.version, after.intake
@@ -214,7 +230,7 @@ def _withdrawal(
     return told, after is not None
 
 
-def withdraw(known: _Known | None, intake: int, version: int, *, carried: bool) -> tuple[Directive, _Known | None]:
+def withdraw(known: _Known | None, intake: int, version: int, rule: Rule) -> tuple[Directive, _Known | None]:
     """What becomes of a withdrawal, and what is known after it where that changes.
 
     It goes to those that hold an earlier version and to nobody else. One that finds no record is dead; it is remembered
@@ -222,28 +238,29 @@ def withdraw(known: _Known | None, intake: int, version: int, *, carried: bool) 
     Where versions are carried it was decided before: to withdraw what is not known here is nobody's mistake.
     """
     held = tuple(sorted(known.held)) if known is not None else ()
-    if carried:
+    if rule.carried:
         if known is not None and (version, WITHDRAWN) == (known.version, known.content):
             return Directive(DUPLICATE, version, ()), None
         newer = known is None or version > known.version
         fate = ADDRESSED if held else FILTERED if newer else SUPERSEDED
         return Directive(fate, version, held), _Known(WITHDRAWN, version, intake, frozenset(held)) if newer else None
     if known is None or not known.version:
-        newest = max(intake, known.intake) if known is not None else intake
+        newest = known.intake if known is not None and rule.before(intake, known.intake) else intake
         return Directive(DEAD, 0, ()), _Known(WITHDRAWN, 0, newest, frozenset())
+    earlier = rule.before(intake, known.intake)
     if known.withdrawn:
-        return Directive(DUPLICATE, known.version, ()), known._replace(intake=max(intake, known.intake))
-    if intake < known.intake:
+        return Directive(DUPLICATE, known.version, ()), known if earlier else known._replace(intake=intake)
+    if earlier:
         return Directive(SUPERSEDED, known.version, ()), None
     after = _Known(WITHDRAWN, known.version + 1, intake, known.held)
     return Directive(ADDRESSED if held else FILTERED, after.version, held), after
 
 
-def _newer(known: _Known, entry: np.void, carried: bool) -> bool:
+def _newer(known: _Known, entry: np.void, rule: Rule) -> bool:
     """Whether a record is a newer version than the one that is known."""
-    if carried:
+    if rule.carried:
         return int(entry["version"]) > known.version
-    return int(entry["content"]) != known.content and int(entry["intake"]) > known.intake
+    return int(entry["content"]) != known.content and rule.before(known.intake, int(entry["intake"]))
 
 
 def _again(
@@ -252,12 +269,12 @@ def _again(
     content: int,
     intake: int,
     carried_version: int,
-    carried: bool,
+    rule: Rule,
 ) -> tuple[int, int, tuple[str, ...]]:
     """Version, fate, destinations of a record whose key is known. A new version goes to all that hold an older one."""
     held = known.held
     new = tuple(r for r in routes if r not in held)
-    if carried:
+    if rule.carried:
         if carried_version == known.version and content == known.content:
             return known.version, (ADDRESSED if new else DUPLICATE), new
         if known.withdrawn and carried_version <= known.version:  # history of those that know that it is withdrawn
@@ -267,7 +284,7 @@ def _again(
         return carried_version, (ADDRESSED if wanted else UNPLACED), wanted
     if content == known.content:
         return known.version, (ADDRESSED if new else DUPLICATE), new
-    if intake < known.intake:
+    if rule.before(intake, known.intake):
         return known.version, SUPERSEDED, ()
     wanted = tuple(dict.fromkeys((*routes, *sorted(held))))
     return known.version + 1, (ADDRESSED if wanted else UNPLACED), wanted

@@ -45,6 +45,30 @@ class StateLost(PipelineError):
         return StateLost, (self.path,)
 
 
+class KeyElsewhere(PipelineError):
+    """A state that gateways share is sealed with a key that does not lie in this one's folder."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        super().__init__(
+            f"共享状态由另一把密钥加密（指纹 {fingerprint}）：请把先启动的网关的密钥文件原样放到 {path}（权限 600），"
+            "或用 state.key 指明其位置"
+            f" / the shared state is sealed with another key (fingerprint {fingerprint}): put the first gateway's key"
+            f" file at {path} as it is (mode 600), or name its place by state.key"
+        )
+
+    def __reduce__(self) -> tuple[type[KeyElsewhere], tuple[Path, str]]:
+        return KeyElsewhere, (self.path, self.fingerprint)
+
+
+class NotShareable(PipelineError):
+    """A state that gateways cannot share: it is on SQLite, or what it has left only one folder can finish."""
+
+    exit_code = 2
+
+
 class StateElsewhere(PipelineError):
     """A database was named for a state that is kept on SQLite in its folder."""
 

@@ -6,17 +6,19 @@ envelopes in the order of their ids; a batch that was forgotten gives them back,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
 from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
 from connectors.copying import copy_rows
 from dlq.sealing import Sealer
 from pipelines import tables
+from pipelines.partitions import partition_of, vin_in
+from pipelines.vinhash import vin_hashes
 
 SEALED_FOR = b"inbox"
 """What envelopes are sealed for."""
@@ -30,6 +32,12 @@ _TAKE_ALL = text(
     " ON CONFLICT DO NOTHING RETURNING source, key"
 )
 """Takes many keys in one statement (PostgreSQL)."""
+_OLDEST = text(
+    "SELECT o.id FROM unnest(CAST(:partitions AS integer[])) AS p (partition)"
+    " CROSS JOIN LATERAL (SELECT i.id FROM inbox i WHERE i.exchange = :exchange AND i.partition = p.partition"
+    " AND coalesce(i.batch, 0) = 0 ORDER BY i.id LIMIT :most) AS o ORDER BY o.id LIMIT :most"
+)
+"""The oldest of some partitions, however much waits in the others (PostgreSQL)."""
 
 
 class Judged(NamedTuple):
@@ -69,14 +77,15 @@ class Inbox:
         chosen = [one for one, new in zip(judged, fresh, strict=True) if new]
         if chosen:
             moment = received_at.isoformat()
-            rows = [self._row(one, moment) for one in chosen]
+            hashes = vin_hashes(["" if one.vin else vin_in(one.arrival.body) for one in chosen]).tolist()
+            rows = [self._row(one, moment, one.vin or found) for one, found in zip(chosen, hashes, strict=True)]
             if connection.dialect.name == "postgresql":
                 copy_rows(connection, t, _COLUMNS, rows)
             else:
                 connection.execute(insert(t), [dict(zip(_NAMES, row, strict=True)) for row in rows])
         return fresh
 
-    def _row(self, one: Judged, moment: str) -> tuple[Any, ...]:
+    def _row(self, one: Judged, moment: str, vin: int) -> tuple[Any, ...]:
         arrival = one.arrival
         return (
             self._exchange,
@@ -90,6 +99,7 @@ class Inbox:
             len(arrival.body),
             one.verdict,
             self._sealer.seal(arrival.body, SEALED_FOR),
+            partition_of(vin, f"{arrival.system}|{arrival.company}", one.dialect),
         )
 
     def _fresh(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:
@@ -116,12 +126,16 @@ class Inbox:
         taken = [connection.execute(take, {**row, "source": source, "key": key}).first() for source, key in keys]
         return [one for one, new in zip(keys, taken, strict=True) if new is not None]
 
-    def take(self, connection: Connection, most: int, size: int, batch: int) -> list[Kept]:
-        """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes."""
+    def take(
+        self, connection: Connection, most: int, size: int, batch: int, partitions: Collection[int] | None = None
+    ) -> list[Kept]:
+        """Give a batch the oldest waiting envelopes: at most so many, and after the first no more than `size` bytes.
+
+        `partitions`: of these alone; None: of all.
+        """
         t = tables.inbox
-        rows = connection.execute(
-            select(t).where(t.c.exchange == self._exchange, t.c.batch.is_(None)).order_by(t.c.id).limit(most)
-        ).all()
+        waiting = self._waits(connection, most, partitions)
+        rows = connection.execute(select(t).where(waiting).order_by(t.c.id).limit(most)).all()
         chosen: list[Any] = []
         total = 0
         for row in rows:
@@ -139,6 +153,18 @@ class Inbox:
         t = tables.inbox
         where = (t.c.exchange == self._exchange) & (t.c.batch == batch) & (t.c.id > last)
         connection.execute(update(t).where(where).values(batch=None))
+
+    def any_waits(self, connection: Connection, partitions: Collection[int] | None = None) -> bool:
+        """Whether any envelope waits, of these partitions."""
+        statement = select(tables.inbox.c.id).where(self._waits(connection, 1, partitions)).limit(1)
+        return connection.execute(statement).first() is not None
+
+    def _waits(self, connection: Connection, most: int, partitions: Collection[int] | None) -> ColumnElement[bool]:
+        t = tables.inbox
+        if partitions is None:
+            return and_(t.c.exchange == self._exchange, t.c.batch.is_(None))
+        told = {"exchange": self._exchange, "partitions": sorted(partitions), "most": most}
+        return t.c.id.in_(connection.execute(_OLDEST, told).scalars().all())
 
     def of(self, connection: Connection, batch: int) -> Iterator[Kept]:
         """The envelopes that a batch took, in order."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from connectors.contracts import Arrival, Feed
 from pipelines import tables
@@ -37,11 +37,6 @@ FOLLOW_UP_SECONDS = 1.0
 KEYS_KEPT = timedelta(days=7)
 """How long a source key is remembered; a redelivery later than that is seen by its content."""
 _HOUR = 3_600.0
-_WAITS = (
-    select(tables.inbox.c.id)
-    .where(tables.inbox.c.exchange == bindparam("exchange"), tables.inbox.c.batch.is_(None))
-    .limit(1)
-)
 
 
 class Live:
@@ -75,6 +70,7 @@ class Live:
         self._failures: Counter[int] = Counter()
         self._blamed: set[int] = set()
         self._followed_up = self._forgotten = float("-inf")
+        self._changes = 0
 
     def _open(self, exchange: Exchange) -> None:
         self._coordinator = Coordinator(self._state, exchange, self._observer, self._kept_run)
@@ -91,6 +87,9 @@ class Live:
 
         Waits at most `seconds` for input. Raises what the state or a setting is to blame for; nothing is lost by it.
         """
+        if self._state.share is not None and self._state.share.changes != self._changes:
+            self._coordinator.take_up()  # before anything newer of those vehicles
+            self._changes = self._state.share.changes
         if self._coordinator.closer.queues.full:  # nothing more comes in until what waits has gone down
             self._follow_up()
             if self._coordinator.closer.queues.full:
@@ -169,7 +168,7 @@ class Live:
 
     def _waits(self) -> bool:
         with self._state.reading() as connection:
-            return connection.execute(_WAITS, {"exchange": self._exchange.name}).first() is not None
+            return self._inbox.any_waits(connection, self._state.partitions(self._exchange.name))
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
@@ -205,7 +204,9 @@ class Live:
         if alone:
             t = tables.inbox
             with self._state.reading() as connection:
-                where = (t.c.exchange == self._exchange.name) & t.c.batch.is_not(None)
+                b = tables.batches
+                mine = select(b.c.number).where(b.c.member == self._state.member, b.c.state == "open")
+                where = (t.c.exchange == self._exchange.name) & t.c.batch.in_(mine)
                 taken = connection.execute(select(t.c.id).where(where)).scalars().all()
             self._failures.update(taken)
             self._blamed.update(taken)
@@ -220,7 +221,7 @@ class Live:
     def _follow_up(self) -> bool:
         """Orders that became whole, deliveries that are due, vehicles that moved: looked for now and then."""
         now = time.monotonic()
-        if now - self._forgotten > _HOUR:
+        if now - self._forgotten > _HOUR and self._state.leads:
             self._forgotten = now
             with self._state.unit_of_work() as connection:
                 self._inbox.forget_keys(connection, datetime.now(UTC) - KEYS_KEPT)

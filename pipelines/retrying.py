@@ -23,6 +23,7 @@ from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
 from pipelines.outbox import Outbox, Outcomes, Unusual, status_of
+from pipelines.partitions import among
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.settings import Exchange
@@ -45,7 +46,7 @@ def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer
     with state.reading() as connection:
         due = connection.execute(
             select(t.c.destination, func.min(t.c.next_attempt))
-            .where(t.c.exchange == exchange.name, t.c.destination != "")
+            .where(t.c.exchange == exchange.name, t.c.destination != "", *_ours(state, exchange))
             .group_by(t.c.destination)
             .order_by(t.c.destination)
         ).all()
@@ -68,7 +69,7 @@ def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
     size, atomic = _FEW, bool(getattr(sinks.row_sink(destination)[1], "atomic", False))
     while not closer.queues.away(destination):
         with state.reading() as connection:
-            rows = _oldest(connection, exchange, destination, last, size)
+            rows = _oldest(connection, state, exchange, destination, last, size)
         if not rows:
             return
         last = rows[-1].number, rows[-1].item, rows[-1].ordinal
@@ -81,15 +82,25 @@ def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
         size = _AT_ONCE
 
 
+def _ours(state: State, exchange: Exchange) -> list[Any]:
+    """The condition that what waits is of our partitions."""
+    return among(tables.waiting.c.vin, state.partitions(exchange.name))
+
+
 def _oldest(
-    connection: Any, exchange: Exchange, destination: str, last: tuple[int, int, int], size: int
+    connection: Any, state: State, exchange: Exchange, destination: str, last: tuple[int, int, int], size: int
 ) -> Sequence[Any]:
     t, b = tables.waiting, tables.batches
     place = tuple_(b.c.number, t.c.item, t.c.ordinal)
     found: Sequence[Any] = connection.execute(
         select(t, b.c.number)
         .join(b, b.c.id == t.c.batch)
-        .where(t.c.exchange == exchange.name, t.c.destination == destination, place > tuple_(*last))
+        .where(
+            t.c.exchange == exchange.name,
+            t.c.destination == destination,
+            place > tuple_(*last),
+            *_ours(state, exchange),
+        )
         .order_by(b.c.number, t.c.item, t.c.ordinal)
         .limit(size)
     ).all()
@@ -116,7 +127,9 @@ def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
     t = tables.waiting
     with state.reading() as connection:
         rows = connection.execute(
-            select(t).where(t.c.exchange == exchange.name, t.c.trying.is_(True)).order_by(t.c.id)
+            select(t)
+            .where(t.c.exchange == exchange.name, t.c.trying.is_(True), *_ours(state, exchange))
+            .order_by(t.c.id)
         ).all()
     for at in range(0, len(rows), _AT_ONCE):
         _attempt(state, exchange, sinks, sealer, closer, rows[at : at + _AT_ONCE], tried_before=True)
@@ -125,6 +138,7 @@ def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
 def _mark(connection: Any, rows: Sequence[Any]) -> None:
     """The rows are being tried: their batches have deliveries in flight again."""
     t, b = tables.waiting, tables.batches
+    accounts.hold(connection, [row.batch for row in rows])
     ids = [row.id for row in rows]
     for at in range(0, len(ids), _ASKED):
         connection.execute(update(t).where(t.c.id.in_(ids[at : at + _ASKED])).values(trying=True))
@@ -234,6 +248,7 @@ def _settle(
     totals: dict[tuple[str, str], Account] = {}
     ended: dict[tuple[str, int], list[tuple[Any, str]]] = {}
     with state.unit_of_work() as connection:
+        accounts.hold(connection, [row.batch for row in (*by_sent.values(), *superseded)])
         replayed = claimed_letters(connection, sealer, [*by_sent.values(), *superseded])
         for place, row in by_sent.items():
             account = totals.setdefault((row.batch, row.destination), Account())

@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import orjson
 
@@ -99,16 +99,21 @@ def read_rows(path: str, sealer: Sealer) -> Iterator[StagedRow]:
         Incomplete: the file is shorter than its frames say.
     """
     with Path(path).open("rb") as file:
-        while head := file.read(_FRAME.size):
-            size = int.from_bytes(head, "big")
-            sealed = file.read(size)
-            if len(head) != _FRAME.size or len(sealed) != size:
-                message = f"行段文件不完整 / segment of rows is cut: {Path(path).name}"
-                raise Incomplete(message)
-            plain = sealer.unseal(sealed, b"rows")
-            at = 0
-            while at < len(plain):
-                ordinal, kind, length = _ROW.unpack_from(plain, at)
-                at += _ROW.size
-                yield StagedRow(ordinal, kind, plain[at : at + length])
-                at += length
+        yield from rows_in(file, sealer, Path(path).name)
+
+
+def rows_in(file: BinaryIO, sealer: Sealer, name: str) -> Iterator[StagedRow]:
+    """The rows of a segment that is open; `name` stands in the error that `read_rows` raises."""
+    while head := file.read(_FRAME.size):
+        size = int.from_bytes(head, "big")
+        sealed = file.read(size)
+        if len(head) != _FRAME.size or len(sealed) != size:
+            message = f"行段文件不完整 / segment of rows is cut: {name}"
+            raise Incomplete(message)
+        plain = sealer.unseal(sealed, b"rows")
+        at = 0
+        while at < len(plain):
+            ordinal, kind, length = _ROW.unpack_from(plain, at)
+            at += _ROW.size
+            yield StagedRow(ordinal, kind, plain[at : at + length])
+            at += length

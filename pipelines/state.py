@@ -20,13 +20,14 @@ from connectors.budgets import share, unshare
 from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
-from pipelines.errors import StateBusy, StateMissing, StateTooNew, StateTooOld
+from pipelines.errors import KeyElsewhere, NotShareable, StateBusy, StateMissing, StateTooNew, StateTooOld
 from pipelines.stateplace import DATABASE, keep_place, open_place, place_of
 from pipelines.versions import VersionIndex
 
 if TYPE_CHECKING:
     from pipelines.lease import Lease
     from pipelines.sharedbudgets import StateBudgets
+    from pipelines.sharing import Share
     from pipelines.versiontable import VersionTable
 
 __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
@@ -34,20 +35,25 @@ __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The newest revision of the migration history (pipelines/migrations)."""
+_SHARED_SINCE = "0007"
+_SCHEMA = select(tables.meta.c.value).where(tables.meta.c.name == "schema")
 
 
 class State:
     """The durable memory of a gateway in the folder `path`.
 
     `own=True` takes the gateway's lock: runs need it, commands that only look do not. `url` is the address of a
-    database of PostgreSQL; the folder keeps it, so that later ones need none. Raises StateBusy where another gateway
-    owns the state, StateMissing where a command looks at what no run has made.
+    database of PostgreSQL; the folder keeps it, so that later ones need none. With `shared=True` several gateways, each
+    with a folder of its own, own it together (`pipelines.sharing`). Raises StateBusy where another gateway owns the
+    state, StateMissing where a command looks at what no run has made, KeyElsewhere and NotShareable where it cannot be
+    shared.
     """
 
-    def __init__(self, path: Path, *, own: bool, url: str = "") -> None:
+    def __init__(self, path: Path, *, own: bool, url: str = "", shared: bool = False) -> None:
         self.path = path
+        self.share: Share | None = None
         self._lock: int | None = None
         self._lease: Lease | None = None
         self._budgets: StateBudgets | None = None
@@ -66,7 +72,7 @@ class State:
         self._shared = self.engine.dialect.name == "postgresql"
         try:
             if own:
-                self._own(given)
+                self._own(given, shared=shared)
             else:
                 self._look()
         except BaseException:
@@ -75,15 +81,47 @@ class State:
         self.versions = _versions(path, shared=self._shared) if own else None
         self._sets: list[tuple[str, ...]] | None = None
 
-    def _own(self, given: str) -> None:
+    def _own(self, given: str, *, shared: bool) -> None:
+        if shared and not self._shared:
+            message = (
+                "只有 PostgreSQL 上的状态可由多个网关共享：请设置 state.url"
+                " / only a state on PostgreSQL can be shared: set state.url"
+            )
+            raise NotShareable(message)
         if self._shared and inspect(self.engine).has_table(tables.leases.name):
-            self._lease = self._leased()  # before a newer vingate changes the tables of one that runs
+            self._lease = self._leased(alone=not shared or self._schema() != SCHEMA_VERSION)  # before tables change
         self._migrate()
         if self._shared:
-            self._lease = self._lease or self._leased()
+            self._lease = self._lease or self._leased(alone=not shared)
             keep_place(self.path, given)
             self._share_budgets()
         (self.path / "staging").mkdir(exist_ok=True)
+        if shared:
+            self._join()
+
+    def _join(self) -> None:
+        """Become one of those who share the state; the lease on the whole is given back, each has one of its own."""
+        from pipelines.sharing import join
+
+        whole = self._lease
+        self.share = join(self.engine, self.path, self.unit_of_work, self._key_like)
+        self._lease = self.share.lease
+        if whole is not None:
+            whole.close()
+        self.share.balance()
+        self.share.watch()
+
+    def _key_like(self, known: str) -> str:
+        """The fingerprint of our key, which must be the one that is known, where one is."""
+        if not known:
+            return self.sealer().fingerprint
+        if not self.key_path.exists() or Sealer.open(self.key_path, create=False).fingerprint != known:
+            raise KeyElsewhere(self.key_path, known)
+        return known
+
+    def _schema(self) -> str:
+        with self.engine.connect() as connection:
+            return str(connection.execute(_SCHEMA).scalar())
 
     def _share_budgets(self) -> None:
         """Rate budgets of this process are those of all who work on this state, on other hosts and after us too."""
@@ -92,10 +130,33 @@ class State:
         self._budgets = StateBudgets(self.engine)
         share(self._budgets)
 
-    def _leased(self) -> Lease:
+    def _leased(self, *, alone: bool) -> Lease:
         from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
 
-        return Lease(self.engine, self.path)
+        lease = Lease(self.engine, self.path)
+        if alone and self._schema() >= _SHARED_SINCE:
+            from pipelines import sharing
+
+            try:
+                sharing.alone(self.engine, self.path)
+            except BaseException:
+                lease.close()
+                raise
+        return lease
+
+    @property
+    def leads(self) -> bool:
+        """Whether what must be done by one gateway alone is ours."""
+        return self.share is None or self.share.once
+
+    @property
+    def member(self) -> str:
+        """Our name among those who share the state; empty: it is ours alone."""
+        return "" if self.share is None else self.share.name
+
+    def partitions(self, exchange: str) -> frozenset[int] | None:
+        """Partitions of an exchange's inbox that are ours; None: all of it is ours."""
+        return self.share.held if self.share is not None and exchange in self.share.partitioned else None
 
     @property
     def key_path(self) -> Path:
@@ -129,6 +190,8 @@ class State:
         """
         try:
             with self.engine.begin() as connection:
+                if self.share is not None:  # others may have made some
+                    self.forget_sets()
                 yield connection
                 if self._lease is not None:
                     self._lease.proved(connection)
@@ -160,6 +223,10 @@ class State:
         """The number of a set of destinations, which is made when it is new."""
         wanted = tuple(sorted(set(names)))
         known = self.destination_sets(connection)
+        if wanted not in known and self.share is not None:
+            connection.execute(text("LOCK TABLE destination_sets IN EXCLUSIVE MODE"))
+            self.forget_sets()
+            known = self.destination_sets(connection)
         if wanted in known:
             return known.index(wanted)
         connection.execute(
@@ -196,6 +263,9 @@ class State:
         if self._budgets is not None:
             unshare(self._budgets)
             self._budgets = None
+        if self.share is not None:
+            self.share.close()
+            self._lease = None
         if self._lease is not None:
             self._lease.close()
             self._lease = None
@@ -218,7 +288,7 @@ class State:
         with self.engine.connect() as connection:
             if not inspect(connection).has_table("meta"):
                 raise StateMissing(self.path)
-            found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == "schema")).scalar_one()
+            found = connection.execute(_SCHEMA).scalar_one()
         if found != SCHEMA_VERSION:
             raise (
                 StateTooOld(self.path, found, SCHEMA_VERSION)
@@ -236,7 +306,7 @@ class State:
                 connection.execute(insert(tables.meta), {"name": "schema", "value": SCHEMA_VERSION})
                 connection.execute(insert(tables.destination_sets), {"id": 0, "names": "[]"})
                 return
-            found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == "schema")).scalar_one()
+            found = connection.execute(_SCHEMA).scalar_one()
         if found != SCHEMA_VERSION:
             from pipelines.migrations import upgrade  # imported late: Alembic is needed by old states only
 

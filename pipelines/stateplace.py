@@ -9,12 +9,15 @@ of either kind.
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from connectors.confidential import revealed
 from connectors.contracts import Misconfigured
@@ -24,6 +27,8 @@ from pipelines.errors import StateElsewhere
 DATABASE = "vingate.db"
 ADDRESS = "database.url"
 VARIABLE = "VINGATE_STATE_URL"
+SESSIONS = "vingate "
+"""How the names of our sessions on the server begin; host, process and what makes them unique follow."""
 LIMITS = Limits(busy_seconds=30.0, statement_seconds=600.0, connections=10)
 
 
@@ -71,7 +76,7 @@ def open_place(folder: Path, url: str) -> Engine:
     if not address.startswith("postgresql"):
         message = "状态数据库地址应为 PostgreSQL / the address of a state's database must be one of PostgreSQL"
         raise Misconfigured(message, "例如 / for example postgresql+psycopg://user@host/database")
-    engine = open_engine(address, LIMITS)
+    engine = open_engine(_named(address), LIMITS)
     event.listen(engine, "connect", _whole_numbers)
     try:
         _sorts_by_bytes(engine, make_url(address).database or "")
@@ -79,6 +84,19 @@ def open_place(folder: Path, url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _named(address: str) -> str:
+    """The address with a name for our sessions, unless it has one: who takes a state over ends all that we have."""
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        return address  # `open_engine` says what is wrong with it
+    if "application_name" in url.query:
+        return address
+    host = socket.gethostname().encode("ascii", "replace").decode()[:30]
+    name = f"{SESSIONS}{host}:{os.getpid()}:{secrets.token_hex(6)}"
+    return url.update_query_dict({"application_name": name}).render_as_string(hide_password=False)
 
 
 def _whole_numbers(connection: Any, _record: object) -> None:

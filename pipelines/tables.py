@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 from dlq.tables import define as define_letters
@@ -64,6 +65,7 @@ batches = Table(
     Column("flagged", BigInteger, nullable=False, default=0),
     Column("letters", BigInteger, nullable=False, default=0),  # how many the letter store must hold
     Column("letters_digest", Text, nullable=False, default="0"),
+    Column("member", Text, nullable=False, server_default=""),  # gateway in whose hands it is, where several share
     Index("batches_by_exchange", "exchange", "state"),
 )
 
@@ -96,6 +98,16 @@ parts = Table(
     Column("sha256", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     Column("promoted", Boolean, nullable=False, default=False),
+)
+
+staged_rows = Table(  # of decided batches, where any gateway must be able to finish them
+    "staged_rows",
+    metadata,
+    Column("batch", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("piece", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # of the sealed segment, a piece at a time
 )
 
 journals = Table(
@@ -298,8 +310,20 @@ inbox = Table(
     Column("verdict", Text, nullable=False),  # JSON of what was answered; empty: nothing was
     Column("body", LargeBinary, nullable=False),  # sealed
     Column("batch", Integer),  # number of the batch that took it; null while it waits
+    Column("partition", Integer, nullable=False, server_default="0"),  # of its vehicle (pipelines.partitions)
     Index("inbox_by_batch", "exchange", "batch", "id"),
     sqlite_autoincrement=True,
+)
+
+# Said otherwise than in other look-ups, so that a planner without statistics takes each index for its own look-up.
+_WAITING = text("coalesce(batch, 0) = 0")
+Index(
+    "inbox_by_partition",
+    inbox.c.exchange,
+    inbox.c.partition,
+    inbox.c.id,
+    postgresql_where=_WAITING,
+    sqlite_where=_WAITING,
 )
 
 inbox_keys = Table(

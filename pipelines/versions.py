@@ -34,6 +34,11 @@ def pack_intake(batch: int, item: int, ordinal: int) -> int:
     return (batch << 36) | (item << 24) | ordinal
 
 
+def unpack_intake(intake: int) -> tuple[int, int, int]:
+    """Batch, item and ordinal of an intake number."""
+    return intake >> 36, intake >> 24 & 0xFFF, intake & 0xFFFFFF
+
+
 class VersionIndex:
     """Look-up and addition of entries on a connection that the caller commits.
 

@@ -37,7 +37,13 @@ _FIND = text(
     " FROM unnest(CAST(:keys AS bytea[])) WITH ORDINALITY AS w (key, place)"
     " JOIN versions v ON v.key = w.key ORDER BY w.place"
 )
+_LOCKED = text(
+    "SELECT key, content, intake, version, held FROM versions WHERE key = ANY(CAST(:keys AS bytea[]))"
+    " ORDER BY key FOR UPDATE"
+)
+_UNSIGNED = (1 << 64) - 1
 _NAMES = ("key", "content", "intake", "version", "held")
+_GIVEN = ("keys", "contents", "intakes", "versions", "helds")
 _ARRAYS = (
     func.unnest(
         bindparam("keys", type_=ARRAY(LargeBinary)),
@@ -52,8 +58,16 @@ _ARRAYS = (
 _COPIED = table("added_versions", *(column(name) for name in _NAMES))
 
 
+class Raced(Exception):
+    """What was decided rests on versions that another gateway has changed since: it is to be decided again."""
+
+
+def _insert(source: FromClause) -> Insert:
+    return insert(tables.versions).from_select(_NAMES, select(*(source.c[n] for n in _NAMES)).order_by("key"))
+
+
 def _merge(source: FromClause) -> Insert:
-    statement = insert(tables.versions).from_select(_NAMES, select(*(source.c[n] for n in _NAMES)).order_by("key"))
+    statement = _insert(source)
     changed = {name: statement.excluded[name] for name in _NAMES[1:]}
     return statement.on_conflict_do_update(index_elements=["key"], set_=changed)
 
@@ -86,14 +100,9 @@ class VersionTable:
         if not len(entries):
             return
         entries = newest(entries)
-        columns = [
-            _keys(entries["hi"], entries["lo"]),
-            np.ascontiguousarray(entries["content"]).view(np.int64).tolist(),
-            *(entries[name].tolist() for name in ("intake", "version", "held")),
-        ]
+        columns = [_keys(entries["hi"], entries["lo"]), *_columns(entries)]
         if len(entries) <= SMALL:
-            names = ("keys", "contents", "intakes", "versions", "helds")
-            connection.execute(_merge(_ARRAYS), dict(zip(names, columns, strict=True)))
+            connection.execute(_merge(_ARRAYS), dict(zip(_GIVEN, columns, strict=True)))
             return
         connection.execute(
             text("CREATE TEMPORARY TABLE IF NOT EXISTS added_versions (LIKE versions) ON COMMIT DELETE ROWS")
@@ -102,6 +111,35 @@ class VersionTable:
         copy_rows(connection, t, list(t.columns), zip(*columns, strict=True), into="added_versions")
         connection.execute(_merge(_COPIED))
         connection.execute(text("TRUNCATE added_versions"))
+
+    def add_exactly(self, connection: Connection, entries: Entries, known: Entries) -> None:
+        """Add entries that were decided by what `find` gave (`known`), unless that is not what stands there any more.
+
+        Raises:
+            Raced: another gateway decided one of these keys meanwhile; nothing may be committed.
+        """
+        if not len(entries):
+            return
+        entries = newest(entries)
+        seen = dict(zip(_keys(known["hi"], known["lo"]), known[list(_NAMES[1:])].tolist(), strict=True))
+        fresh = np.array([key not in seen for key in _keys(entries["hi"], entries["lo"])], bool)
+        before, after = entries[~fresh], entries[fresh]
+        if len(before):
+            keys = _keys(before["hi"], before["lo"])
+            stands = {
+                key: (content & _UNSIGNED, intake, version, held)
+                for at in range(0, len(keys), _ASKED)
+                for key, content, intake, version, held in connection.execute(_LOCKED, {"keys": keys[at : at + _ASKED]})
+            }
+            if any(stands.get(key) != seen[key] for key in keys):
+                raise Raced
+            self.add(connection, before)
+        if len(after):
+            columns = [_keys(after["hi"], after["lo"]), *_columns(after)]
+            given = dict(zip(_GIVEN, columns, strict=True))
+            new = _insert(_ARRAYS).on_conflict_do_nothing().returning(tables.versions.c.key)
+            if len(connection.execute(new, given).all()) < len(after):
+                raise Raced
 
     def mergeable(self, _connection: Connection) -> list[tuple[str, int]]:
         """Nothing: a table has no runs."""
@@ -121,6 +159,12 @@ class VersionTable:
     def size(self, connection: Connection) -> int:
         """Entries held."""
         return int(connection.execute(select(func.count()).select_from(tables.versions)).scalar_one())
+
+
+def _columns(entries: Entries) -> list[list[int]]:
+    """The columns beside the key, as the database's numbers."""
+    contents = np.ascontiguousarray(entries["content"]).view(np.int64).tolist()
+    return [contents, *(entries[name].tolist() for name in ("intake", "version", "held"))]
 
 
 def _keys(hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> list[bytes]:

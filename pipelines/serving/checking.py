@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from connectors import registry
 from connectors.contracts import ConnectorError
 from pipelines.serving.roles import Role, Work
+from pipelines.serving.shared import explained
 from pipelines.settings import replaced
 from pipelines.usable import built, usable
 from pipelines.workbench import make_source
@@ -32,6 +33,8 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
     Raises:
         PipelineError, ConnectorError, MappingError, ProfileError, RoutingError: settings that can never work.
     """
+    if role.state.share:
+        yield Said("", "state.share", explained(role))
     for name, work in role.exchanges.items():
         usable(work.settings.placed(folder))
         for part, make in _parts(work, folder):

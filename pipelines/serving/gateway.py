@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors import registry
 from connectors.contracts import Feed, Unavailable
@@ -20,16 +23,21 @@ from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.progress import Observer
 from pipelines.serving import link
+from pipelines.serving.logs import log
 from pipelines.serving.loops import Build, Loop, Runs, WatchedFeed, state_of
-from pipelines.serving.metrics import carried
+from pipelines.serving.metrics import LEADS, MEMBERS, PARTITIONS, carried
 from pipelines.serving.observing import Observing
 from pipelines.serving.opening import open_state
 from pipelines.serving.roles import Role, Work
+from pipelines.serving.shared import by_partitions
 from pipelines.serving.tracing import open_tracer
 from pipelines.settings import Destinations, replaced
 from pipelines.sharedbudgets import budgets_elsewhere
 from pipelines.state import State
 from pipelines.usable import built, usable
+
+if TYPE_CHECKING:
+    from pipelines.sharing import Share  # it takes PostgreSQL's dialect along
 
 WAIT_SECONDS = 0.02
 """How long an idle round waits for input, in the exchange that had some last; the others are looked at in between."""
@@ -39,19 +47,40 @@ LOCK_SECONDS = 3.0
 
 
 class Gateway:
-    """Runs loops in turn until it is told to stop."""
+    """Runs loops in turn until it is told to stop. Of a state that is shared, those that are this gateway's."""
 
-    def __init__(self, role: Role, build: Build) -> None:
-        self.role = role
+    def __init__(self, role: Role, build: Build, share: Share | None = None) -> None:
+        self.role, self._share = role, share
+        self._led = share is None or share.once
         self._last = next(iter(role.exchanges))
         self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
         self._readers = readers(role)
 
     def open(self, stopping: threading.Event) -> None:
         """Build all exchanges and take up what a crash left."""
+        self._look()
         for loop in self.loops.values():
-            if not stopping.is_set():
+            if not stopping.is_set() and self._ours(loop):
                 loop.open()
+
+    def _ours(self, loop: Loop) -> bool:
+        return self._share is None or self._share.once or loop.name in self._share.partitioned
+
+    def _look(self) -> None:
+        """See who shares the state, and whether we have come to do what one gateway alone does."""
+        if self._share is None:
+            return
+        try:
+            self._share.tick()
+        except (DBAPIError, PoolTimeout) as error:  # the database is away: the exchanges say so
+            log.warning("share-failed", extra={"text": type(error).__name__})
+        if self._share.once and not self._led:
+            self._led = True
+            log.info("leads", extra={"text": self._share.name})
+            for name, loop in self.loops.items():
+                if self.role.exchanges[name].feeds:
+                    loop.renew()
+        told(self._share)
 
     def run(self, stopping: threading.Event, order: Callable[[], Mapping[str, Any] | None]) -> None:
         """Round after round; `order` gives what the supervisor wants meanwhile."""
@@ -65,10 +94,14 @@ class Gateway:
     def round(self, stopping: threading.Event, seconds: float) -> bool:
         """One turn of each exchange; whether any of them did anything."""
         began, did = time.monotonic(), False
+        self._look()
         waits = self._last
         for name, loop in self.loops.items():
             if stopping.is_set():
                 break
+            if not self._ours(loop):
+                loop.moved()
+                continue
             if loop.turn(seconds if name == waits and not did else 0.0):
                 did, self._last = True, name
                 for reader in self._readers[name]:
@@ -83,6 +116,14 @@ class Gateway:
             if name in role.exchanges:
                 loop.reload(role.exchanges[name])
         self.role, self._readers = role, readers(role)
+
+    @property
+    def sharing(self) -> dict[str, Any] | None:
+        """What this gateway has of a state that is shared, for people; from any thread."""
+        share = self._share
+        if share is None:
+            return None
+        return {"member": share.name, "members": share.members, "partitions": sorted(share.held), "leads": share.once}
 
     def moved(self, exchange: str) -> None:
         """An exchange gave a sign of life."""
@@ -104,7 +145,9 @@ def serve(line: link.Link) -> None:
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         feeds: dict[str, dict[str, WatchedFeed]] = {}
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
-        gateway = Gateway(role, _build(state, feeds, observer))
+        if state.share is not None:
+            state.share.partitioned |= {name for name, work in role.exchanges.items() if by_partitions(work)}
+        gateway = Gateway(role, _build(state, feeds, observer), state.share)
         _beat(line, gateway, feeds)
         try:
             gateway.open(line.stopping)
@@ -140,7 +183,7 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
     def build(name: str, work: Work) -> Runs:
         made: dict[str, Feed] = {}
         feeds[name] = {}
-        for feed, part in work.feeds.items():
+        for feed, part in work.feeds.items() if state.leads else ():  # two that take from a queue would mix its order
             options = replaced(part.options, "{state}", state.path.as_posix())
             made[feed] = feeds[name][feed] = WatchedFeed(name, feed, registry.feed(part.connector, options))
         if work.every or work.cron:
@@ -154,6 +197,13 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
             raise
 
     return build
+
+
+def told(share: Share) -> None:
+    """Show in the metrics what we have of a state that is shared."""
+    PARTITIONS.set(len(share.held))
+    LEADS.set(share.once)
+    MEMBERS.set(share.members)
 
 
 def readers(role: Role) -> dict[str, list[str]]:
@@ -212,7 +262,7 @@ def _beat(line: link.Link, gateway: Gateway, feeds: Mapping[str, Mapping[str, Wa
         while True:
             for loop in gateway.loops.values():
                 loop.told_breakers()
-            line.report(link.BEAT, loops=state_of(gateway.loops, feeds), metrics=carried())
+            line.report(link.BEAT, loops=state_of(gateway.loops, feeds), metrics=carried(), share=gateway.sharing)
             time.sleep(BEAT_SECONDS)
 
     threading.Thread(target=beat, daemon=True, name="beat").start()

@@ -67,7 +67,8 @@ class Health:
 
 
 def _verdict(verdict: Verdict) -> tuple[int, str, bytes]:
-    body = json.dumps({"ok": verdict.good, "problems": verdict.problems}, ensure_ascii=False).encode() + b"\n"
+    told = {"ok": verdict.good, "problems": verdict.problems} | ({"share": verdict.share} if verdict.share else {})
+    body = json.dumps(told, ensure_ascii=False).encode() + b"\n"
     code = HTTPStatus.OK if verdict.good else HTTPStatus.SERVICE_UNAVAILABLE
     return code, "application/json; charset=utf-8", body
 

@@ -126,6 +126,10 @@ class Loop:
         if changed or rescheduled:
             log.info("reloaded", extra={"exchange": self.name})
 
+    def renew(self) -> None:
+        """Build it anew at its next turn: it is to be built otherwise than before."""
+        self.close()
+
     def close(self) -> None:
         """Give back what is held."""
         runs, self._runs = self._runs, None

@@ -47,6 +47,15 @@ CYCLES = Counter("vingate_failures", "循环出错次数 / how often an exchange
 FEEDS = Gauge("vingate_feed_connected", "队列、轮询来源是否连接 / whether a feed is connected", ["exchange", "feed"])
 
 
+PARTITIONS = Gauge(
+    "vingate_partitions_held", "本网关持有的分区数，共享状态时 / partitions that this gateway has, where several share"
+)
+LEADS = Gauge(
+    "vingate_leads", "本网关执行只应执行一次的工作 / whether this gateway does what must be done by one alone"
+)
+MEMBERS = Gauge("vingate_members", "共享此状态的网关数 / gateways that share the state")
+
+
 STATES = {"closed": 0, "half-open": 1, "open": 2}
 """How the state of a breaker is shown."""
 DESTINATIONS = Gauge(

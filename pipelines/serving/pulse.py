@@ -21,6 +21,8 @@ class Verdict(NamedTuple):
     good: bool
     problems: list[str]
     """What is wrong, one sentence each; empty when all is well."""
+    share: Mapping[str, Any] | None = None
+    """What this gateway has of a state that several share; None: nobody else has any of it."""
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Pulse:
         if hindrance := self.writable():
             problems.append(hindrance)
         problems += self.reach()
-        return Verdict(not problems, problems)
+        share = next((child.said["share"] for child in tuple(self.children) if child.said.get("share")), None)
+        return Verdict(not problems, problems, share)
 
     def families(self) -> list[Metric]:
         """The same as metrics."""

@@ -59,6 +59,13 @@ class StateAddress(_Section):
 
     url: SecretStr = SecretStr("")
     """Address of a PostgreSQL database, or `env:NAME`, `file:PATH`; empty: SQLite in the folder of `--state`."""
+    share: bool = False
+    """Whether several gateways, each with a folder of its own, work on this state together."""
+    key: SecretStr = SecretStr("")
+    """The key that all of them seal with: `file:PATH` of a copy of the first one's `keys/sealing.key`, or `env:NAME`.
+
+    Empty: it lies in the folder of `--state`, where the first gateway makes it.
+    """
     budgets: SecretStr = SecretStr("")
     """Address of a PostgreSQL database in which gateways with states of their own share their rate budgets.
 
@@ -152,6 +159,14 @@ class Role(_Section):
             if name and name not in self.exchanges:
                 message = f"door: 没有交换 {name!r}；有 / there is no exchange {name!r}: {', '.join(self.exchanges)}"
                 raise ValueError(message)
+        if self.state.share:
+            from pipelines.serving.shared import (
+                refused as unshareable,  # late: roles that share nothing need none of it
+            )
+
+            problems = unshareable(self.exchanges)
+            if problems:
+                raise ValueError("state.share: " + "; ".join(problems))
         return self
 
 

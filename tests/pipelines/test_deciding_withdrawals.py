@@ -10,10 +10,11 @@ import pytest
 from test_deciding import Gateway
 
 from mappings.encoding import WITHDRAWN
-from pipelines.deciding import withdraw
+from pipelines.deciding import Rule, withdraw
 from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, FILTERED, SUPERSEDED, UNPLACED
 from pipelines.state import State
 from pipelines.versions import pack_intake
+from pipelines.work import Directive
 
 KEY, A, B = (7, 7), 11, 12
 
@@ -114,8 +115,11 @@ def test_what_another_scope_holds_is_not_withdrawn_by_this_one(state):
     assert gate.batch(back(version=2), also_held=also) == [[(ADDRESSED, 2, ("ministry",))]]
 
 
-def test_deciding_is_pure():
-    assert withdraw(None, 5, 1, carried=False) == withdraw(None, 5, 1, carried=False)
+def test_what_is_not_known_is_a_letter_and_is_remembered():
+    told, after = withdraw(None, 5, 1, Rule(1, carried=False))
+    assert told == Directive(DEAD, 0, ())
+    assert after is not None
+    assert (after.version, after.intake, after.held) == (0, 5, frozenset())
 
 
 # -- any order ---------------------------------------------------------------------------------------------------------

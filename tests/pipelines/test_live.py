@@ -22,6 +22,7 @@ from pipelines.inbox import Inbox, Judged
 from pipelines.ledger import prove
 from pipelines.live import Live
 from pipelines.settings import Exchange, load
+from pipelines.steps import judging
 from pipelines.trace import trace
 
 OTHER = "110105000000007"

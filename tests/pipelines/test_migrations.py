@@ -208,6 +208,10 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> N
                 "ALTER TABLE letters DROP COLUMN ref_inside",
                 "DROP TABLE replay_orders",
                 "DROP TABLE budgets",
+                "DROP TABLE staged_rows",
+                "DROP INDEX inbox_by_partition",
+                "ALTER TABLE inbox DROP COLUMN partition",
+                "ALTER TABLE batches DROP COLUMN member",
                 "UPDATE meta SET value = '0003' WHERE name = 'schema'",
             ):
                 connection.execute(text(statement))

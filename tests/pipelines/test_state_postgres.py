@@ -119,7 +119,7 @@ def test_a_stopped_process_that_wakes_up_changes_nothing(owner, tmp_path, postgr
         begin(second)
         owner.send_signal(signal.SIGCONT)
         _, said = owner.communicate("go on\n", timeout=60)
-        assert "StateLost" in said
+        assert "terminating connection" in said  # what it had locked was not to hold up its heir
         begin(second)
         with second.reading() as connection:
             assert set(connection.execute(select(tables.runs.c.exchange)).scalars()) == {"collect"}
