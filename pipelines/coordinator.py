@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, pairwise, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import delete, func, insert, select, update
 
@@ -35,6 +35,11 @@ from pipelines.sinks import Sinks
 from pipelines.state import State
 from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
+
+if TYPE_CHECKING:
+    from pipelines.reconciling.report import Place
+
+_Result = TypeVar("_Result")
 
 _MANY = 20_000
 """Envelopes of a batch after which memory is given back."""
@@ -316,6 +321,7 @@ class Coordinator:
     def follow_up(self) -> None:
         """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved."""
         from pipelines.assembling import assemble, expire
+        from pipelines.reconciling.orders import serve as serve_backfills
         from pipelines.registering import reread
         from pipelines.retrying import retry
 
@@ -324,6 +330,7 @@ class Coordinator:
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
             self._batch("fragments", items, {"fragments": taken})
+        serve_backfills(self.state, self.exchange.name, self.queue_again)
         retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
         for items, mark in reread(self.state, self.exchange):
             self._batch("registrations", items, {"mark": mark})
@@ -338,17 +345,38 @@ class Coordinator:
 
     def replay(self, letters: Sequence[str]) -> str:
         """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
+        return self._aside(lambda: self._again(letters))
+
+    def resend(self, places: Iterable[Place]) -> dict[Place, str]:
+        """Send deliveries again that their destinations do not hold, as a run of its own; what became of each."""
+        from pipelines.retrying import retry
+
+        def work() -> dict[Place, str]:
+            told = self.queue_again(places)
+            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, "")
+            return told
+
+        return self._aside(work)
+
+    def queue_again(self, places: Iterable[Place]) -> dict[Place, str]:
+        """Queue deliveries anew that their destinations do not hold; what became of each."""
+        from pipelines.reconciling.resending import Resending
+
+        return Resending(self.state, self.exchange, self.sinks, self.sealer, self.closer).queue(places)
+
+    def _aside(self, work: Callable[[], _Result]) -> _Result:
+        """Do something as a run of its own."""
         self.run_id = self._begin()
         self._recover()
-        batch = self._again(letters)
+        result = work()
         self._sweep()
-        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by a replay
+        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by this
             with self.state.unit_of_work() as connection:
                 connection.execute(
                     update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
                 )
         self.sinks.close()
-        return batch
+        return result
 
     def _again(self, letters: Sequence[str]) -> str:
         """One batch of letters, and a try of the deliveries among them; the batch's id, "" where there was none."""

@@ -20,7 +20,9 @@ from pipelines.coordinator import Coordinator
 from pipelines.flow import Kept
 from pipelines.heap import settle
 from pipelines.inbox import Inbox, Judged
-from pipelines.progress import Observer, silent
+from pipelines.progress import Event, Observer, silent
+from pipelines.reconciling.background import Background
+from pipelines.reconciling.commanding import days_before, report_path
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.work import Job, Receipt, Task
@@ -70,6 +72,7 @@ class Live:
         self._state, self._observer = state, observer
         self._feeds = dict(feeds or {})
         self._records, self._gather = records, milliseconds / 1000
+        self._comparison: Background | None = None
         self._open(exchange)
         self._most, self._full = records, False
         self._failures: Counter[int] = Counter()
@@ -112,6 +115,16 @@ class Live:
             self._coordinator.follow_up()
         return self._number() > before
 
+    def reconcile(self, moment: datetime) -> None:
+        """Begin to compare the days before a moment with what destinations hold, unless a report of them lies there.
+
+        Follow-ups take up what it finds; so the exchange goes on meanwhile.
+        """
+        since, until = days_before(moment, self._exchange.reconcile.days)
+        reported = report_path(self._state.path, self._exchange.name, since, until).exists()
+        if self._comparison is None and not reported:
+            self._comparison = Background(self._state, self._exchange, since, until)
+
     def reload(self, exchange: Exchange) -> None:
         """Go on with other settings, tables and mappings, which the caller has validated."""
         forget()
@@ -125,6 +138,8 @@ class Live:
         """End the run and give back what is held. What was taken and is not in the inbox goes back to its system."""
         for feed in self._feeds.values():
             feed.close()
+        if self._comparison is not None:
+            self._comparison.stop()
         if self._coordinator.run_id:
             self._coordinator.end()
         self._coordinator.sinks.close()
@@ -230,7 +245,20 @@ class Live:
         before = self._number()
         self._coordinator.follow_up()
         self._coordinator.closer.promote_waiting()
+        self._compared()
         return self._number() > before
+
+    def _compared(self) -> None:
+        """Settle a comparison that has ended, and tell of it."""
+        if self._comparison is None or not self._comparison.done:
+            return
+        ended, self._comparison = self._comparison, None
+        report = ended.settle(self._coordinator)
+        if report is not None:
+            differing = len(report.differences)
+            sent = sum(side.sent for side in report.sides.values())
+            note = "" if report.agreed else "不一致 / they do not agree"
+            self._observer(Event("reconciled", self._exchange.name, "", differing, sent, note))
 
     def _number(self) -> int:
         return self._coordinator.newest()

@@ -34,7 +34,7 @@ __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0008"
 """The newest revision of the migration history (pipelines/migrations)."""
 
 

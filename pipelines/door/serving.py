@@ -30,6 +30,7 @@ from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
 from pipelines.door.settings import DoorSettings
 from pipelines.door.v1.api import Api
+from pipelines.door.v1.holdings import Holdings
 from pipelines.door.v1.receipts import Receipts
 from pipelines.door.v1.records import Records
 from pipelines.errors import PipelineError, StateMissing, StateTooOld
@@ -109,13 +110,16 @@ def opened(
     callers = Callers(state, sealer, settings.caller_rules())
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)
+    holdings = Holdings(exchange, settings.senders)
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_bytes)
-        yield Door(desk, pieces, Api(desk, Records(desk, exchange), Receipts(state, exchange), room), room)
+        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
+        yield Door(desk, pieces, api, room)
     finally:
         intake.stop()
+        holdings.close()
         desk.close()
 
 

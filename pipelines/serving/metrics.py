@@ -47,6 +47,11 @@ CYCLES = Counter("vingate_failures", "循环出错次数 / how often an exchange
 FEEDS = Gauge("vingate_feed_connected", "队列、轮询来源是否连接 / whether a feed is connected", ["exchange", "feed"])
 
 
+DIFFERENCES = Gauge(
+    "vingate_reconcile_differences",
+    "最近一次对账的差异数 / records on which the last reconciliation found the two sides to differ",
+    ["exchange"],
+)
 STATES = {"closed": 0, "half-open": 1, "open": 2}
 """How the state of a breaker is shown."""
 DESTINATIONS = Gauge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from dlq.masking import masked_text
 from pipelines import tables
 from pipelines.progress import Event
 from pipelines.serving.logs import log
-from pipelines.serving.metrics import BATCHES, RECORDS, STAGES
+from pipelines.serving.metrics import BATCHES, DIFFERENCES, RECORDS, STAGES
 from pipelines.serving.tracing import Tracer
 from pipelines.state import State
 
@@ -60,6 +61,11 @@ class Observing:
             self._open[event.batch] = _Times(now, now)
         elif event.name in _ENDS:
             self._stage(event, now)
+        elif event.name == "reconciled":
+            DIFFERENCES.labels(event.exchange).set(event.done)
+            counts = {"sent": event.total, "differences": event.done}
+            told = {"exchange": event.exchange, "counts": counts, "text": event.note}
+            log.log(logging.WARNING if event.note else logging.INFO, "reconciled", extra=told)
         elif event.name in ("finished", "ended") or event.note:
             log.debug(event.name, extra={"exchange": event.exchange, "batch": event.batch, "text": event.note})
 

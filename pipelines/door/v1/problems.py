@@ -20,6 +20,10 @@ REFUSED, WRONG_REQUEST, KEY_REUSED = "REFUSED", "WRONG_REQUEST", "KEY_REUSED"
 UNSUPPORTED, NO_RECEIPT, WRONG_METHOD = "UNSUPPORTED", "NO_RECEIPT", "WRONG_METHOD"
 
 
+class WrongRequest(Exception):
+    """The request cannot be understood; says why, in Chinese and English."""
+
+
 class _Text(NamedTuple):
     status: int
     zh: str
