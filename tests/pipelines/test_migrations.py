@@ -208,6 +208,7 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> N
                 "ALTER TABLE letters DROP COLUMN ref_inside",
                 "DROP TABLE replay_orders",
                 "DROP TABLE budgets",
+                "DROP TABLE backfill_orders",
                 "UPDATE meta SET value = '0003' WHERE name = 'schema'",
             ):
                 connection.execute(text(statement))

@@ -24,6 +24,7 @@ from pipelines import tables
 from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
+from pipelines.live import Live
 from pipelines.reconciling import commanding, orders
 from pipelines.reconciling.resending import CHANGED, GONE, Resending
 from pipelines.settings import load
@@ -368,3 +369,45 @@ def test_files_are_asked_batch_by_batch(tmp_path, capsys):
     assert main(arguments) == 1
     (told,) = json.loads(capsys.readouterr().out)["exchanges"]
     assert "missing-part" in kinds(told)
+
+
+def test_a_service_reconciles_by_itself_once_a_day_and_sends_what_is_missing(tmp_path, hub, send):
+    send(1, 2, 3)
+    lose(hub, code_of(2))
+    exchange = load(tmp_path / "send.toml", ["reconcile.backfill=true"], {})
+    events = []
+    with State(tmp_path / "state", own=True) as state:
+        live = Live(state, exchange, observer=events.append, milliseconds=0)
+        live.recover()
+        live.reconcile(_tomorrow())
+        live._comparison._thread.join(60)
+        for _ in range(3):
+            live._followed_up = float("-inf")
+            live.step(0)
+        (told,) = [one for one in events if one.name == "reconciled"]
+        assert (told.done, told.total, bool(told.note)) == (1, 3, True)
+        (report,) = (tmp_path / "state" / "reports").iterdir()
+        assert report.stat().st_mode & 0o077 == 0
+        kept = json.loads(report.read_bytes())
+        assert (kept["agreed"], kept["backfill"]) == (False, {"queued": 1})
+        assert len(hub.taken) == 3
+        before = len(hub.calls)
+        live.reconcile(_tomorrow())
+        assert live._comparison is None, "its report lies there"
+        assert len(hub.calls) == before
+        live.close()
+    assert ledger(tmp_path).balanced
+
+
+def test_a_service_that_is_stopped_gives_a_comparison_up(tmp_path, hub, send):
+    send(1)
+    exchange = load(tmp_path / "send.toml", (), {})
+    with State(tmp_path / "state", own=True) as state:
+        live = Live(state, exchange, milliseconds=0)
+        live.recover()
+        hub.always = "stall"
+        live.reconcile(_tomorrow())
+        hub.always = ""
+        live.close()
+        assert live._comparison.done
+    assert not (tmp_path / "state" / "reports").exists()
