@@ -23,6 +23,7 @@ from pipelines.storeform import REPAIRS
 
 SEVERAL = "several"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
+_OF_ROWS = ("sql", "query")
 PART = "part"
 """Member of a work item's `extra`: which of several sources it is of."""
 
@@ -98,8 +99,8 @@ def make(source: Connector) -> Source:
 def in_rows(source: Connector, item: WorkItem) -> bool:
     """Whether an item's length counts rows of a store, not bytes."""
     if source.connector == SEVERAL:
-        return _parts(source)[item.extra[PART]].connector == "sql"
-    return source.connector == "sql"
+        return _parts(source)[item.extra[PART]].connector in _OF_ROWS
+    return source.connector in _OF_ROWS
 
 
 def stores(source: Connector) -> list[str]:
