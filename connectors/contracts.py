@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -145,6 +145,14 @@ class Source(Protocol):
 
     def check(self) -> list[str]:
         """Sentences on what was found (readable, how much waits); raises ConnectorError with the remedy."""
+
+
+@runtime_checkable
+class KnowsDays(Protocol):
+    """A source whose records can be read again by day."""
+
+    def between(self, first: date, last: date) -> Iterator[WorkItem]:
+        """Items of all records of some days, whatever was read before."""
 
 
 class Arrival(NamedTuple):

@@ -66,6 +66,8 @@ class QuerySettings(ConnectorSettings):
     """Company code of the records where the payload does not say: a text, `env:NAME` or `file:PATH`."""
     system: str = ""
     """Collecting system of the records; empty: the exchange's own."""
+    without: tuple[str, ...] = ()
+    """Columns that no payload holds: those that only key, cursor, line or day need."""
     form: Literal["csv", "json"] = "csv"
     item_records: int = Field(default=1_000, ge=1)
     """Records of one work item."""
@@ -259,8 +261,9 @@ class QuerySource:
         if len(rows) > self.settings.max_rows:
             return b"", f"TOO_MANY_ROWS: 一条记录超过 {self.settings.max_rows} 行 / more rows than a record may have"
         make = csv_payload if self.settings.form == "csv" else json_payload
+        kept = [at for at, name in enumerate(names) if name not in self.settings.without]
         try:
-            body = make(names, self._ordered(names, rows))
+            body = make([names[at] for at in kept], [[row[at] for at in kept] for row in self._ordered(names, rows)])
         except UnfitError as error:
             return b"", str(error)
         if len(body) > self.settings.max_payload_bytes:

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -32,6 +32,7 @@ from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
+from pipelines.sources import OfDays
 from pipelines.state import State
 from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
@@ -67,11 +68,15 @@ class Coordinator:
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
 
-    def run(self) -> int:
-        """Do everything that there is to do; the number of the run, whose batches tell the result."""
+    def run(self, days: tuple[date, date] | None = None) -> int:
+        """Do everything that there is to do; the number of the run, whose batches tell the result.
+
+        Args:
+            days: read the source's records of these days, whatever was read before; what is known is a duplicate.
+        """
         self.begin()
         try:
-            self.scan()
+            self.scan(days)
             self.follow_up()
             self._sweep()
         finally:
@@ -90,9 +95,17 @@ class Coordinator:
             self.sinks.close()
             raise
 
-    def scan(self) -> None:
-        """Take in everything that the source has now."""
-        self._take_in(make_source(self.exchange))
+    def scan(self, days: tuple[date, date] | None = None) -> None:
+        """Take in everything that the source has now, or its records of some days.
+
+        Raises:
+            SettingsError: the source knows no days.
+        """
+        source = make_source(self.exchange)
+        if days is None:
+            self._take_in(source)
+        else:
+            self._take_in(OfDays(source, days))
         self._unsure = False  # what was done before the kill is behind the marks now
 
     def newest(self) -> int:
@@ -176,7 +189,8 @@ class Coordinator:
                     self._batch("source", chunk.items, {"repeated": chunk.repeated}, after)
                 elif chunk.repeated:
                     self._known_batch(chunk.repeated)
-                finished = planner.finish(source, chunk.complete)
+                # Days are no more than a part of what there is: no path is read to its end by them.
+                finished = 0 if isinstance(source, OfDays) else planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
         finally:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mappings.dates import SHANGHAI
-from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.cli.days import chosen_days
+from pipelines.cli.out import AsJson, console, emit
 from pipelines.errors import StateBusy
 from pipelines.state import State
 
@@ -70,11 +71,7 @@ def reconcile(
     from pipelines.reconciling import commanding
 
     yesterday = datetime.now(SHANGHAI).date() - timedelta(days=1)
-    begin = _day(first, "--from") if first else yesterday
-    end = _day(last, "--to") if last else begin
-    if end < begin:
-        wrong_use("--to 早于 --from / --to is before --from")
-    since, until = commanding.day_range(begin, end)
+    since, until = commanding.day_range(*(chosen_days(first, last) or (yesterday, yesterday)))
     reports = []
     with State(state, own=False) as opened:
         chosen = commanding.exchanges(opened, exchange or ())
@@ -100,13 +97,6 @@ def _send_again(folder: Path, reports: list[Report], seconds: float) -> None:
             for report in reports:
                 chosen = commanding.exchanges(state, [report.exchange])[0]
                 commanding.order_backfill(state, chosen, report, seconds)
-
-
-def _day(text: str, option: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        wrong_use(f"{option} {text}: 应为日期，如 2026-09-01 / must be a day such as 2026-09-01")
 
 
 def _show(reports: list[Report]) -> None:

@@ -24,4 +24,4 @@ def test_every_example_builds(root, tmp_path):
         for kind, part in parts:
             options = {name: value for name, value in part.items() if name not in OTHERS}
             built.append(type(make[kind](part["connector"], options)).__name__)
-    assert built == ["HttpSink"] * 5 + ["HttpFeed", "SftpSource", "SftpSink"]
+    assert built == ["HttpSink"] * 5 + ["HttpFeed", "SftpSource", "SftpSink", "QuerySource"]
