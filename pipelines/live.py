@@ -36,6 +36,8 @@ TO_BLAME = 3
 """So many envelopes that fail alone, with none that goes well between, are not to blame: the program is."""
 FOLLOW_UP_SECONDS = 1.0
 """How often orders, deliveries that are due and moved vehicles are looked for."""
+ASK_AGAIN_SECONDS = 900.0
+"""A comparison for which a destination could not be asked is done again after this."""
 KEYS_KEPT = timedelta(days=7)
 """How long a source key is remembered; a redelivery later than that is seen by its content."""
 _HOUR = 3_600.0
@@ -73,6 +75,8 @@ class Live:
         self._feeds = dict(feeds or {})
         self._records, self._gather = records, milliseconds / 1000
         self._comparison: Background | None = None
+        self._again: tuple[float, datetime] = (float("inf"), datetime.now(UTC))
+        """When the last comparison is to be done again, and of which moment it was."""
         self._open(exchange)
         self._most, self._full = records, False
         self._failures: Counter[int] = Counter()
@@ -120,6 +124,7 @@ class Live:
 
         Follow-ups take up what it finds; so the exchange goes on meanwhile.
         """
+        self._again = (float("inf"), moment)
         since, until = days_before(moment, self._exchange.reconcile.days)
         reported = report_path(self._state.path, self._exchange.name, since, until).exists()
         if self._comparison is None and not reported:
@@ -246,6 +251,8 @@ class Live:
         self._coordinator.follow_up()
         self._coordinator.closer.promote_waiting()
         self._compared()
+        if now >= self._again[0]:
+            self.reconcile(self._again[1])
         return self._number() > before
 
     def _compared(self) -> None:
@@ -258,6 +265,9 @@ class Live:
             differing = len(report.differences)
             sent = sum(side.sent for side in report.sides.values())
             note = "" if report.agreed else "不一致 / they do not agree"
+            if not report.asked:
+                note = "有目的地无法查询，稍后重试 / a destination could not be asked: again later"
+                self._again = (time.monotonic() + ASK_AGAIN_SECONDS, self._again[1])
             self._observer(Event("reconciled", self._exchange.name, "", differing, sent, note))
 
     def _number(self) -> int:

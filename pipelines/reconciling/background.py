@@ -42,6 +42,8 @@ class Background:
     def settle(self, coordinator: Coordinator) -> Report | None:
         """Name what is missing, queue it where the settings say so, and keep the report; None where it was stopped.
 
+        A report of destinations that could not be asked is not kept: the comparison is to be done again.
+
         Raises what the comparison raised.
         """
         if self._error is not None:
@@ -52,7 +54,8 @@ class Background:
         name_missing(self._state, self._exchange, self._state.sealer(), report)
         if self._exchange.reconcile.backfill and report.missing():
             report.backfill = dict(Counter(coordinator.queue_again(missing_places(report)).values()))
-        keep_reports(self._state.path, [report])
+        if report.asked:
+            keep_reports(self._state.path, [report])
         return report
 
     def stop(self) -> None:

@@ -109,7 +109,12 @@ class Report:
     def agreed(self) -> bool:
         """Whether both sides hold the same, as far as they could be asked."""
         open_ = [one for one in self.differences if one.kind not in (WAITING, REFUSED)]
-        return not open_ and all(side.how != UNASKED for side in self.sides.values())
+        return not open_ and self.asked
+
+    @property
+    def asked(self) -> bool:
+        """Whether every destination could be asked, as far as it ever can be."""
+        return all(side.how != UNASKED for side in self.sides.values())
 
     def missing(self) -> list[Difference]:
         """What a backfill sends again."""

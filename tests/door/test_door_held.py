@@ -114,6 +114,8 @@ def test_a_sender_lists_a_system_that_the_operator_gave_to_it(run, root):
     [
         {"since": "yesterday"},
         {"since": "2026-01-01T00:00:00"},
+        {"since": "0001-01-01T00:00:00+00:00"},
+        {"since": "9999-12-31T23:59:59-23:59"},
         {"limit": "0"},
         {"limit": "5001"},
         {"limit": "many"},

@@ -411,3 +411,35 @@ def test_a_service_that_is_stopped_gives_a_comparison_up(tmp_path, hub, send):
         live.close()
         assert live._comparison.done
     assert not (tmp_path / "state" / "reports").exists()
+
+
+def test_a_service_asks_again_later_where_a_destination_could_not_be_asked(tmp_path, hub, send):
+    send(1, 2)
+    lose(hub, code_of(2))
+    exchange = load(tmp_path / "send.toml", ["reconcile.backfill=true"], {})
+    events = []
+    with State(tmp_path / "state", own=True) as state:
+        live = Live(state, exchange, observer=events.append, milliseconds=0)
+        live.recover()
+
+        def followed():
+            live._comparison._thread.join(60)
+            for _ in range(3):
+                live._followed_up = float("-inf")
+                live.step(0)
+            return [one for one in events if one.name == "reconciled"][-1]
+
+        hub.always = "503"
+        live.reconcile(_tomorrow())
+        assert "again later" in followed().note
+        assert not (tmp_path / "state" / "reports").exists()
+        assert live._comparison is None
+        hub.always = ""
+        live._again = (0.0, live._again[1])
+        live._followed_up = float("-inf")
+        live.step(0)
+        assert followed().done == 1
+        assert live._again[0] == float("inf")
+        assert len(hub.taken) == 2
+        live.close()
+    assert ledger(tmp_path).balanced

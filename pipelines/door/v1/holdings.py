@@ -61,6 +61,7 @@ class Asked(NamedTuple):
         key, version = self.after
         return (
             self.since.tzinfo is not None
+            and 1970 <= self.since.year < 9999  # moments in other zones are looked for around it
             and 1 <= self.limit <= _MOST
             and 0 <= self.store < _MOST
             and 0 <= version < 1 << 62
