@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -146,6 +147,14 @@ class Source(Protocol):
         """Sentences on what was found (readable, how much waits); raises ConnectorError with the remedy."""
 
 
+@runtime_checkable
+class KnowsDays(Protocol):
+    """A source whose records can be read again by day."""
+
+    def between(self, first: date, last: date) -> Iterator[WorkItem]:
+        """Items of all records of some days, whatever was read before."""
+
+
 class Arrival(NamedTuple):
     """One payload that was pushed to us, exactly as it arrived."""
 
@@ -207,6 +216,30 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give back what is held. Idempotent."""
+
+
+class Held(NamedTuple):
+    """One version of a record that stands at a destination, as the destination itself says."""
+
+    key: str
+    """Record key as text: system|companycode|costlistcode; the system is the name that the destination gives it."""
+    content: str
+    """Hex digest of the record's content."""
+    id: str = ""
+    """Id of the delivery; empty where the destination does not know ours."""
+    version: int = 0
+    """Version; 0 where the destination does not tell ours."""
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A destination that can be asked which records it holds: `verify` for who must name each of them."""
+
+    def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:
+        """What it took since a moment; one that knows our batches goes by them, and tells those of no other.
+
+        Raises Unavailable, and Misconfigured where the settings do not say how it is asked.
+        """
 
 
 @runtime_checkable

@@ -28,11 +28,11 @@ WRITES = "vingate_writes"
 """Execution option of connections to SQLite whose transaction takes the write lock at its begin."""
 
 _FOR_A_PERSON = (
-    "no such", "has no column", "readonly", "unable to open", "not a database", "malformed",
+    "no such", "has no column", "syntax error", "readonly", "unable to open", "not a database", "malformed",
     "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist", "read-only transaction",
 )  # fmt: skip
-_STATES_FOR_A_PERSON = ("28", "3D", "42", "25006")
-"""Begins of SQLSTATE: login refused, no such database, no such table or no right to it, read-only."""
+_STATES_FOR_A_PERSON = ("28", "3D", "42", "25006", "0A")
+"""Begins of SQLSTATE: login refused, no such database, no such table or no right to it, read-only, not to be done."""
 
 
 class Limits(NamedTuple):

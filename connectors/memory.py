@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from itertools import count
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from connectors.contracts import (
     Arrival,
     Block,
     Delivery,
+    Held,
     Misconfigured,
     Outcome,
     StagedPart,
@@ -245,6 +247,13 @@ class MemorySink:
         """Count and digest of what the hub holds of a batch."""
         found = [fingerprint(one) for one in hub(self.settings.hub).delivered.values() if one.batch == batch]
         return Tally(len(found), sum(found) % 2**64)
+
+    def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:
+        """What the hub holds of some batches; it knows no moments."""
+        del since
+        for one in tuple(hub(self.settings.hub).delivered.values()):
+            if one.batch in batches:
+                yield Held(one.key, one.content, one.id, one.version)
 
     def check(self) -> list[str]:
         """How much the hub holds."""

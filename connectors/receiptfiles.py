@@ -2,21 +2,22 @@
 
 One file a batch below a folder, one line a delivery: its id and fingerprint. Lines are appended and synced before the
 outcomes are given, so nothing counts as accepted without its receipt; a line that a crash cut is no receipt, and the
-delivery is sent again. An id counts once.
+delivery is sent again. An id counts once. A line `ID -` takes a receipt back: the peer says that it does not hold it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from connectors.contracts import Delivery, Tally, fingerprint
 from connectors.parts import disk_error, safe, sync_folder
 
-_LINE = re.compile(rb"^(\S+) ([0-9a-f]{16})$", re.MULTILINE)
+_LINE = re.compile(rb"^(\S+) ([0-9a-f]{16}|-)$", re.MULTILINE)
+_BACK = "-"
 
 
 class ReceiptFiles:
@@ -35,11 +36,22 @@ class ReceiptFiles:
             Unavailable: no room.
             Misconfigured: the folder cannot be written.
         """
-        by_batch: dict[str, list[Delivery]] = {}
-        for one in accepted:
-            by_batch.setdefault(one.batch, []).append(one)
-        for batch, deliveries in by_batch.items():
-            lines = [f"{one.id} {fingerprint(one):016x}" for one in deliveries]
+        self._note(accepted, lambda one: f"{fingerprint(one):016x}")
+
+    def withdraw(self, deliveries: Sequence[Delivery]) -> None:
+        """Take receipts back, durable when this returns; those of later deliveries count again.
+
+        Raises:
+            Unavailable: no room.
+            Misconfigured: the folder cannot be written.
+        """
+        self._note(deliveries, lambda _: _BACK)
+
+    def _note(self, deliveries: Sequence[Delivery], mark: Callable[[Delivery], str]) -> None:
+        by_batch: dict[str, list[str]] = {}
+        for one in deliveries:
+            by_batch.setdefault(one.batch, []).append(f"{one.id} {mark(one)}")
+        for batch, lines in by_batch.items():
             # A line break first: what a crash cut before must not begin this line.
             self._append(self._file(batch), ("\n" + "\n".join(lines) + "\n").encode())
 
@@ -68,5 +80,9 @@ class ReceiptFiles:
                 data = self._file(batch).read_bytes()
             except PermissionError as error:
                 raise disk_error(error, str(self._file(batch))) from error
-            found = {identity: int(mark, 16) for identity, mark in _LINE.findall(data)}
+            for identity, mark in _LINE.findall(data):
+                if mark == _BACK.encode():
+                    found.pop(identity, None)
+                else:
+                    found[identity] = int(mark, 16)
         return Tally(len(found), sum(found.values()) % 2**64)

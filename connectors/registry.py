@@ -29,6 +29,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "files": "connectors.files:FilesSource",
         "avro": "connectors.avrofiles:AvroSource",
         "sql": "connectors.sqlstore:SqlSource",
+        "query": "connectors.querysource:QuerySource",
         "sftp": "connectors.sftpsource:SftpSource",
         "memory": "connectors.memory:MemorySource",
     },

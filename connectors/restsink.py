@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from connectors.contracts import (
     UNAVAILABLE,
     ConnectorError,
     Delivery,
+    Held,
     Misconfigured,
     Outcome,
     Tally,
@@ -36,6 +38,7 @@ from connectors.jsonpaths import at, text_of
 from connectors.receiptfiles import ReceiptFiles
 from connectors.restanswers import AnswerTable, Said
 from connectors.restcalls import Request
+from connectors.restlisting import listed
 from connectors.restpeer import Peer, Unfilled, from_template
 from connectors.resttemplates import Record, UnfillableError, dumped, render
 from connectors.sendsettings import HttpSettings
@@ -173,6 +176,28 @@ class HttpSink:
         except ValueError:
             message = f"核对答复无法读取 / the tally cannot be read: HTTP {answer.status}"
             raise Misconfigured(message, "请检查 tally / check tally") from None
+
+    def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:
+        """What the peer says it took since a moment.
+
+        Raises:
+            Unavailable: it cannot be asked now.
+            Misconfigured: `held` is not set, or the answer cannot be read.
+        """
+        del batches
+        if self.settings.held is None:
+            message = "未说明如何查询对方的记录 / the settings do not say how this peer is asked for its records"
+            raise Misconfigured(message, "请设置 held / set held")
+        return listed(self._peer, self.settings.held, since)
+
+    def withdraw(self, deliveries: Sequence[Delivery]) -> None:
+        """Take back the receipts of deliveries that the peer says it does not hold.
+
+        Raises:
+            ConnectorError: the receipts cannot be written.
+        """
+        if self._receipts is not None:
+            self._receipts.withdraw(deliveries)
 
     def check(self) -> list[str]:
         """Call the peer once.

@@ -27,6 +27,23 @@ class TallyCall(ConnectorSettings):
     """Paths to the number of deliveries, and to the sum of their fingerprints mod 2^64 (number or text)."""
 
 
+class HeldCall(ConnectorSettings):
+    """How the peer is asked which records it holds, a page at a time."""
+
+    call: CallTemplate
+    """Knows `{since}`, a moment in ISO 8601, and `{cursor}`, which is empty for the first page."""
+    records: str = "records"
+    """Path to the list of records."""
+    key: str = "key"
+    """Path inside a record to its key: system|companycode|costlistcode."""
+    content: str = "content"
+    """Path inside a record to the digest of its content."""
+    id: str = ""
+    """Path inside a record to the id of our delivery, where the peer keeps it."""
+    next: str = "next"
+    """Path to the cursor of the next page; nothing there: it was the last."""
+
+
 class HttpSettings(RestSettings):
     """Settings of an HTTP sink."""
 
@@ -47,6 +64,7 @@ class HttpSettings(RestSettings):
     exact: bool = False
     """Whether the peer knows deliveries by id and batch: its *duplicate* is one, also after an answer was lost."""
     tally: TallyCall | None = None
+    held: HeldCall | None = None
     receipts: Path | None = None
     """Folder of receipts, for a peer that cannot be asked."""
 
@@ -71,4 +89,9 @@ class HttpSettings(RestSettings):
             checked([call.path, call.query, call.headers, call.body], MOMENTS | {"token", "batch"})
             steps(self.tally.count)
             steps(self.tally.digest)
+        if self.held is not None:
+            call = self.held.call
+            checked([call.path, call.query, call.headers, call.body], MOMENTS | {"token", "since", "cursor"})
+            for path in (self.held.records, self.held.key, self.held.content, self.held.id, self.held.next):
+                steps(path)
         return self

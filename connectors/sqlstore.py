@@ -13,7 +13,8 @@ or gone makes every delivery of the call *unavailable*, and none of them is half
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Text, func, literal, literal_column, select, text, true
@@ -25,6 +26,7 @@ from connectors.contracts import (
     REFUSED,
     UNAVAILABLE,
     Delivery,
+    Held,
     Outcome,
     Tally,
     Unavailable,
@@ -170,6 +172,21 @@ class SqlSink:
                         found[batch][0] += 1
                         found[batch][1] += fingerprint(one)
         return {batch: Tally(count, digest % 2**64) for batch, (count, digest) in found.items()}
+
+    def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:
+        """The rows of some batches, which the store knows by their names.
+
+        Raises:
+            Misconfigured: there is no such table.
+            Unavailable: the database is not to be had now.
+        """
+        del since
+        with translated(), self._store.engine.connect().execution_options(yield_per=2000) as connection:
+            for at in range(0, len(batches), ASKED):
+                source, own = self._rows_of(batches[at : at + ASKED])
+                wanted = source.add_columns(own.record_key, own.content, own.delivery_id, own.version)
+                for row in connection.execute(wanted):
+                    yield Held(*row)
 
     def _tallied(self, batches: Sequence[str]) -> Select[Any]:
         """Rows of some batches, and whether `current` and `late` are what their versions say."""

@@ -52,7 +52,7 @@ class Closer:
         plan = orjson.loads(row.plan)
         promoted, failed = self._promote(batch)
         self._tell("effect", batch)
-        outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo, queues=self.queues)
+        outbox = self.outbox(batch, tried_before=redo)
         for number, rows in self._staged(batch, plan):
             book, merged = books[number], plan["merged"].get(str(number), {})
             for sent in self._deliveries(batch, number, book, merged, rows):
@@ -84,6 +84,14 @@ class Closer:
             with self._state.reading() as connection:
                 for item, segment in kept_rows(connection, batch):
                     yield item, rows_in(segment, self._sealer, batch)
+
+    def outbox(self, batch: str, *, tried_before: bool) -> Outbox:
+        """What takes deliveries to their destinations; `batch` is empty where they are of several."""
+
+        def tell(name: str, destination: str, done: int, total: int) -> None:
+            self._observer(Event(name, self._exchange.name, batch, done, total, destination))
+
+        return Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before, self.queues, tell)
 
     def _held(self, sent: Sent, vin: int) -> str:
         """Why a delivery must wait its turn; what goes to the state's own registers never does."""
@@ -171,15 +179,20 @@ class Closer:
         done: list[Any] = []
         failed: list[tuple[Any, str]] = []
         wrong: list[Misconfigured] = []
-        for (sink, _), group in by_sink.items():
+        for (sink, destination), group in by_sink.items():
             staged = [StagedPart(r.destination, r.temporary, r.final, r.sha256, r.count) for r in group]
+            total = sum(r.count for r in group)
+            self._observer(Event("sending", self._exchange.name, group[0].batch, 0, total, destination))
+            took = 0
             try:
                 self._sinks.part_sink(sink).promote(staged)
                 done += group
+                took = total
             except Misconfigured as error:
                 wrong.append(error)
             except ConnectorError as error:
                 failed += [(row, str(error)) for row in group]
+            self._observer(Event("sent", self._exchange.name, group[0].batch, took, total, destination))
         if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
             raise wrong[0]
         return done, failed

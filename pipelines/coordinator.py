@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import chain, pairwise, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sqlalchemy import delete, func, insert, select, text, update
 
@@ -32,9 +32,15 @@ from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
+from pipelines.sources import OfDays
 from pipelines.state import State
 from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
+
+if TYPE_CHECKING:
+    from pipelines.reconciling.report import Place
+
+_Result = TypeVar("_Result")
 
 _MANY = 20_000
 """Envelopes of a batch after which memory is given back."""
@@ -62,11 +68,15 @@ class Coordinator:
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
 
-    def run(self) -> int:
-        """Do everything that there is to do; the number of the run, whose batches tell the result."""
+    def run(self, days: tuple[date, date] | None = None) -> int:
+        """Do everything that there is to do; the number of the run, whose batches tell the result.
+
+        Args:
+            days: read the source's records of these days, whatever was read before; what is known is a duplicate.
+        """
         self.begin()
         try:
-            self.scan()
+            self.scan(days)
             self.follow_up()
             self._sweep()
         finally:
@@ -90,9 +100,17 @@ class Coordinator:
         self._recover()
         self.closer.queues.changed()
 
-    def scan(self) -> None:
-        """Take in everything that the source has now."""
-        self._take_in(make_source(self.exchange))
+    def scan(self, days: tuple[date, date] | None = None) -> None:
+        """Take in everything that the source has now, or its records of some days.
+
+        Raises:
+            SettingsError: the source knows no days.
+        """
+        source = make_source(self.exchange)
+        if days is None:
+            self._take_in(source)
+        else:
+            self._take_in(OfDays(source, days))
         self._unsure = False  # what was done before the kill is behind the marks now
 
     def newest(self) -> int:
@@ -171,7 +189,8 @@ class Coordinator:
                     self._batch("source", chunk.items, {"repeated": chunk.repeated}, after)
                 elif chunk.repeated:
                     self._known_batch(chunk.repeated)
-                finished = planner.finish(source, chunk.complete)
+                # Days are no more than a part of what there is: no path is read to its end by them.
+                finished = 0 if isinstance(source, OfDays) else planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
         finally:
@@ -326,6 +345,7 @@ class Coordinator:
         Where gateways share the state each tries what waits in its partitions, and one does all the rest.
         """
         from pipelines.assembling import assemble, expire
+        from pipelines.reconciling.orders import serve as serve_backfills
         from pipelines.registering import reread
         from pipelines.retrying import retry
 
@@ -337,6 +357,7 @@ class Coordinator:
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
             self._batch("fragments", items, {"fragments": taken})
+        serve_backfills(self.state, self.exchange.name, self.queue_again)
         retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
         for items, mark in reread(self.state, self.exchange):
             self._batch("registrations", items, {"mark": mark})
@@ -351,17 +372,38 @@ class Coordinator:
 
     def replay(self, letters: Sequence[str]) -> str:
         """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
+        return self._aside(lambda: self._again(letters))
+
+    def resend(self, places: Iterable[Place]) -> dict[Place, str]:
+        """Send deliveries again that their destinations do not hold, as a run of its own; what became of each."""
+        from pipelines.retrying import retry
+
+        def work() -> dict[Place, str]:
+            told = self.queue_again(places)
+            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, "")
+            return told
+
+        return self._aside(work)
+
+    def queue_again(self, places: Iterable[Place]) -> dict[Place, str]:
+        """Queue deliveries anew that their destinations do not hold; what became of each."""
+        from pipelines.reconciling.resending import Resending
+
+        return Resending(self.state, self.exchange, self.sinks, self.sealer, self.closer).queue(places)
+
+    def _aside(self, work: Callable[[], _Result]) -> _Result:
+        """Do something as a run of its own."""
         self.run_id = self._begin()
         self._recover()
-        batch = self._again(letters)
+        result = work()
         self._sweep()
-        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by a replay
+        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by this
             with self.state.unit_of_work() as connection:
                 connection.execute(
                     update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
                 )
         self.sinks.close()
-        return batch
+        return result
 
     def _again(self, letters: Sequence[str]) -> str:
         """One batch of letters, and a try of the deliveries among them; the batch's id, "" where there was none."""

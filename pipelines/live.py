@@ -20,7 +20,9 @@ from pipelines.coordinator import Coordinator
 from pipelines.flow import Kept
 from pipelines.heap import settle
 from pipelines.inbox import Inbox, Judged
-from pipelines.progress import Observer, silent
+from pipelines.progress import Event, Observer, silent
+from pipelines.reconciling.background import Background
+from pipelines.reconciling.commanding import days_before, report_path
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.work import Job, Receipt, Task
@@ -34,6 +36,8 @@ TO_BLAME = 3
 """So many envelopes that fail alone, with none that goes well between, are not to blame: the program is."""
 FOLLOW_UP_SECONDS = 1.0
 """How often orders, deliveries that are due and moved vehicles are looked for."""
+ASK_AGAIN_SECONDS = 900.0
+"""A comparison for which a destination could not be asked is done again after this."""
 KEYS_KEPT = timedelta(days=7)
 """How long a source key is remembered; a redelivery later than that is seen by its content."""
 _HOUR = 3_600.0
@@ -65,6 +69,9 @@ class Live:
         self._state, self._observer = state, observer
         self._feeds = dict(feeds or {})
         self._records, self._gather = records, milliseconds / 1000
+        self._comparison: Background | None = None
+        self._again: tuple[float, datetime] = (float("inf"), datetime.now(UTC))
+        """When the last comparison is to be done again, and of which moment it was."""
         self._open(exchange)
         self._most, self._full = records, False
         self._failures: Counter[int] = Counter()
@@ -111,6 +118,17 @@ class Live:
             self._coordinator.follow_up()
         return self._number() > before
 
+    def reconcile(self, moment: datetime) -> None:
+        """Begin to compare the days before a moment with what destinations hold, unless a report of them lies there.
+
+        Follow-ups take up what it finds; so the exchange goes on meanwhile.
+        """
+        self._again = (float("inf"), moment)
+        since, until = days_before(moment, self._exchange.reconcile.days)
+        reported = report_path(self._state.path, self._exchange.name, since, until).exists()
+        if self._comparison is None and not reported:
+            self._comparison = Background(self._state, self._exchange, since, until)
+
     def reload(self, exchange: Exchange) -> None:
         """Go on with other settings, tables and mappings, which the caller has validated."""
         forget()
@@ -124,6 +142,8 @@ class Live:
         """End the run and give back what is held. What was taken and is not in the inbox goes back to its system."""
         for feed in self._feeds.values():
             feed.close()
+        if self._comparison is not None:
+            self._comparison.stop()
         if self._coordinator.run_id:
             self._coordinator.end()
         self._coordinator.sinks.close()
@@ -231,7 +251,25 @@ class Live:
         before = self._number()
         self._coordinator.follow_up()
         self._coordinator.closer.promote_waiting()
+        self._compared()
+        if now >= self._again[0]:
+            self.reconcile(self._again[1])
         return self._number() > before
+
+    def _compared(self) -> None:
+        """Settle a comparison that has ended, and tell of it."""
+        if self._comparison is None or not self._comparison.done:
+            return
+        ended, self._comparison = self._comparison, None
+        report = ended.settle(self._coordinator)
+        if report is not None:
+            differing = len(report.differences)
+            sent = sum(side.sent for side in report.sides.values())
+            note = "" if report.agreed else "不一致 / they do not agree"
+            if not report.asked:
+                note = "有目的地无法查询，稍后重试 / a destination could not be asked: again later"
+                self._again = (time.monotonic() + ASK_AGAIN_SECONDS, self._again[1])
+            self._observer(Event("reconciled", self._exchange.name, "", differing, sent, note))
 
     def _number(self) -> int:
         return self._coordinator.newest()

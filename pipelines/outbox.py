@@ -71,6 +71,10 @@ def _end(delivery: Delivery, outcome: Outcome) -> str:
     return "dead" if outcome.status == REFUSED else "waiting"
 
 
+Tell = Callable[[str, str, int, int], None]
+"""Is told of a call before and after it: `sending` or `sent`, destination, how many it took, of how many."""
+
+
 class Outbox:
     """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own."""
 
@@ -80,7 +84,9 @@ class Outbox:
         size: int,
         tried_before: bool = False,
         queues: Queues | None = None,
+        tell: Tell = lambda *_: None,
     ) -> None:
+        self._tell = tell
         self._sink_for, self._size, self._tried, self._queues = sink_for, size, tried_before, queues
         self._waiting: dict[str, list[Sent]] = {}
         self.outcomes = Outcomes()
@@ -111,10 +117,12 @@ class Outbox:
         if self._queues is not None and (closed or self._queues.away(destination)):
             answers = [Outcome(UNAVAILABLE, closed or AWAY)] * len(queue)
         else:
+            self._tell("sending", destination, 0, len(queue))
             try:
                 answers = sink.write([sent.delivery for sent in queue])
             except ConnectorError as error:  # only a person can mend it: what is for it waits, the others go on
                 answers = [Outcome(UNAVAILABLE, str(error))] * len(queue)
+            self._tell("sent", destination, sum(one.status in (ACCEPTED, DUPLICATE) for one in answers), len(queue))
             if self._queues is not None:
                 self._queues.answered(destination, answers)
         unsure = self._tried and not getattr(sink, "exact", False)

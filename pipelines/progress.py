@@ -8,7 +8,9 @@ from typing import NamedTuple, Protocol
 class Event(NamedTuple):
     """Something that happened in a run.
 
-    `name` is one of: run, batch, opened, item, staged, decided, effect, closed, finished, ended.
+    `name` is one of: run, batch, opened, item, staged, decided, effect, sending, sent, closed, finished, ended,
+    reconciled. Of `sending` and `sent` the note is the destination, `total` says how many deliveries, `done` how many
+    it took; a repetition of what waited has no batch.
     """
 
     name: str

@@ -22,7 +22,7 @@ from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
-from pipelines.outbox import Outbox, Outcomes, Unusual, status_of
+from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
@@ -162,7 +162,7 @@ def _attempt(
 ) -> set[int]:
     """Try rows that were marked; the vehicles whose rows wait still."""
     tried = tried_before or any(r.attempts for r in rows)
-    outbox = Outbox(sinks.row_sink, exchange.batch.write, tried, closer.queues)
+    outbox = closer.outbox("", tried_before=tried)
     by_sent: dict[tuple[str, int, int, str], Any] = {}
     superseded: list[Any] = []
     with state.reading() as connection:

@@ -149,6 +149,19 @@ class Retry(_Section):
     """Their bytes."""
 
 
+class Reconcile(_Section):
+    """Reconciliation of what was sent with what destinations hold (`vingate reconcile`)."""
+
+    ask: dict[str, Destinations] = {}
+    """Sinks that are asked in place of a destination's own, which cannot be: of a queue the door behind it."""
+    cron: str = ""
+    """`vingate serve` reconciles at these moments, in China's time: `30 2 * * *`; empty: never."""
+    days: int = Field(default=1, ge=1, le=366)
+    """So many whole days, in China's time, up to the last midnight."""
+    backfill: bool = False
+    """Whether what is missing is then sent again by itself."""
+
+
 class Exchange(_Section):
     """One exchange: source, mapping, routing, sinks."""
 
@@ -165,6 +178,7 @@ class Exchange(_Section):
     limits: Limits = Limits()
     fragments: Fragments = Fragments()
     retry: Retry = Retry()
+    reconcile: Reconcile = Reconcile()
     runner: str = "embedded"
     """`embedded`, `prism`, or `portable`."""
     prism: str = ""
@@ -273,6 +287,7 @@ def refused(exchange: Exchange) -> list[ErrorDetails]:
     found: list[ErrorDetails] = []
     kinds: list[tuple[registry.Kind, tuple[str, ...], Connector]] = [("source", ("source",), exchange.source)]
     kinds += [("sink", ("sinks", name), sink) for name, sink in exchange.sinks.items()]
+    kinds += [("sink", ("reconcile", "ask", name), sink) for name, sink in exchange.reconcile.ask.items()]
     for kind, place, part in kinds:
         if not registry.known(kind, part.connector):
             continue

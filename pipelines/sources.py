@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from connectors import registry
-from connectors.contracts import Block, Misconfigured, Source, WorkItem
+from connectors.contracts import Block, KnowsDays, Misconfigured, Source, WorkItem
+from pipelines.errors import SettingsError
 from pipelines.settings import Connector
 from pipelines.storeform import REPAIRS
 
 SEVERAL = "several"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
+_OF_ROWS = ("sql", "query")
 PART = "part"
 """Member of a work item's `extra`: which of several sources it is of."""
 
@@ -77,6 +80,40 @@ class Several:
         return self.parts[name]
 
 
+class OfDays:
+    """A source of which the records of some days are read, whatever was read before; its marks stay as they are."""
+
+    def __init__(self, source: Source, days: tuple[date, date]) -> None:
+        if not isinstance(source, KnowsDays):
+            message = (
+                "此来源不能按日读取；文件请再次放入目录，已发送的不会重复"
+                " / this source knows no days: put its files into the folder again; nothing is sent twice"
+            )
+            raise SettingsError(message)
+        self._source: Any = source
+        self._days = days
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """The items of these days."""
+        del done
+        yield from self._source.between(*self._days)
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The item's envelopes."""
+        yield from self._source.read(item, block)
+
+    def mark(self, path: str) -> str:
+        """The mark of a path."""
+        return str(self._source.mark(path))
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Nothing to do: these paths were not read to their end."""
+
+    def check(self) -> list[str]:
+        """What the source says."""
+        return list(self._source.check())
+
+
 def make(source: Connector) -> Source:
     """The source that settings name.
 
@@ -98,8 +135,8 @@ def make(source: Connector) -> Source:
 def in_rows(source: Connector, item: WorkItem) -> bool:
     """Whether an item's length counts rows of a store, not bytes."""
     if source.connector == SEVERAL:
-        return _parts(source)[item.extra[PART]].connector == "sql"
-    return source.connector == "sql"
+        return _parts(source)[item.extra[PART]].connector in _OF_ROWS
+    return source.connector in _OF_ROWS
 
 
 def stores(source: Connector) -> list[str]:

@@ -391,6 +391,17 @@ replay_orders = Table(
     Index("replay_orders_waiting", "exchange", "answered_at"),
 )
 
+backfill_orders = Table(
+    "backfill_orders",
+    metadata,
+    Column("id", Text, primary_key=True),  # batch/item/ordinal/destination of the delivery that is to be sent again
+    Column("exchange", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("answered_at", Text, nullable=False),  # empty: it waits
+    Column("outcome", Text, nullable=False),
+    Index("backfill_orders_waiting", "exchange", "answered_at"),
+)
+
 budgets = Table(
     "budgets",
     metadata,

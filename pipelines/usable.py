@@ -35,7 +35,7 @@ def usable(exchange: Exchange) -> None:
     load_table(exchange.routing.table)
     dealers(exchange)
     make_source(exchange)
-    for sink in exchange.sinks.values():
+    for sink in (*exchange.sinks.values(), *exchange.reconcile.ask.values()):
         built(sink)
     files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink), "promote")}
     if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):

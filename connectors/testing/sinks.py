@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from connectors.contracts import (
     REFUSED,
     UNAVAILABLE,
     Delivery,
+    Lists,
     Sink,
     Tally,
     Unverifiable,
@@ -73,7 +75,7 @@ class SinkContract(Contract):
     ) -> Delivery:
         """A delivery of record `number`; another `content` makes another body and id."""
         body = self.body(number + 1_000_000 * content, size)
-        key, digest = f"系统|{number}", sha256(body).hexdigest()
+        key, digest = f"系统|{number}|", sha256(body).hexdigest()
         identity = sha256(f"{key}|{version}|{digest}".encode()).hexdigest()
         return Delivery(identity, "d", key, version, digest, body, batch, merged)
 
@@ -114,6 +116,24 @@ class SinkContract(Contract):
             ACCEPTED,
         ]
         assert self.stands(place, sink, "b2") == self.tally([self.delivery(3, batch="b2")])
+
+    def test_who_can_be_asked_tells_what_stands(self, place: Path) -> None:
+        sink = self.sink(place)
+        can = isinstance(sink, Lists)
+        if not can or getattr(sink.settings, "held", True) is None:
+            pytest.skip("this destination cannot be asked for its records")
+        given = [self.delivery(9_000 + n, batch="b1" if n < 7 else "b2") for n in range(8)]
+        sink.write(given)
+        assert self.told(sink) >= {(one.key, one.content) for one in given}
+        self.remove(place, given[3])
+        told = self.told(sink)
+        assert (given[3].key, given[3].content) not in told
+        assert told >= {(one.key, one.content) for one in given if one is not given[3]}
+
+    @staticmethod
+    def told(sink: Any) -> set[tuple[str, str]]:  # noqa: ANN401 - any sink
+        """Keys and contents that a sink tells of two batches."""
+        return {(one.key, one.content) for one in sink.held(datetime(2020, 1, 1, tzinfo=UTC), ["b1", "b2"])}
 
     def test_many_batches_are_told_apart_in_one_go(self, place: Path) -> None:
         sink = self.sink(place)

@@ -74,6 +74,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),
     Command(
+        "reconcile", "reconcile", "reconcile", "按日与对方核对并补发 / compare with the other side, send again", WORK
+    ),
+    Command(
         "letters", "letters", "app", "死信：列表、查看、重放、作废 / dead letters: list, show, replay", LOOK, group=True
     ),
 )

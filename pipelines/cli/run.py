@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.cli import uncollected, without
+from pipelines.cli.days import chosen_days
 from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.running import EnvironmentConfig, EnvironmentType, JobEndpoint, Prism, Runner, as_overrides
 from pipelines.cli.watching import watching
@@ -42,6 +43,10 @@ def run(
             " / database of PostgreSQL for the state, or env:NAME, file:PATH; default: SQLite in the folder",
         ),
     ] = "",
+    first: Annotated[
+        str, typer.Option("--from", help="补读此日起的记录，与 --to 同用 / read records of days again: first day")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="末日，默认同首日 / last day; default: the first")] = "",
     as_json: AsJson = False,
 ) -> None:
     """运行一个交换：读取、校验、路由、投递并入账 / run an exchange: take in all that waits, account for it.
@@ -57,12 +62,17 @@ def run(
 
     vingate run collect.toml --state var/collect --state-url env:STATE_URL
 
+    [bold]补报：按日重读数据库来源，已发送的不会重复 / backfill: days of a database again, nothing is sent twice[/bold]
+
+    vingate run upload.toml --from 2026-08-01 --to 2026-08-31 --state var/shop
+
     [bold]同样的步骤，另一个 runner / the same steps on another runner[/bold] (docs/runners.md):
 
     vingate run collect.toml --state var/collect --runner prism --prism ~/bin/prism
 
     vingate run collect.toml --state var/collect --runner portable --job-endpoint localhost:8099
     """
+    days = chosen_days(first, last)
     where = as_overrides(
         runner=runner,
         prism=prism,
@@ -80,7 +90,7 @@ def run(
         with uncollected(), without("pymongo", "pyarrow", "requests"):
             from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else
 
-        counts = counts_of(opened, Coordinator(opened, exchange, observer).run())
+        counts = counts_of(opened, Coordinator(opened, exchange, observer).run(days))
         letters = open_letters(opened, exchange.name)
     told = as_object(exchange, state, counts, letters, time.monotonic() - began)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tokens import Holder
+from pipelines.door.tracing import COMMITS
 from pipelines.inbox import Judged
 
 T = TypeVar("T")
@@ -165,10 +167,15 @@ class Desk:
 
     async def put(self, items: list[Item], guard: Guard | None = None) -> Outcome:
         """Keep envelopes durably; accepted, or why none of them is kept."""
+        commits = COMMITS.get()
+        begun = time.time_ns() if commits is not None else 0
         try:
             kept = await self.intake.put(items, guard)
         except NotDurable:
             return Outcome(calls.NOT_DURABLE, retry_after=self.settings.backlog.retry_after)
+        finally:
+            if commits is not None:
+                commits.append((begun, time.time_ns(), len(items)))
         return Outcome(kept.against) if kept.against else Outcome()
 
     def _unknown(self, call: Call, address: str) -> Outcome | None:

@@ -29,7 +29,9 @@ from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
 from pipelines.door.settings import DoorSettings
+from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
+from pipelines.door.v1.holdings import Holdings
 from pipelines.door.v1.receipts import Receipts
 from pipelines.door.v1.records import Records
 from pipelines.errors import PipelineError, StateMissing, StateTooOld
@@ -59,6 +61,7 @@ def serve_door(
     *,
     wait_seconds: float = 60.0,
     sockets: Sequence[socket.socket] = (),
+    trace: Told | None = None,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -71,6 +74,7 @@ def serve_door(
         ready: called once, when calls are answered.
         wait_seconds: how long to wait for the state.
         sockets: listening sockets of the door (and of Foshan's listener), where another process made them.
+        trace: is told of each request, where somebody traces.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -81,7 +85,7 @@ def serve_door(
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
         door = stack.enter_context(opened(settings, state, exchange.placed(state_path)))
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
-            runner.run(_serve(settings, door, listening, ready))
+            runner.run(_serve(settings, door, listening, ready, trace))
 
 
 def open_state(path: Path, seconds: float) -> State:
@@ -109,13 +113,16 @@ def opened(
     callers = Callers(state, sealer, settings.caller_rules())
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)
+    holdings = Holdings(exchange, settings.senders)
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_bytes)
-        yield Door(desk, pieces, Api(desk, Records(desk, exchange), Receipts(state, exchange), room), room)
+        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
+        yield Door(desk, pieces, api, room)
     finally:
         intake.stop()
+        holdings.close()
         desk.close()
 
 
@@ -128,9 +135,15 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    settings: DoorSettings, door: Door, listening: Sequence[socket.socket], ready: Callable[[Urls], None]
+    settings: DoorSettings,
+    door: Door,
+    listening: Sequence[socket.socket],
+    ready: Callable[[Urls], None],
+    trace: Told | None,
 ) -> None:
     apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
+    if trace is not None:
+        apps = [traced(app, trace) for app in apps]
     heads = [settings.header_bytes, settings.header_bytes + settings.address_bytes]
     servers = [_Server(_config(settings, app, head)) for app, head in zip(apps, heads, strict=False)]
     loop = asyncio.get_running_loop()

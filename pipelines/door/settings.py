@@ -83,6 +83,8 @@ class DoorSettings(_Section):
     """Name of the exchange that registered shops are handed to; empty: to none."""
     registration: Literal["at-once", "approve"] = "at-once"
     """Whether a shop may call as soon as it registered, or after the operator approved it."""
+    senders: dict[str, str] = {}
+    """Company code -> collecting system (`oem-SVW`) whose records it may list at `/v1/held`, beside its own."""
     token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
     lock_after: Annotated[int, Field(ge=5)] = 5
     """Wrong passwords in a row after which an account is locked for some time."""

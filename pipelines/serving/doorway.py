@@ -14,11 +14,13 @@ import time
 from pathlib import Path
 
 from pipelines.door.serving import Urls, listen, serve_door
+from pipelines.door.tracing import Commit, Told
 from pipelines.errors import PipelineError
 from pipelines.serving import link
 from pipelines.serving.gateway import BEAT_SECONDS
 from pipelines.serving.metrics import carried
 from pipelines.serving.roles import Door, Role
+from pipelines.serving.tracing import Timed, Tracer, open_tracer
 from pipelines.usable import usable
 
 
@@ -75,4 +77,22 @@ def serve(line: link.Link) -> None:
     for work in (stop, beat):
         threading.Thread(target=work, daemon=True, name=work.__name__).start()
     made = [socket.socket(fileno=number) for number in line.task["sockets"]]
-    serve_door(role.door, folder, exchange, ready, sockets=made)
+    tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
+    try:
+        serve_door(role.door, folder, exchange, ready, sockets=made, trace=_told(tracer) if tracer else None)
+    finally:
+        if tracer is not None:
+            tracer.close()
+
+
+def _told(tracer: Tracer) -> Told:
+    """Makes spans of requests."""
+
+    def told(path: str, status: int, begun: int, ended: int, commits: list[Commit]) -> None:
+        below = tuple(
+            Timed("inbox.commit", since, until, {"vingate.envelopes": count}) for since, until, count in commits
+        )
+        about: dict[str, str | int] = {"url.path": path, "http.response.status_code": status}
+        tracer.alone(Timed("door", begun, ended, about), below)
+
+    return told

@@ -45,6 +45,9 @@ class Runs(Protocol):
     def scan(self) -> bool:
         """One pass over the source; whether anything was done."""
 
+    def reconcile(self, moment: datetime) -> None:
+        """Compare the days before a moment with what destinations hold, unless that was done."""
+
     def reload(self, exchange: Exchange) -> None:
         """Go on with other settings."""
 
@@ -80,6 +83,7 @@ class Loop:
         self._moved_at = clock()
         self._retry_at, self._pause = 0.0, FIRST_PAUSE
         self._scan_at = now() if work.schedule.at_start else self._next_scan()
+        self._reconcile_at = work.reconciles.before(now())  # what was missed while nothing ran is made up for
 
     @property
     def idle(self) -> float:
@@ -120,6 +124,8 @@ class Loop:
             except KNOWN as error:
                 log.error("reload-failed", extra={"exchange": self.name, "text": explained(error)[0]})
                 return
+        if work.reconciles != self.work.reconciles:
+            self._reconcile_at = work.reconciles.after(self._now())
         self.work = work
         if rescheduled:
             self._scan_at = self._now() if work.schedule.at_start else self._next_scan()
@@ -154,6 +160,9 @@ class Loop:
         if self._scan_at is not None and self._scan_at <= self._now():
             did = self._runs.scan() or did
             self._scan_at = self._next_scan()
+        if self._reconcile_at is not None and self._reconcile_at <= self._now():
+            self._runs.reconcile(self._reconcile_at)
+            self._reconcile_at = self.work.reconciles.after(self._now())
         return did
 
     def _next_scan(self) -> datetime | None:

@@ -56,6 +56,11 @@ LEADS = Gauge(
 MEMBERS = Gauge("vingate_members", "共享此状态的网关数 / gateways that share the state")
 
 
+DIFFERENCES = Gauge(
+    "vingate_reconcile_differences",
+    "最近一次对账的差异数 / records on which the last reconciliation found the two sides to differ",
+    ["exchange"],
+)
 STATES = {"closed": 0, "half-open": 1, "open": 2}
 """How the state of a breaker is shown."""
 DESTINATIONS = Gauge(

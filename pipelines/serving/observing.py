@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ from dlq.masking import masked_text
 from pipelines import tables
 from pipelines.progress import Event
 from pipelines.serving.logs import log
-from pipelines.serving.metrics import BATCHES, RECORDS, STAGES
-from pipelines.serving.tracing import Tracer
+from pipelines.serving.metrics import BATCHES, DIFFERENCES, RECORDS, STAGES
+from pipelines.serving.tracing import Timed, Tracer
 from pipelines.state import State
 
 _ENDS = {"staged": "work", "decided": "decide", "closed": "deliver"}
@@ -49,6 +50,7 @@ class Observing:
     ) -> None:
         self._state, self._tracer, self._moved, self._clock = state, tracer, moved, clock
         self._open: dict[str, _Times] = {}
+        self._calls: dict[tuple[str, str, str], int] = {}
 
     def __call__(self, event: Event, /) -> None:
         """Take note of an event."""
@@ -60,8 +62,31 @@ class Observing:
             self._open[event.batch] = _Times(now, now)
         elif event.name in _ENDS:
             self._stage(event, now)
+        elif event.name in ("sending", "sent"):
+            if self._tracer is not None:
+                self._effect(self._tracer, event, now)
+        elif event.name == "reconciled":
+            DIFFERENCES.labels(event.exchange).set(event.done)
+            counts = {"sent": event.total, "differences": event.done}
+            told = {"exchange": event.exchange, "counts": counts, "text": event.note}
+            log.log(logging.WARNING if event.note else logging.INFO, "reconciled", extra=told)
         elif event.name in ("finished", "ended") or event.note:
             log.debug(event.name, extra={"exchange": event.exchange, "batch": event.batch, "text": event.note})
+
+    def _effect(self, tracer: Tracer, event: Event, now: int) -> None:
+        """A call of a destination: it begins, or has ended."""
+        call = event.exchange, event.batch, event.note
+        if event.name == "sending":
+            self._calls[call] = now
+            return
+        about: dict[str, str | int] = {"vingate.exchange": event.exchange, "vingate.destination": event.note}
+        about |= {"vingate.batch": event.batch} if event.batch else {}
+        counts = {"vingate.deliveries.given": event.total, "vingate.deliveries.taken": event.done}
+        timed = Timed("effect", self._calls.pop(call, now), now, about | counts)
+        if event.batch:
+            tracer.stage(event.batch, timed)
+        else:
+            tracer.alone(timed)
 
     def _stage(self, event: Event, now: int) -> None:
         times = self._open.get(event.batch)
@@ -86,8 +111,14 @@ class Observing:
 
     def _span(self, event: Event, stage: str, since: int, until: int, counts: Mapping[str, int] | None = None) -> None:
         STAGES.labels(event.exchange, stage).observe((until - since) / 1e9)
-        if self._tracer is not None:
-            self._tracer.span(event.exchange, event.batch, stage, since, until, counts or {})
+        if self._tracer is None:
+            return
+        if stage != "batch":
+            self._tracer.stage(event.batch, Timed(stage, since, until))
+            return
+        about: dict[str, str | int] = {"vingate.exchange": event.exchange, "vingate.batch": event.batch}
+        told = {f"vingate.records.{name}": count for name, count in (counts or {}).items()}
+        self._tracer.whole(event.batch, Timed("batch", since, until, about | told))
 
     def _letters(self, batch: str) -> list[str]:
         """The first letters of a batch: id, first reason, and the record's key where it has one."""

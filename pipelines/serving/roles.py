@@ -92,12 +92,18 @@ class Work(_Section):
     @model_validator(mode="after")
     def _agrees(self) -> Work:
         schedule(self.every, self.cron)
+        schedule("", self.settings.reconcile.cron)
         return self
 
     @property
     def schedule(self) -> Schedule:
         """When the source is scanned."""
         return schedule(self.every, self.cron)
+
+    @property
+    def reconciles(self) -> Schedule:
+        """When what was sent is compared with what destinations hold."""
+        return schedule("", self.settings.reconcile.cron)
 
 
 class Door(DoorSettings):

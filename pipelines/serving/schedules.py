@@ -32,6 +32,13 @@ class Schedule(NamedTuple):
         """Whether a scan is due as soon as the service runs: with a period yes, with cron only at its moments."""
         return self.every > 0
 
+    def before(self, moment: datetime) -> datetime | None:
+        """When a cron expression was due last, seen from an aware moment; None: it is none."""
+        if not self.cron:
+            return None
+        found: datetime = croniter(self.cron, moment.astimezone(SHANGHAI)).get_prev(datetime)
+        return found
+
     def after(self, moment: datetime) -> datetime | None:
         """When the next scan is due, seen from an aware moment; None: never."""
         if self.every > 0:

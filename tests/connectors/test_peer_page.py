@@ -19,8 +19,9 @@ def test_every_example_builds(root, tmp_path):
         parts = [("source", given["source"])] if "source" in given else []
         parts += [("feed", one) for one in given.get("feeds", {}).values()]
         parts += [("sink", one) for one in given.get("sinks", {}).values()]
+        parts += [("sink", one) for one in given.get("reconcile", {}).get("ask", {}).values()]
         make = {"source": registry.source, "feed": registry.feed, "sink": registry.sink}
         for kind, part in parts:
             options = {name: value for name, value in part.items() if name not in OTHERS}
             built.append(type(make[kind](part["connector"], options)).__name__)
-    assert built == ["HttpSink", "HttpSink", "HttpSink", "HttpFeed", "SftpSource", "SftpSink"]
+    assert built == ["HttpSink"] * 5 + ["HttpFeed", "SftpSource", "SftpSink", "QuerySource"]

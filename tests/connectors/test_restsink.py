@@ -55,6 +55,7 @@ def batches(url, **more):
         "answers": {"records": "results", "record_id": "id", "codes": CODES},
         "exact": True,
         "tally": {"call": {"path": "/tally", "method": "GET", "query": {"batch": "{batch}"}}},
+        "held": {"call": {"path": "/held", "method": "GET", "query": {"cursor": "{cursor}"}}},
         "retry": {"tries": 1},
         **more,
     }

@@ -212,6 +212,7 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> N
                 "DROP INDEX inbox_by_partition",
                 "ALTER TABLE inbox DROP COLUMN partition",
                 "ALTER TABLE batches DROP COLUMN member",
+                "DROP TABLE backfill_orders",
                 "UPDATE meta SET value = '0003' WHERE name = 'schema'",
             ):
                 connection.execute(text(statement))

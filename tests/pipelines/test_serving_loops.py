@@ -52,6 +52,9 @@ class Runs:
         if exchange.description == "bad":
             raise Unavailable("nein")
 
+    def reconcile(self, moment):
+        self.done.append(("reconcile", f"{moment:%d %H:%M}"))
+
     def close(self):
         self.done.append("close")
 
@@ -313,3 +316,29 @@ def test_who_reads_what_was_written_is_stirred():
     gateway.round(threading.Event(), 0)
     gateway.round(threading.Event(), 0)
     assert reader.done.count("scan") == 2
+
+
+def test_what_was_sent_is_compared_when_its_time_comes_and_once_after_a_start():
+    clock, runs = Clock(), Runs()
+    settings = {"name": "x", "source": {"connector": "memory"}, "reconcile": {"cron": "30 2 * * *"}}
+    work = Work.model_validate({"settings": settings})
+    loop = Loop("x", work, lambda *_: runs, clock=clock, now=clock.moment)  # 00:01:40 UTC is 08:01:40 in China
+
+    def compared():
+        loop.turn(0)
+        return [one[1] for one in runs.done if one[0] == "reconcile"]
+
+    assert compared() == ["01 02:30"], "the last time before the start: whoever did it already does nothing"
+    assert compared() == ["01 02:30"]
+    clock.now += 18 * 3_600
+    assert compared() == ["01 02:30"]
+    clock.now += 3_600
+    assert compared() == ["01 02:30", "02 02:30"]
+    loop.reload(Work.model_validate({"settings": {**settings, "reconcile": {}}}))
+    clock.now += 48 * 3_600
+    assert len(compared()) == 2
+
+
+def test_a_moment_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="cron"):
+        works(settings={"name": "x", "source": {"connector": "memory"}, "reconcile": {"cron": "daily"}})

@@ -13,6 +13,8 @@ from pipelines.ledger import Proof, prove
 from pipelines.local.network import COLLECTING, HOME, MINISTRY
 from pipelines.state import State
 
+Arrivals = dict[str, list[tuple[Key, int, bool]]]
+"""Vehicle -> key, version and whether it came after a newer one, in the order in which the rows came."""
 Rows = dict[Key, list[tuple[int, str, bool]]]
 """Version, content, current; of each key."""
 
@@ -23,6 +25,7 @@ class Expected:
     def __init__(self, world: World) -> None:
         books = [client.book for client in world.clients]
         self.accepted: dict[Key, list[str]] = {key: texts for book in books for key, texts in book.accepted.items()}
+        self.orders = [book.order for book in books]
         self.away: set[Key] = {key for book in books for key in book.away if key in self.accepted}
         self.refused: Counter[Key] = sum((book.refused for book in books), Counter())
         self.told: Counter[str] = sum((book.told for book in books), Counter())
@@ -41,6 +44,41 @@ def rows_of(world: World, role: str) -> Rows:
         asked, database=world.network.store(role)
     ):
         found[company, code].append((version, text, bool(current)))
+    return found
+
+
+def arrivals_of(world: World, role: str) -> Arrivals:
+    """How the records of each vehicle came into a store."""
+    found: Arrivals = defaultdict(list)
+    asked = "SELECT vin, companycode, costlistcode, version, late FROM repairs ORDER BY seq"
+    for vin, company, code, version, late in world.network.cluster.execute(asked, database=world.network.store(role)):
+        found[vin].append(((company, code), version, bool(late)))
+    return found
+
+
+def order_problems(role: str, there: Arrivals, before: list[list[tuple[Key, int]]]) -> list[str]:
+    """Vehicles whose records did not come in order.
+
+    Args:
+        role: whose store it is.
+        there: how they came.
+        before: orders in which they were sent: what stands in one of them must have come in it.
+    """
+    place = {one: (number, at) for number, order in enumerate(before) for at, one in enumerate(order)}
+    found = []
+    for vin, rows in there.items():
+        newest: dict[Key, int] = {}
+        for key, version, late in rows:
+            if late or version < newest.get(key, 0):
+                found.append(f"{role}: LATE {key} version {version} of {vin}")
+            newest[key] = max(version, newest.get(key, 0))
+        came: dict[int, int] = {}
+        for key, version, _ in rows:
+            number, at = place.get((key, version), (-1, 0))
+            if number >= 0 and at < came.get(number, -1):
+                found.append(f"{role}: OUT OF ORDER {key} version {version} of {vin}: {rows}")
+            if number >= 0:
+                came[number] = max(at, came.get(number, -1))
     return found
 
 
@@ -92,6 +130,11 @@ def problems(world: World) -> list[str]:
             found += _ledger(role, proof)
             found += _letters(role, state, expected)
         filtered |= {(role, name): one.totals["filtered"] for name, one in proof.exchanges.items()}
+    came = {role: arrivals_of(world, role) for role in ROLES}
+    found += order_problems(COLLECTING, came[COLLECTING], expected.orders)
+    for role, sender in ((MINISTRY, COLLECTING), (HOME, MINISTRY)):
+        sent = [[(key, version) for key, version, _ in rows] for rows in came[sender].values()]
+        found += order_problems(role, came[role], sent)
     allowed = 0
     for role, ways in _WAYS:
         allowed += sum(filtered.get(way, 0) for way in ways)

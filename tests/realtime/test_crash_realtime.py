@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from proof import store_problems
+from proof import order_problems, store_problems
 
 KIT = Path(__file__).parent / "crash_rounds.py"
 SEED = "5"
 """Of rounds in which processes, broker, database, network and disks fail."""
-KEY = ("440300000000001", "N-1")
+KEY, OTHER = ("440300000000001", "N-1"), ("440300000000001", "N-2")
 
 
 def test_what_was_accepted_is_in_every_store_whatever_breaks():
@@ -49,3 +49,19 @@ def test_the_kit_sees_what_nobody_sent_and_counts_what_was_superseded():
     (found,) = store_problems("ministry", rows, {KEY: ["a", "b"]}, superseded)
     assert "NOBODY SENT ('1', '2')" in found
     assert superseded == {"ministry": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([(KEY, 1, False), (KEY, 2, False), (OTHER, 1, False)], ""),
+        ([(KEY, 2, False), (OTHER, 1, False)], ""),
+        ([(KEY, 2, False), (KEY, 1, True), (OTHER, 1, False)], "LATE"),
+        ([(KEY, 1, False), (OTHER, 1, False), (KEY, 2, False)], "OUT OF ORDER"),
+        ([(("1", "2"), 1, False), (KEY, 1, False), (KEY, 2, False)], ""),
+    ],
+)
+def test_the_kit_sees_records_of_a_vehicle_that_came_out_of_order(rows, said):
+    found = order_problems("ministry", {"VIN": rows}, [[(KEY, 1), (KEY, 2), (OTHER, 1)], [(("1", "2"), 1)]])
+    assert bool(found) == bool(said)
+    assert not found or said in found[0]

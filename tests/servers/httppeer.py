@@ -155,6 +155,8 @@ def _route(hub: Hub, path: str, request: Request, body: bytes) -> Response:
         return _records(hub, body, hub.room if path.startswith("/full") else 1 << 30)
     if path == "/tally":
         return _tally(hub, request.query_params["batch"])
+    if path == "/held":
+        return _held(hub, request)
     if path == "/token":
         return _token(hub, body)
     if path == "/guarded":
@@ -202,6 +204,14 @@ def _one(hub: Hub, given: Delivery, room: int) -> dict[str, str]:
 def _tally(hub: Hub, batch: str) -> Response:
     found = [fingerprint(one) for one in hub.taken.values() if one.batch == batch]
     return JSONResponse({"count": len(found), "digest": str(sum(found) % 2**64)})
+
+
+def _held(hub: Hub, request: Request) -> Response:
+    """What it took, three a page; the tests lose, change and invent by hand (`taken`)."""
+    start = int(request.query_params.get("cursor") or 0)
+    rows = list(hub.taken.values())
+    told = [{"key": one.key, "content": one.content} for one in rows[start : start + 3]]
+    return JSONResponse({"records": told, "next": str(start + 3) if start + 3 < len(rows) else None})
 
 
 def _token(hub: Hub, body: bytes) -> Response:

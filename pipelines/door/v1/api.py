@@ -19,16 +19,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from connectors.contracts import ConnectorError
 from pipelines.door.asgi import Gone, NoRoom, Room, TooLarge, address_of, log, read_body
 from pipelines.door.desk import IN_LOOP, Desk
 from pipelines.door.httpproto import PEER
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
+from pipelines.door.v1.holdings import Asked, Holdings
 from pipelines.door.v1.models import TokenReply, TokenRequest
 from pipelines.door.v1.openapi import document
-from pipelines.door.v1.problems import NO_RECEIPT, REFUSED, WRONG_REQUEST, problem, refused
+from pipelines.door.v1.problems import (
+    NO_RECEIPT,
+    REFUSED,
+    UNSUPPORTED,
+    WRONG_REQUEST,
+    WrongRequest,
+    problem,
+    refused,
+)
 from pipelines.door.v1.receipts import Receipts
-from pipelines.door.v1.records import Records, WrongRequest, idempotency_key, split, withdrawal
+from pipelines.door.v1.records import Records, idempotency_key, split, withdrawal
 
 LOG = logging.getLogger("vingate.door")
 
@@ -47,6 +57,7 @@ class Api(NamedTuple):
     records: Records
     receipts: Receipts
     room: Room
+    holdings: Holdings
 
     def routes(self) -> list[BaseRoute]:
         """The routes."""
@@ -55,6 +66,7 @@ class Api(NamedTuple):
             Route("/v1/records/{costlistcode:path}", _guarded(self._put), methods=["PUT"]),
             Route("/v1/records/{costlistcode:path}", _guarded(self._delete), methods=["DELETE"]),
             Route("/v1/receipts/{receipt}", _guarded(self._receipt), methods=["GET"]),
+            Route("/v1/held", _guarded(self._held), methods=["GET"]),
             Route("/v1/token", _guarded(self._token), methods=["POST"]),
             Route("/v1/openapi.json", _guarded(self._document), methods=["GET"]),
         ]
@@ -101,6 +113,22 @@ class Api(NamedTuple):
             return company
         found = await asyncio.to_thread(self.receipts.of, company, request.path_params["receipt"])
         return _json(found) if found is not None else problem(NO_RECEIPT)
+
+    async def _held(self, request: Request) -> Response:
+        """The caller's own records that stand in the store."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        if wait := self.desk.hurry(company, 1):
+            return refused(wait)
+        asked = Asked.of(request.query_params)
+        if not self.holdings.stores:
+            return problem(UNSUPPORTED, detail="此系统不以数据库存储记录 / records do not lie in a database here")
+        try:
+            return _json(await asyncio.to_thread(self.holdings.page, company, asked))
+        except ConnectorError as error:
+            LOG.error("the store cannot be asked: %s", type(error).__name__)
+            return problem(calls.NOT_DURABLE, retry_after=30)
 
     async def _token(self, request: Request) -> Response:
         """A token for company code and password."""

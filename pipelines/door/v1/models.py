@@ -132,6 +132,22 @@ class Receipt(_Model):
     reasons: list[Remark] = []
 
 
+class Standing(_Model):
+    """One version of a record that stands in the store."""
+
+    key: str = Field(description="system|companycode|costlistcode")
+    version: int
+    content: str = Field(description="digest of the content, hex")
+    received_at: str
+
+
+class HeldReply(_Model):
+    """A page of what stands in the store of a caller's records; no order by time."""
+
+    records: list[Standing]
+    next: str = Field(default="", description="cursor of the next page; empty: this was the last one")
+
+
 class Problem(_Model):
     """RFC 9457 problem, with every finding."""
 

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from pipelines.door.v1 import examples
 from pipelines.door.v1.models import (
     Batch,
+    HeldReply,
     Problem,
     Receipt,
     Record,
@@ -26,6 +27,7 @@ from pipelines.version import BUILD
 
 _MODELS: tuple[type[BaseModel], ...] = (
     Batch,
+    HeldReply,
     Problem,
     Receipt,
     Record,
@@ -88,6 +90,16 @@ def document() -> dict[str, Any]:
             "/v1/receipts/{receipt}": {
                 "parameters": [_path("receipt", "回执编号 / id of the receipt")],
                 "get": _operation("查询记录的去向 / what became of a record", "Receipt", 200),
+            },
+            "/v1/held": {
+                "get": {
+                    **_operation("查询已入库的本方记录 / list one's own records in the store", "HeldReply", 200),
+                    "parameters": [
+                        _query("since", "此时刻起收到的 / received since, ISO 8601 with a zone", required=True),
+                        _query("cursor", "上一页的 next / next of the page before"),
+                        _query("limit", "每页条数 / records of a page: 1 to 5,000"),
+                    ],
+                },
             },
         },
         "components": {
@@ -153,6 +165,10 @@ def _refusals() -> dict[str, Any]:
 
 def _schema(name: str) -> dict[str, Any]:
     return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _query(name: str, description: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": required, "schema": {"type": "string"}, "description": description}
 
 
 def _path(name: str, description: str) -> dict[str, Any]:

@@ -17,7 +17,11 @@ from pipelines.door.v1.models import Problem, Remark
 MEDIA = "application/problem+json"
 
 REFUSED, WRONG_REQUEST, KEY_REUSED = "REFUSED", "WRONG_REQUEST", "KEY_REUSED"
-NO_RECEIPT, WRONG_METHOD = "NO_RECEIPT", "WRONG_METHOD"
+UNSUPPORTED, NO_RECEIPT, WRONG_METHOD = "UNSUPPORTED", "NO_RECEIPT", "WRONG_METHOD"
+
+
+class WrongRequest(Exception):
+    """The request cannot be understood; says why, in Chinese and English."""
 
 
 class _Text(NamedTuple):
@@ -30,6 +34,7 @@ _TEXTS: Mapping[str, _Text] = {
     REFUSED: _Text(422, "记录未通过校验", "the record is refused"),
     WRONG_REQUEST: _Text(400, "请求格式错误", "the request cannot be understood"),
     KEY_REUSED: _Text(422, "Idempotency-Key 已用于其他内容", "this Idempotency-Key was used for other content"),
+    UNSUPPORTED: _Text(501, "系统不支持此操作", "this operation is not supported here"),
     NO_RECEIPT: _Text(404, "没有这个回执", "there is no such receipt"),
     WRONG_METHOD: _Text(405, "此地址不支持该方法", "this address does not take the method"),
     **{

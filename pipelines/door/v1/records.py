@@ -21,7 +21,7 @@ from pipelines.door.intake import Guard, Item
 from pipelines.door.judging import Verdict
 from pipelines.door.protocols.calls import Outcome
 from pipelines.door.v1.models import MOST_RECORDS, RecordsReply, Taken, WithdrawalRequest
-from pipelines.door.v1.problems import KEY_REUSED, remarks
+from pipelines.door.v1.problems import KEY_REUSED, WrongRequest, remarks
 from pipelines.door.v1.receipts import SOURCE, inbox_key, receipt_id
 from pipelines.inbox import Judged
 from pipelines.settings import Exchange
@@ -33,10 +33,6 @@ _LONGEST_KEY = 255
 
 class _Many(msgspec.Struct):
     records: list[msgspec.Raw]
-
-
-class WrongRequest(Exception):
-    """The request cannot be understood; says why, in Chinese and English."""
 
 
 class _Judged(NamedTuple):
