@@ -50,6 +50,8 @@ class Link(psycopg.Connection[Any]):
     """None: it waits as long as the driver does."""
     session: int = 0
     """The number of the session at the server; 0: not known, then nobody is asked."""
+    rested_at: float = -math.inf
+    """When it was given back to its pool (monotonic)."""
 
     def wait(self, gen: Generator[Any, Any, _Result], *given: Any, **named: Any) -> _Result:  # noqa: ANN401 - the driver's
         """What the driver waits for, as long as there is hope."""

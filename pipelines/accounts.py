@@ -17,6 +17,13 @@ ENDS = ("delivered", "duplicate", "merged", "filtered", "dead", "waiting", "in_f
 """Where an addressed record can be: their sum is `addressed`, at every commit."""
 
 
+INTAKE = (
+    "received", "dead_intake", "duplicate_intake", "fragments", "decoded", "addressed", "dead_records",
+    "duplicate_records", "filtered", "unplaced", "flagged",
+)  # fmt: skip
+"""What `intake` counts: columns of a batch."""
+
+
 @dataclass
 class Account:
     """What happens to one batch at one destination."""

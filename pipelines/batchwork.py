@@ -6,7 +6,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from connectors.contracts import StagedPart
 from dlq.letter import Letter
@@ -25,7 +25,7 @@ from mappings.encoding import key_digest, record_key
 from mappings.findings import FLAG, profile
 from mappings.history import batch_findings
 from mappings.records import RepairRow
-from pipelines import accounts, flow, journal, tables
+from pipelines import accounts, closing, flow, journal, tables
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
@@ -47,6 +47,12 @@ from routing.dealers import Dealers
 
 _ASKED = 500
 """Letters asked for at a time."""
+_COUNTED = ("plan", "state", "letters", "letters_digest", *accounts.INTAKE)
+_DECIDE = (
+    update(tables.batches)
+    .where(tables.batches.c.id == bindparam("batch"))
+    .values({name: bindparam(name) for name in _COUNTED})
+)
 
 
 class BatchWork:
@@ -82,18 +88,18 @@ class BatchWork:
         """How many envelopes the batch has, once it is staged."""
         return sum(len(book.lines) for book in self._journals.values())
 
-    def decide(self) -> None:
+    def decide(self) -> closing.Decided:
         """Versions first; items with known keys are staged again where files were staged; then the one commit."""
         items = [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]
+        if not self._in_parts:  # nothing is staged again: one transaction does
+            with self._state.unit_of_work() as connection:
+                return self._commit(connection, items, decide(connection, self._state, items, self._rule(connection)))
         with self._state.unit_of_work() as connection:
             decided = decide(connection, self._state, items, self._rule(connection))
-        if self._in_parts and decided.directives:
+        if decided.directives:
             self._stage_again(decided)
-        for item in items:
-            apply(item, decided.directives.get(item.number, {}))
-        receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
         with self._state.unit_of_work() as connection:
-            self._commit(connection, decided, receipts)
+            return self._commit(connection, items, decided)
 
     def _rule(self, connection: Any) -> Rule:
         carried = self._exchange.versions.mode == "carried"
@@ -157,8 +163,11 @@ class BatchWork:
 
     # -- the commit ----------------------------------------------------------------------------------------------------
 
-    def _commit(self, connection: Any, decided: Decided, receipts: ReceiptWriter) -> None:
+    def _commit(self, connection: Any, items: Sequence[Item], decided: Decided) -> closing.Decided:
         batch = self._job.batch
+        for item in items:
+            apply(item, decided.directives.get(item.number, {}))
+        receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
         merged: dict[str, dict[str, dict[str, str]]] = {}
         for task in self._tasks:
             pairs = self._take_rows(connection, task, receipts)
@@ -181,18 +190,12 @@ class BatchWork:
             else {str(n): [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()},
             "merged": merged,
         }
-        connection.execute(
-            update(tables.batches)
-            .where(tables.batches.c.id == batch)
-            .values(
-                state="decided",
-                plan=orjson.dumps(plan),
-                letters=letters[0],
-                letters_digest=str(letters[1]),
-                **counts,
-            )
-        )
+        told = {"letters": letters[0], "letters_digest": str(letters[1]), **counts}
+        connection.execute(_DECIDE, {"batch": batch, "plan": orjson.dumps(plan), "state": "decided", **told})
         self._consume(connection)
+        return closing.Decided(
+            self._job.number, self._job.received_at, counts["received"], plan, self._journals, bool(parts), counts
+        )
 
     def _take_rows(self, connection: Any, task: Task, receipts: ReceiptWriter) -> dict[str, dict[str, str]]:
         """What needs the staged rows of one item: history, merging, what waits for a home, pieces, receipts."""
@@ -216,7 +219,8 @@ class BatchWork:
                         waiting.append(self._unplaced(task, row.ordinal, row.body))
                     if needs_rows and fate in (ADDRESSED, UNPLACED):
                         record = orjson.loads(row.body)
-                        chosen.append((row.ordinal, row_of(record), record))
+                        if wanted.history or self._concerned(record):
+                            chosen.append((row.ordinal, row_of(record), record))
         found = self._history(connection, chosen) if wanted.history else {}
         for ordinal, extra in found.items():
             flags = tuple(f.code for f in extra if f.severity == FLAG)
@@ -236,6 +240,11 @@ class BatchWork:
     def _dealers(self) -> Dealers | None:
         """The dealer register, read once by this process."""
         return register(self._exchange)
+
+    def _concerned(self, record: Mapping[str, Any]) -> bool:
+        """Whether visits of a record's company may come by two ways."""
+        day = date.fromisoformat(record["settledate"])
+        return self._dealers is not None and bool(self._dealers.oem_of(record["companycode"], day))
 
     def _history(
         self, connection: Any, chosen: Sequence[tuple[int, RepairRow, dict[str, Any]]]

@@ -6,10 +6,10 @@ Everything here can be done again after a crash: parts by name and hash, rows by
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from connectors.contracts import ConnectorError, Misconfigured, StagedPart
 from dlq import reasons
@@ -33,6 +33,22 @@ from pipelines.versions import pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.waits import next_try
 
+_CLOSE = update(tables.batches).where(tables.batches.c.id == bindparam("batch")).values(state="closed", plan=None)
+
+
+class Decided(NamedTuple):
+    """What closing a batch needs to know of its decision."""
+
+    number: int
+    received_at: str
+    received: int
+    plan: Mapping[str, Any]
+    books: Mapping[int, Journal]
+    parts: bool = True
+    """Whether files may have been staged."""
+    counts: Mapping[str, int] | None = None
+    """What was counted at intake, where that is at hand."""
+
 
 class Closer:
     """Does the effects of decided batches and closes them."""
@@ -44,13 +60,14 @@ class Closer:
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
-    def finish(self, batch: str, *, redo: bool) -> None:
-        """Do the effects of a decided batch, then close it. `redo`: they may have been done in part before."""
-        with self._state.reading() as connection:
-            row = connection.execute(select(tables.batches).where(tables.batches.c.id == batch)).one()
-            books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
-        plan = orjson.loads(row.plan)
-        promoted, failed = self._promote(batch)
+    def finish(self, batch: str, *, redo: bool, decided: Decided | None = None) -> None:
+        """Do the effects of a decided batch, then close it. `redo`: they may have been done in part before.
+
+        `decided` is given by who has just decided the batch; else it is read.
+        """
+        row = decided or self._read(batch)
+        plan, books = row.plan, row.books
+        promoted, failed = self._promote(batch) if row.parts else ([], [])
         self._tell("effect", batch)
         outbox = Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before=redo, queues=self.queues)
         for number, paths in plan["rows"].items():
@@ -68,11 +85,15 @@ class Closer:
         with self._state.unit_of_work() as connection:
             self._account_parts(connection, batch, promoted, failed)
             self._account_rows(connection, batch, row.number, row.received_at, outcomes, books)
-            connection.execute(
-                update(tables.batches).where(tables.batches.c.id == batch).values(state="closed", plan=None)
-            )
-        self._tell("closed", batch, total=row.received)
+            connection.execute(_CLOSE, {"batch": batch})
+        self._observer(Event("closed", self._exchange.name, batch, 0, row.received, counts=row.counts))
         self._state.merge_versions()
+
+    def _read(self, batch: str) -> Decided:
+        with self._state.reading() as connection:
+            row = connection.execute(select(tables.batches).where(tables.batches.c.id == batch)).one()
+            books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
+        return Decided(row.number, row.received_at, row.received, orjson.loads(row.plan), books)
 
     def _held(self, sent: Sent, vin: int) -> str:
         """Why a delivery must wait its turn; what goes to the state's own registers never does."""

@@ -337,13 +337,13 @@ class Coordinator:
             with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
                 work.stage()
             self._tell("staged", batch)
-            work.decide()
+            decided = work.decide()
         except Exception:
             with suppress(Exception):  # what went wrong first is what a person must hear of; the next start sweeps too
                 self._sweep()
             raise
         self._tell("decided", batch)
-        self.closer.finish(batch, redo=False)
+        self.closer.finish(batch, redo=False, decided=decided)
         shutil.rmtree(staging, ignore_errors=True)
         if work.envelopes >= _MANY:
             del work

@@ -36,6 +36,7 @@ WHOLE = "state"
 _Result = TypeVar("_Result")
 _NOW: Any = cast(extract("epoch", func.clock_timestamp()), Float)
 _CLASS = 0x56_49
+_PROVE = text("SELECT epoch FROM leases WHERE name = :name AND epoch = :epoch FOR SHARE")
 
 
 class Lease:
@@ -62,9 +63,7 @@ class Lease:
         Raises:
             StateLost: another process took over; nothing may be committed.
         """
-        t = tables.leases
-        own = select(t.c.epoch).where(t.c.name == self._name, t.c.epoch == self.epoch).with_for_update(read=True)
-        if connection.execute(own).first() is None:
+        if connection.execute(_PROVE, {"name": self._name, "epoch": self.epoch}).first() is None:
             raise StateLost(self._path)
 
     def close(self) -> None:

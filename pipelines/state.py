@@ -98,6 +98,11 @@ class State:
         return Lease(self.engine, self.path)
 
     @property
+    def notices(self) -> bool:
+        """Whether the database tells who listens what was committed."""
+        return self._shared
+
+    @property
     def key_path(self) -> Path:
         """Where the sealing key lies."""
         return self.path / "keys" / "sealing.key"
@@ -182,7 +187,7 @@ class State:
 
     def merge_versions(self) -> None:
         """Merge runs of the version index that have become too many; the old files go once that is committed."""
-        if self.versions is None:
+        if self.versions is None or self._shared:  # a table has no runs
             return
         with self.reading() as connection:
             runs = self.versions.mergeable(connection)
