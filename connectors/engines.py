@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from select import POLLIN, poll
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -63,7 +64,7 @@ SECONDS = ("busy_seconds", "statement_seconds", "connect_seconds", "silent_secon
 """Limits that the address of a database on PostgreSQL may name, behind its `?`."""
 _FOR_EVER = 1e6
 RESTED_SECONDS = 1.0
-"""A connection that was given back so lately is not asked whether its server is there before it is used again."""
+"""A connection that was given back so lately, and on which nothing came in, is not asked before it is used again."""
 
 
 def _seconds(name: str, value: str | tuple[str, ...]) -> float:
@@ -167,7 +168,10 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
     ping = engine.dialect.do_ping
 
     def _ping(connection: Any) -> bool:  # noqa: ANN401 - the driver's connection
-        return time.monotonic() - connection.rested_at < RESTED_SECONDS or ping(connection)
+        lately = time.monotonic() - connection.rested_at < RESTED_SECONDS
+        heard = poll()
+        heard.register(connection.fileno(), POLLIN)
+        return (lately and not heard.poll(0)) or ping(connection)
 
     setattr(engine.dialect, "do_ping", _ping)  # noqa: B010 - a question for each transaction costs as much as one
 

@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from connectors.contracts import StagedPart
+from connectors.copying import together
 from dlq.letter import Letter
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
@@ -179,11 +180,6 @@ class BatchWork:
         counts = accounts.intake(self._journals)
         if self._state.versions is not None:
             self._state.versions.add(connection, decided.entries)
-        for task in self._tasks:
-            self._keep(connection, task)
-        if parts:
-            connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
-        accounts.open_accounts(connection, batch, opened)
         plan = {
             "rows": {}
             if self._in_parts
@@ -191,10 +187,25 @@ class BatchWork:
             "merged": merged,
         }
         told = {"letters": letters[0], "letters_digest": str(letters[1]), **counts}
-        connection.execute(_DECIDE, {"batch": batch, "plan": orjson.dumps(plan), "state": "decided", **told})
+        with together(connection):
+            for task in self._tasks:
+                self._keep(connection, task)
+            if parts:
+                connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
+            accounts.open_accounts(connection, batch, opened)
+            connection.execute(_DECIDE, {"batch": batch, "plan": orjson.dumps(plan), "state": "decided", **told})
+            if "inbox" in self._extra:
+                Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         self._consume(connection)
         return closing.Decided(
-            self._job.number, self._job.received_at, counts["received"], plan, self._journals, bool(parts), counts
+            self._job.number,
+            self._job.received_at,
+            counts["received"],
+            plan,
+            self._journals,
+            bool(parts),
+            counts,
+            opened,
         )
 
     def _take_rows(self, connection: Any, task: Task, receipts: ReceiptWriter) -> dict[str, dict[str, str]]:
@@ -409,7 +420,7 @@ class BatchWork:
         return {"batch": self._job.batch, "sink": sink, **part._asdict()}
 
     def _consume(self, connection: Any) -> None:
-        """Tick off what this batch was for: pieces and envelopes that it took, registrations that it served."""
+        """Tick off what this batch was for: pieces that it took, items known before, registrations that it served."""
         taken = self._extra.get("fragments", ())
         t = tables.fragments
         for at in range(0, len(taken), 500):
@@ -418,8 +429,6 @@ class BatchWork:
             number = int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
             of_this = self._exchange.name, number, self._run, self._job.received_at
             account_known(connection, *of_this, self._extra["repeated"])
-        if "inbox" in self._extra:
-            Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))

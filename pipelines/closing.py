@@ -48,6 +48,8 @@ class Decided(NamedTuple):
     """Whether files may have been staged."""
     counts: Mapping[str, int] | None = None
     """What was counted at intake, where that is at hand."""
+    opened: Mapping[str, Account] = {}
+    """The accounts of its destinations as they were opened, where those are at hand."""
 
 
 class Closer:
@@ -84,7 +86,8 @@ class Closer:
         self._tell("effect", batch, done=1)
         with self._state.unit_of_work() as connection:
             self._account_parts(connection, batch, promoted, failed)
-            self._account_rows(connection, batch, row.number, row.received_at, outcomes, books)
+            # What stood when it was opened stands still, where no file was accounted meanwhile.
+            self._account_rows(connection, batch, row, outcomes, {} if row.parts else row.opened)
             connection.execute(_CLOSE, {"batch": batch})
         self._observer(Event("closed", self._exchange.name, batch, 0, row.received, counts=row.counts))
         self._state.merge_versions()
@@ -240,15 +243,15 @@ class Closer:
         self,
         connection: Any,
         batch: str,
-        batch_number: int,
-        received_at: str,
+        decided: Decided,
         outcomes: Outcomes,
-        books: Mapping[int, Journal],
+        opened: Mapping[str, Account],
     ) -> None:
         for destination, account in outcomes.accounts.items():
-            accounts.change(connection, batch, destination, account)
+            accounts.change(connection, batch, destination, account, opened.get(destination))
         if not outcomes.exceptions:
             return
+        books = decided.books
         touched = set()
         letters: list[Letter] = []
         waiting: list[dict[str, Any]] = []
@@ -258,7 +261,7 @@ class Closer:
             books[sent.number].outcomes.setdefault(ordinal, {})[sent.delivery.destination] = status
             touched.add(sent.number)
             if status == "dead":
-                letters.append(self.letter(unusual, batch, batch_number, received_at))
+                letters.append(self.letter(unusual, batch, decided.number, decided.received_at))
             elif status == "waiting":
                 waiting.append(self._waiting(unusual, batch))
         for number in touched:

@@ -108,7 +108,7 @@ class Coordinator:
 
     def newest(self) -> int:
         """Number of the newest batch; 0 before the first."""
-        with self.state.reading() as connection:
+        with self.state.glancing() as connection:
             return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0)
 
     def end(self) -> None:
@@ -245,7 +245,7 @@ class Coordinator:
 
     def _is_known(self, item: WorkItem) -> bool:
         """Whether this very item was taken before."""
-        with self.state.reading() as connection:
+        with self.state.glancing() as connection:
             return envelopes_of(connection, self.exchange.name, item) is not None
 
     def _known_batch(self, repeated: Sequence[WorkItem]) -> None:

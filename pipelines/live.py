@@ -172,7 +172,7 @@ class Live:
             time.sleep(min(0.01, seconds))
 
     def _waits(self) -> bool:
-        with self._state.reading() as connection:
+        with self._state.glancing() as connection:
             return connection.execute(_WAITS, {"exchange": self._exchange.name}).first() is not None
 
     # -- batches -------------------------------------------------------------------------------------------------------

@@ -161,6 +161,16 @@ class State:
         with self.engine.connect().execution_options(reading=True, **options) as connection:
             yield connection
 
+    @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """A connection for one question: on a server it costs one round trip, where `reading` costs three."""
+        if not self._shared:
+            with self.reading() as connection:
+                yield connection
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
     def destination_set(self, connection: Connection, names: Sequence[str]) -> int:
         """The number of a set of destinations, which is made when it is new."""
         wanted = tuple(sorted(set(names)))

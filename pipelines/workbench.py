@@ -55,7 +55,8 @@ class Workbench:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.exchange = Exchange.model_validate(dict(job.exchange))
+        told = orjson.dumps(job.exchange, default=str)
+        self.exchange = cast("Exchange", _made(("exchange", told), lambda: Exchange.model_validate(dict(job.exchange))))
         self.received_at = datetime.fromisoformat(job.received_at)
 
     @cached_property
@@ -171,7 +172,11 @@ class Workbench:
     def router(self) -> Router:
         """Decides destinations, with the registrations and dealers of this job."""
         table = _made(("table", self.exchange.routing.table), lambda: load_table(self.exchange.routing.table))
-        return Router(table, self.registrations, register(self.exchange))
+        if self.job.registrations:
+            return Router(table, self.registrations, register(self.exchange))
+        return cast(
+            "Router", _made(("router", self.exchange.routing), lambda: Router(table, None, register(self.exchange)))
+        )
 
     @cached_property
     def registrations(self) -> MemoryRegistrations | None:
@@ -183,7 +188,7 @@ class Workbench:
     @cached_property
     def sealer(self) -> Sealer:
         """Seals what is kept of payloads."""
-        return Sealer.open(Path(self.job.key), create=False)
+        return cast("Sealer", _made(("sealer", self.job.key), lambda: Sealer.open(Path(self.job.key), create=False)))
 
     @cached_property
     def part_sinks(self) -> Mapping[str, PartSink]:

@@ -30,7 +30,7 @@ _OF_THE_STORE = (OperationalError, InterfaceError, OSError)
 LOG = logging.getLogger("vingate.door")
 _LINGERS, _GROWTH = 10, 2
 """A commit waits so many times for others at most, and only while this many came meanwhile."""
-_PACE, _MANY = 0.008, 16
+_PACE, _MANY = 0.015, 16
 """Seconds from one commit to the next while fewer requests than this wait: at a few hundred requests a second each
 would else have a commit of its own, at ten times the cost. One that comes alone is committed at once."""
 _LOOK_SECONDS = 0.5
