@@ -346,7 +346,7 @@ class Coordinator:
         self.closer.finish(batch, redo=False, decided=decided)
         shutil.rmtree(staging, ignore_errors=True)
         if work.envelopes >= _MANY:
-            del work
+            del work, decided
             give_back()
         return batch
 

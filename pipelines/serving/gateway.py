@@ -36,6 +36,8 @@ WAIT_SECONDS = 0.02
 """How long an idle round waits for input, in the exchange that had some last; the others are looked at in between."""
 IDLE_SECONDS = 0.25
 """How long it waits for the bell; schedules, orders and what is due are looked at in between."""
+GATHER_SECONDS = 0.02
+"""How long it rests after a round that did something: a batch of what comes meanwhile costs little more than of one."""
 BEAT_SECONDS = 1.0
 LOCK_SECONDS = 3.0
 """How long a start waits for the lock of a gateway that is just ending."""
@@ -65,7 +67,9 @@ class Gateway:
                 self.reload(Role.model_validate(given["role"]))
             listening = self._bell.listening
             busy = self.round(stopping, 0.0 if busy or listening else WAIT_SECONDS)
-            if listening and not busy:
+            if listening and busy:
+                time.sleep(GATHER_SECONDS)
+            elif listening:
                 self._rest()
 
     def _rest(self) -> None:
