@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,42 +18,26 @@ from sqlalchemy import delete, func, insert, select, update
 
 from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
+from pipelines.ahead import Ahead, Steps
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
 from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.keptsettings import keep
-from pipelines.knownitems import account_known, batch_id, envelopes_of, identity, packed_items, unpacked_items
+from pipelines.knownitems import account_known, batch_id, packed_items
+from pipelines.planning import Chunk, Planner
 from pipelines.progress import Event, Observer, silent
 from pipelines.registering import begin as begin_registrations
+from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
-from pipelines.sources import in_rows
 from pipelines.state import State
-from pipelines.work import Job, Receipt, Task
+from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
 
-_UNKNOWN_SIZE = 1 << 20
-_FOR_PROCESSES = 2
-"""With worker processes batches are so many times larger: each has about as much to do as a single one would."""
 _MANY = 20_000
 """Envelopes of a batch after which memory is given back."""
-_ROW_SIZE = 800
-
-
-class Chunk(NamedTuple):
-    """Items that become one batch, and the paths that are read to their end with it."""
-
-    items: list[WorkItem]
-    complete: list[tuple[str, str]]
-    """(path, mark as it was planned)."""
-    repeated: list[WorkItem]
-    """Items whose bytes are known from an earlier batch, or stand in this one too: duplicates before they are read."""
-
-
-Steps = Callable[[Exchange, Job, Sequence[Task]], list[Receipt]]
-"""Does the work stage of a batch: `flow.run`, or that of a kept pipeline."""
 
 
 class _Opened(NamedTuple):
@@ -67,7 +51,7 @@ class Coordinator:
     """Runs one exchange on a state that it owns."""
 
     def __init__(self, state: State, exchange: Exchange, observer: Observer = silent, steps: Steps = flow.run) -> None:
-        self.state, self.observer, self._steps = state, observer, steps
+        self.state, self.observer, self._steps, self._ahead = state, observer, steps, Ahead(steps)
         self._said = exchange.placed(state.path)
         self.exchange = exchange = owned(self._said, state.path)
         self._plain = exchange.model_dump(mode="json", by_alias=True)
@@ -180,73 +164,23 @@ class Coordinator:
     # -- intake --------------------------------------------------------------------------------------------------------
 
     def _take_in(self, source: Source) -> None:
-        for chunk in self._chunks(source):
-            if chunk.items:
-                self._batch("source", chunk.items, {"repeated": chunk.repeated})
-            elif chunk.repeated:
-                self._known_batch(chunk.repeated)
-            self._finish_paths(source, chunk.complete)
+        planner = Planner(self.state, self.exchange, self.run_id, unsure=self._unsure)
+        try:
+            for chunk, after in _with_next(planner.chunks(source), ahead=self._overlaps):
+                if chunk.items:
+                    self._batch("source", chunk.items, {"repeated": chunk.repeated}, after)
+                elif chunk.repeated:
+                    self._known_batch(chunk.repeated)
+                finished = planner.finish(source, chunk.complete)
+                if finished:
+                    self._tell("finished", total=finished)
+        finally:
+            self._ahead.drop()
 
-    def _chunks(self, source: Source) -> Iterator[Chunk]:
-        """Planned items in batches. The same bytes of a sender are worked on once, however often they lie there."""
-        bounds = self.exchange.batch
-        chunk, size, planned = Chunk([], [], []), 0, set()
-        done = self._done()
-        last: tuple[str, str] | None = None
-        for named in source.plan(self._positions(source)):
-            item = self._named(named)
-            here = (item.source, str(item.extra.get("mark", "")))
-            if last is not None and here[0] != last[0]:
-                chunk.complete.append(last)
-            last = here
-            if (item.source, *identity(item)) in done:
-                continue
-            if identity(item) in planned or self._is_known(item):
-                chunk.repeated.append(item)
-                continue
-            planned.add(identity(item))
-            chunk.items.append(item)
-            size += self._size(item)
-            if size >= bounds.bytes * (_FOR_PROCESSES if bounds.workers > 1 else 1) or len(chunk.items) >= bounds.items:
-                yield chunk
-                chunk, size = Chunk([], [], []), 0
-        if last is not None:
-            chunk.complete.append(last)
-        yield chunk
-
-    def _done(self) -> set[tuple[Any, ...]]:
-        """What this run did before it was killed: paths and identities of its items."""
-        if not self._unsure:
-            return set()
-        b = tables.batches
-        with self.state.reading() as connection:
-            rows = connection.execute(select(b.c["items"]).where(b.c.run == self.run_id)).scalars().all()
-        return {(item.source, *identity(item)) for packed in rows for item in unpacked_items(packed)}
-
-    def _named(self, item: WorkItem) -> WorkItem:
-        """The item with the collecting system that the settings make of the one in its layout (`oem-{system}`)."""
-        pattern = self.exchange.versions.system
-        return replace(item, system=pattern.replace("{system}", item.system)) if "{system}" in pattern else item
-
-    def _size(self, item: WorkItem) -> int:
-        if in_rows(self.exchange.source, item):
-            return max(item.length, 1) * _ROW_SIZE
-        return item.length if item.length >= 0 else _UNKNOWN_SIZE
-
-    def _positions(self, source: Source) -> dict[str, str]:
-        """Marks of finished paths; none for a single file, which is read (as duplicates) whenever it is named."""
-        path = self.exchange.source.options.get("path")
-        if path is not None and Path(str(path)).is_file():
-            return {}
-        t = tables.positions
-        with self.state.reading() as connection:
-            rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self.exchange.name))
-            return {row.path: row.mark for row in rows}
-
-    def _is_known(self, item: WorkItem) -> bool:
-        """Whether this very item was taken before."""
-        with self.state.glancing() as connection:
-            return envelopes_of(connection, self.exchange.name, item) is not None
+    @property
+    def _overlaps(self) -> bool:
+        """Whether other processes do the work stage: that of the next batch may then begin while this one decides."""
+        return self.exchange.runner == EMBEDDED and self.exchange.batch.workers > 1 and self._steps is flow.run
 
     def _known_batch(self, repeated: Sequence[WorkItem]) -> None:
         """A batch of nothing but envelopes that are known by their source key."""
@@ -254,29 +188,19 @@ class Coordinator:
             number = self._next(connection)
             account_known(connection, self.exchange.name, number, self.run_id, self._received_at(), repeated)
 
-    def _finish_paths(self, source: Source, complete: Iterable[tuple[str, str]]) -> None:
-        """Let the source archive or mark paths that are read to their end, then remember them.
-
-        In this order: a crash between finds them archived, or in the plan again with every item of them accounted for.
-        """
-        marks = dict(complete)
-        if not marks:
-            return
-        source.finish(marks)
-        t = tables.positions
-        with self.state.unit_of_work() as connection:
-            for path, mark in marks.items():
-                connection.execute(delete(t).where(t.c.exchange == self.exchange.name, t.c.path == path))
-                connection.execute(insert(t), {"exchange": self.exchange.name, "path": path, "mark": mark})
-        self._tell("finished", total=len(marks))
-
     # -- one batch -----------------------------------------------------------------------------------------------------
 
-    def _batch(self, kind: str, items: Sequence[WorkItem], extra: Mapping[str, Any] | None = None) -> str:
-        """Open, work, decide, deliver and close one batch; its id."""
+    def _batch(
+        self,
+        kind: str,
+        items: Sequence[WorkItem],
+        extra: Mapping[str, Any] | None = None,
+        after: Sequence[WorkItem] = (),
+    ) -> str:
+        """Open, work, decide, deliver and close one batch; its id. Items that are worked on `after` may begin early."""
         with self.state.unit_of_work() as connection:
             opened = self._open(connection, self._next(connection), kind, items)
-        return self._work(opened, items, extra or {})
+        return self._work(opened, items, extra or {}, after)
 
     def inbox_batch(self, most: int, size: int, failing: Collection[int] = ()) -> str:
         """One batch of what waits longest in the inbox, at most so many envelopes and bytes; its id, "" if none waits.
@@ -298,7 +222,8 @@ class Coordinator:
 
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""
-        batch, received_at = batch_id(self.exchange.name, number), self._received_at()
+        batch = batch_id(self.exchange.name, number)
+        received_at = self._ahead.received_at(batch) or self._received_at()
         connection.execute(
             insert(tables.batches),
             {
@@ -312,33 +237,54 @@ class Coordinator:
                 "items": packed_items(items),
             },
         )
-        staging = self.state.path / "staging" / batch
-        staging.mkdir(parents=True, exist_ok=True)
-        return _Opened(batch, number, received_at, staging)
+        opened = self._placed(number, received_at)
+        opened.staging.mkdir(parents=True, exist_ok=True)
+        return opened
 
-    def _work(self, opened: _Opened, items: Sequence[WorkItem], extra: Mapping[str, Any]) -> str:
-        """Work, decide, deliver and close a batch that was opened; its id."""
-        batch, number, received_at, staging = opened
-        job = Job(
+    def _placed(self, number: int, received_at: str) -> _Opened:
+        batch = batch_id(self.exchange.name, number)
+        return _Opened(batch, number, received_at, self.state.path / "staging" / batch)
+
+    def _job(self, opened: _Opened) -> Job:
+        return Job(
             exchange=self._plain,
-            batch=batch,
-            number=number,
-            received_at=received_at,
-            staging=str(staging),
+            batch=opened.batch,
+            number=opened.number,
+            received_at=opened.received_at,
+            staging=str(opened.staging),
             key=str(self.state.key_path),
             registrations=self._registrations(),
         )
+
+    def _begin_next(self, number: int, extra: Mapping[str, Any], items: Sequence[WorkItem]) -> None:
+        """Begin the work stage of the batch after this one: what is known already is accounted as one between them."""
+        following = number + 1 + bool(extra.get("repeated"))
+        job = self._job(self._placed(following, self._received_at()))
+        self._ahead.begin(self.exchange, job, _tasks(items))
+
+    def _work(
+        self,
+        opened: _Opened,
+        items: Sequence[WorkItem],
+        extra: Mapping[str, Any],
+        after: Sequence[WorkItem] = (),
+    ) -> str:
+        """Work, decide, deliver and close a batch that was opened; its id."""
+        batch, number, _, staging = opened
+        job, tasks = self._job(opened), _tasks(items)
         self._tell("opened", batch, total=len(items))
-        tasks = [Task(number, item) for number, item in enumerate(items)]
         work = BatchWork(
-            self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, self._steps
+            self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, self._ahead.steps
         )
         try:
             with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
                 work.stage()
             self._tell("staged", batch)
+            if after:
+                self._begin_next(number, extra, after)
             decided = work.decide()
         except Exception:
+            self._ahead.drop()
             with suppress(Exception):  # what went wrong first is what a person must hear of; the next start sweeps too
                 self._sweep()
             raise
@@ -444,6 +390,20 @@ class _Watch:
         while not self._stop.wait(0.5):
             done = sum(1 for _ in self._staging.glob("*.journal"))
             self._observer(self._event._replace(done=done))
+
+
+def _tasks(items: Sequence[WorkItem]) -> list[Task]:
+    return [Task(number, item) for number, item in enumerate(items)]
+
+
+def _with_next(chunks: Iterator[Chunk], *, ahead: bool) -> Iterator[tuple[Chunk, Sequence[WorkItem]]]:
+    """Chunks, each with the items of the one that follows: planned early only where that is wanted."""
+    if not ahead:
+        yield from zip(chunks, repeat(()))
+        return
+    for chunk, following in pairwise(chain(chunks, (None,))):
+        if chunk is not None:
+            yield chunk, following.items if following is not None else ()
 
 
 def now() -> datetime:

@@ -87,4 +87,11 @@ def _quietly(read: Callable[..., None], *given: Any) -> None:
 
 def serve(worker: str, address: str) -> None:
     """Be the worker of a name for the runner at an address, until that says that it is over."""
+    threading.excepthook = _unless_lost
     sdk_worker.SdkHarness(address, worker_id=worker).run()
+
+
+def _unless_lost(what: threading.ExceptHookArgs) -> None:
+    """Print what a thread raised, but not that the runner is gone: whoever killed that knows it."""
+    if not issubclass(what.exc_type, grpc.RpcError):
+        threading.__excepthook__(what)

@@ -98,18 +98,19 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _play(folder: Path, kill: Kill | None) -> None:
+def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str]) -> None:
     done = folder.with_suffix(".done")
     victim = _Victim(kill, done)
     _watch(victim)
     versions.SMALL = 50  # so that the index has run files too
     with State(folder, own=True) as state:
         received_at = orjson.loads((folder / "partners/expected.json").read_bytes())["received_at"]
-        first = int(done.read_text()) if done.exists() else 0
+        first = int(done.read_text()) if done.exists() else first
         for step in range(first, len(STEPS) if kill is None else kill.step + 1):
             victim.begin(step)
             name, more = STEPS[step]
             overrides = [f"received_at={received_at}", *(one.replace("{state}", str(folder)) for one in more)]
+            overrides += bulk if step in (BULK, AGAIN) else ()
             exchange = load(nation.DEPLOY / "exchanges" / f"{name}.toml", overrides, {})
             Coordinator(state, exchange, victim).run()
 
@@ -154,11 +155,14 @@ class Server:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def play(self, folder: Path, kills: list[Kill]) -> list[Kill]:
-        """Run all steps, killed at each of the points in turn; the points that were hit."""
+    def play(self, folder: Path, kills: list[Kill], first: int = 0, bulk: tuple[str, ...] = ()) -> list[Kill]:
+        """Run all steps, or those from `first`, killed at each of the points in turn; the points that were hit.
+
+        `bulk` are more settings of the bulk exchange.
+        """
         hit = []
         for kill in [*kills, None]:
-            self._process.stdin.write(json.dumps([str(folder), kill]) + "\n")
+            self._process.stdin.write(json.dumps([str(folder), kill, first, bulk]) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             if code == -signal.SIGKILL:
@@ -176,12 +180,12 @@ class Server:
 
 def _serve() -> None:
     for line in sys.stdin:
-        folder, kill = json.loads(line)
+        folder, kill, first, bulk = json.loads(line)
         child = os.fork()
         if not child:
             code = 1
             try:
-                _play(Path(folder), Kill(*kill) if kill else None)
+                _play(Path(folder), Kill(*kill) if kill else None, first, bulk)
                 code = 0
             except Exception:  # noqa: BLE001 - told by exit code and on stderr
                 traceback.print_exc()

@@ -115,6 +115,29 @@ def test_what_was_killed_ends_as_if_nothing_had_happened(played, chain):
     assert sorted(different) == [], {name: _first(whole.get(name), found.get(name)) for name in different}
 
 
+IN_PROCESSES = (
+    # Those with a delay: while processes do the work stage of a batch, or of the one after it.
+    (Kill(BULK, "opened"), Kill(BULK, "opened", 1, 0.1), Kill(BULK, "staged", 1, 0.05), Kill(BULK, "decided")),
+    (Kill(BULK, "opened", 2), Kill(BULK, "staged"), Kill(BULK, "finished"), Kill(BULK, "opened", 1, 0.05)),
+)
+
+
+@pytest.mark.parametrize("kills", IN_PROCESSES, ids=("early", "late"))
+def test_killed_beside_its_worker_processes_it_ends_the_same(tmp_path, kills):
+    """Batches begin ahead of their turn then; one process and none killed is what all is compared with."""
+    template = prepare(tmp_path / "template", _bulk())
+    with closing(Server()) as server:
+        assert server.play(copied(template, tmp_path / "whole"), [], BULK) == []
+        hit = server.play(copied(template, tmp_path / "killed"), [*kills], BULK, ("batch.workers=2",))
+    assert [kill for kill in kills if kill not in hit and not kill.delay] == []
+    whole, found = picture(tmp_path / "whole"), picture(tmp_path / "killed")
+    for one in (whole, found):  # settings tell how many workers there were
+        one["opened"] = {name: body for name, body in one["opened"].items() if not name.startswith("run ")}
+    assert found["problems"] == []
+    different = {name for name in {*whole, *found} if whole.get(name) != found.get(name)}
+    assert sorted(different) == [], {name: _first(whole.get(name), found.get(name)) for name in different}
+
+
 def _first(expected, found) -> object:
     """What tells two parts of a picture apart, in short."""
     if isinstance(expected, dict) and isinstance(found, dict):

@@ -11,15 +11,18 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_samples import BULK, lines, write
+from engine_samples import BULK, lines, payload, write
+from sqlalchemy import select
 
-from pipelines import steps
+from pipelines import steps, tables
+from pipelines.ahead import Ahead
 from pipelines.coordinator import Coordinator
 from pipelines.crew import Crew, crew
 from pipelines.errors import RunnerFailed
 from pipelines.ledger import prove
 from pipelines.settings import load
 from pipelines.state import State
+from pipelines.work import Job
 
 NOBODY = "127.0.0.1:1"
 """An address that nobody serves: a worker sent there waits for it."""
@@ -143,3 +146,86 @@ def test_a_worker_that_dies_in_a_batch_fails_the_run_and_the_next_run_goes_on(tm
         Coordinator(state, exchange).run()
     with State(tmp_path / "state", own=False) as state:
         assert prove(state).balanced
+
+
+def test_batches_that_begin_ahead_of_their_turn_make_the_same(tmp_path, monkeypatch):
+    """The second input repeats and corrects records of the first: its items are staged again, beside the next batch."""
+    first = lines(60, broken=2)
+    corrected = [payload(seed, faultdescription="更换机油") for seed in range(5, 15)]
+    write(tmp_path / "in" / "a.ndjson", first)
+    write(tmp_path / "in" / "b.ndjson", [*first[20:40], *corrected])
+    write(tmp_path / "in" / "c.ndjson", lines(20, first=100))
+    write(tmp_path / "in" / "d.ndjson", first)
+    begun = []
+    begin = Ahead.begin
+    monkeypatch.setattr(Ahead, "begin", lambda self, *given: (begun.append(given[1].batch), begin(self, *given)))
+
+    def outcome(name, workers):
+        place = tmp_path / name
+        told = [f"source.path={tmp_path / 'in'}", f"sinks.provinces.path={place / 'out'}", "batch.items=1"]
+        told += [f"batch.workers={workers}", "received_at=2026-09-21T21:30:00+08:00"]
+        with State(place / "state", own=True) as state:
+            Coordinator(state, load(BULK, told)).run()
+            proof = prove(state)
+            with state.reading() as connection:
+                journals = select(tables.journals.c.batch, tables.journals.c.lines).order_by(tables.journals.c.batch)
+                kept = [tuple(row) for row in connection.execute(journals)]
+        assert list((place / "state" / "staging").iterdir()) == []
+        return proof.totals, kept, {path.name: path.read_bytes() for path in (place / "out").glob("*.avro")}
+
+    alone = outcome("one", 1)
+    assert begun == []
+    assert outcome("two", 2) == alone
+    assert begun == ["bulk-files-000002", "bulk-files-000003"]
+    assert alone[0]["duplicate"] > 0
+
+
+def job(folder, batch, received_at="2026-09-21T21:30:00+08:00"):
+    place = folder / batch
+    place.mkdir(exist_ok=True)
+    return Job({}, batch, 1, received_at, str(place), "", "")
+
+
+@pytest.fixture
+def ahead(tmp_path):
+    did = []
+
+    def work(_, job, tasks):
+        did.append((job.batch, len(tasks)))
+        (Path(job.staging) / "made").touch()
+        return []
+
+    return Ahead(work), did
+
+
+def test_what_was_begun_is_taken_in_its_turn(tmp_path, ahead):
+    made, did = ahead
+    made.begin(None, job(tmp_path, "two"), [])
+    assert made.received_at("two") == "2026-09-21T21:30:00+08:00"
+    assert made.received_at("one") == ""
+    made.steps(None, job(tmp_path, "one"), [])
+    made.steps(None, job(tmp_path, "two"), [])
+    assert sorted(did) == [("one", 0), ("two", 0)]
+    made.steps(None, job(tmp_path, "two"), [])
+    assert len(did) == 3
+
+
+def test_what_was_begun_for_another_is_dropped(tmp_path, ahead):
+    made, did = ahead
+    made.begin(None, job(tmp_path, "two"), [])
+    changed = job(tmp_path, "two", "2026-09-22T08:00:00+08:00")
+    made.steps(None, changed, [])
+    assert did == [("two", 0), ("two", 0)]
+    made.begin(None, job(tmp_path, "three"), [])
+    made.drop()
+    assert not (tmp_path / "three").exists()
+
+
+def test_what_failed_ahead_of_its_turn_is_heard_of_in_its_turn(tmp_path):
+    def fail(*_):
+        raise RunnerFailed("broken")
+
+    made = Ahead(fail)
+    made.begin(None, job(tmp_path, "two"), [])
+    with pytest.raises(RunnerFailed, match="broken"):
+        made.steps(None, job(tmp_path, "two"), [])

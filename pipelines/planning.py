@@ -1,0 +1,118 @@
+"""What a run takes in: a source's items in batches, without what earlier batches did, and marks of what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, insert, select
+
+from connectors.contracts import Source, WorkItem
+from pipelines import tables
+from pipelines.knownitems import envelopes_of, identity, unpacked_items
+from pipelines.settings import Exchange
+from pipelines.sources import in_rows
+from pipelines.state import State
+
+_UNKNOWN_SIZE = 1 << 20
+_FOR_PROCESSES = 2
+"""With worker processes batches are so many times larger: each has about as much to do as a single one would."""
+_ROW_SIZE = 800
+
+
+class Chunk(NamedTuple):
+    """Items that become one batch, and the paths that are read to their end with it."""
+
+    items: list[WorkItem]
+    complete: list[tuple[str, str]]
+    """(path, mark as it was planned)."""
+    repeated: list[WorkItem]
+    """Items whose bytes are known from an earlier batch, or stand in this one too: duplicates before they are read."""
+
+
+class Planner:
+    """Plans one run of an exchange."""
+
+    def __init__(self, state: State, exchange: Exchange, run: int, *, unsure: bool) -> None:
+        """`unsure`: the run was killed before, so that some of its items may be done and not marked yet."""
+        self._state, self._exchange, self._run, self._unsure = state, exchange, run, unsure
+
+    def chunks(self, source: Source) -> Iterator[Chunk]:
+        """Planned items in batches. The same bytes of a sender are worked on once, however often they lie there."""
+        bounds = self._exchange.batch
+        most = bounds.bytes * (_FOR_PROCESSES if bounds.workers > 1 else 1)
+        chunk, size, planned = Chunk([], [], []), 0, set()
+        done = self._done()
+        last: tuple[str, str] | None = None
+        for named in source.plan(self._positions()):
+            item = self._named(named)
+            here = (item.source, str(item.extra.get("mark", "")))
+            if last is not None and here[0] != last[0]:
+                chunk.complete.append(last)
+            last = here
+            if (item.source, *identity(item)) in done:
+                continue
+            if identity(item) in planned or self._is_known(item):
+                chunk.repeated.append(item)
+                continue
+            planned.add(identity(item))
+            chunk.items.append(item)
+            size += self._size(item)
+            if size >= most or len(chunk.items) >= bounds.items:
+                yield chunk
+                chunk, size = Chunk([], [], []), 0
+        if last is not None:
+            chunk.complete.append(last)
+        yield chunk
+
+    def finish(self, source: Source, complete: Iterable[tuple[str, str]]) -> int:
+        """Let the source archive or mark paths that are read to their end, then remember them; how many they were.
+
+        In this order: a crash between finds them archived, or in the plan again with every item of them accounted for.
+        """
+        marks = dict(complete)
+        if not marks:
+            return 0
+        source.finish(marks)
+        t = tables.positions
+        with self._state.unit_of_work() as connection:
+            for path, mark in marks.items():
+                connection.execute(delete(t).where(t.c.exchange == self._exchange.name, t.c.path == path))
+                connection.execute(insert(t), {"exchange": self._exchange.name, "path": path, "mark": mark})
+        return len(marks)
+
+    def _done(self) -> set[tuple[Any, ...]]:
+        """What this run did before it was killed: paths and identities of its items."""
+        if not self._unsure:
+            return set()
+        b = tables.batches
+        with self._state.reading() as connection:
+            rows = connection.execute(select(b.c["items"]).where(b.c.run == self._run)).scalars().all()
+        return {(item.source, *identity(item)) for packed in rows for item in unpacked_items(packed)}
+
+    def _named(self, item: WorkItem) -> WorkItem:
+        """The item with the collecting system that the settings make of the one in its layout (`oem-{system}`)."""
+        pattern = self._exchange.versions.system
+        return replace(item, system=pattern.replace("{system}", item.system)) if "{system}" in pattern else item
+
+    def _size(self, item: WorkItem) -> int:
+        if in_rows(self._exchange.source, item):
+            return max(item.length, 1) * _ROW_SIZE
+        return item.length if item.length >= 0 else _UNKNOWN_SIZE
+
+    def _positions(self) -> dict[str, str]:
+        """Marks of finished paths; none for a single file, which is read (as duplicates) whenever it is named."""
+        path = self._exchange.source.options.get("path")
+        if path is not None and Path(str(path)).is_file():
+            return {}
+        t = tables.positions
+        with self._state.reading() as connection:
+            rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self._exchange.name))
+            return {row.path: row.mark for row in rows}
+
+    def _is_known(self, item: WorkItem) -> bool:
+        """Whether this very item was taken before."""
+        with self._state.reading() as connection:
+            return envelopes_of(connection, self._exchange.name, item) is not None
