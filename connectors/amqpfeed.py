@@ -7,6 +7,7 @@ never refused or given back one by one: what it holds is judged later, so that i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from pika.channel import Channel
@@ -49,6 +50,8 @@ class AmqpFeed(Linked):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.settings = settings
+        self.wake: Callable[[], None] = lambda: None
+        """Called in the link's thread when a message came."""
         self.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,6 +124,7 @@ class AmqpFeed(Linked):
         with self.changed:
             self._messages.append((method.delivery_tag, properties, body))
             self.changed.notify()
+        self.wake()
 
     def _cancelled(self) -> None:
         if self.link is not None:

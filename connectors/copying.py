@@ -39,14 +39,29 @@ def copy_rows(
     statement = f"COPY {quote(into or table.name)} ({names}) FROM STDIN (FORMAT BINARY)"
     types = [next(name for kind, name in _TYPES if isinstance(column.type, kind)) for column in columns]
     driver: Any = connection.connection.driver_connection
-    with _wrapped(connection, statement), driver.cursor() as cursor, cursor.copy(statement) as copy:
+    with translated_errors(connection, statement), driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)
 
 
 @contextmanager
-def _wrapped(connection: Connection, statement: str) -> Iterator[None]:
+def together(connection: Connection) -> Iterator[None]:
+    """Statements inside are sent without waiting for each one's answer (PostgreSQL).
+
+    For changes whose answers nobody looks at: whoever did would find no rows, whatever there is. No COPY inside. What
+    one of them raises comes at the end at the latest.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    with translated_errors(connection, "pipeline"), driver.pipeline():
+        yield
+
+
+@contextmanager
+def translated_errors(connection: Connection, statement: str) -> Iterator[None]:
     """The driver's errors as those of SQLAlchemy; a connection that broke leaves the pool."""
     driver: Any = connection.connection.driver_connection
     base: Any = connection.dialect.loaded_dbapi.Error

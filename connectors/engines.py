@@ -13,8 +13,10 @@ pooled, and have time-outs for statements and locks. A server that is silent is 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from select import POLLIN, poll
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -61,6 +63,8 @@ class Limits(NamedTuple):
 SECONDS = ("busy_seconds", "statement_seconds", "connect_seconds", "silent_seconds")
 """Limits that the address of a database on PostgreSQL may name, behind its `?`."""
 _FOR_EVER = 1e6
+RESTED_SECONDS = 1.0
+"""A connection that was given back so lately, and on which nothing came in, is not asked before it is used again."""
 
 
 def _seconds(name: str, value: str | tuple[str, ...]) -> float:
@@ -160,6 +164,21 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
             [str(round(max(seconds, 0.001) * 1000)) for seconds in waits],
         )
         connection.commit()
+
+    ping = engine.dialect.do_ping
+
+    def _ping(connection: Any) -> bool:  # noqa: ANN401 - the driver's connection
+        lately = time.monotonic() - connection.rested_at < RESTED_SECONDS
+        heard = poll()
+        heard.register(connection.fileno(), POLLIN)
+        return (lately and not heard.poll(0)) or ping(connection)
+
+    setattr(engine.dialect, "do_ping", _ping)  # noqa: B010 - a question for each transaction costs as much as one
+
+    @event.listens_for(engine, "checkin")
+    def _rests(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection, None where it broke
+        if connection is not None:
+            connection.rested_at = time.monotonic()
 
     return engine
 

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
+from connectors.pglists import QuickLists
+
 LOG = logging.getLogger("vingate.database")
 GRACE = 5.0
 """Seconds that a server is given to end a statement that ran too long."""
@@ -50,6 +52,8 @@ class Link(psycopg.Connection[Any]):
     """None: it waits as long as the driver does."""
     session: int = 0
     """The number of the session at the server; 0: not known, then nobody is asked."""
+    rested_at: float = -math.inf
+    """When it was given back to its pool (monotonic)."""
 
     def wait(self, gen: Generator[Any, Any, _Result], *given: Any, **named: Any) -> _Result:  # noqa: ANN401 - the driver's
         """What the driver waits for, as long as there is hope."""
@@ -95,6 +99,7 @@ def open_link(parameters: dict[str, Any], silent_seconds: float, statement_secon
         psycopg.Error: the server cannot be reached, or refuses us.
     """
     link = Link.connect(**parameters)
+    link.adapters.register_dumper(list, QuickLists)
     link.patience = Patience(ASKING, ASKING, _working)  # until it is known who we are there
     row = link.execute("SELECT pg_backend_pid()").fetchone()
     link.rollback()

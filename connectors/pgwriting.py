@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, text
 
 from connectors.contracts import Delivery
-from connectors.copying import copy_rows
+from connectors.copying import copy_rows, together
 
 FEW = 256
 """Up to so many keys are locked one by one."""
@@ -28,6 +28,8 @@ INDEXED_BYTES = 2600
 """What fits into an entry of an index: a third of a page, with something kept back."""
 _CLASS = 0x56_47
 """First half of the locks that stand for whole tables."""
+_SHARE = text("SELECT pg_advisory_xact_lock_shared(:class, :table)")
+_LOCK = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:keys AS bigint[])) AS one")
 
 
 def digest64(*names: str) -> int:
@@ -77,10 +79,10 @@ class PostgresWriting:
             if len(keys) > FEW:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
             else:
-                connection.execute(text("SELECT pg_advisory_xact_lock_shared(:class, :table)"), self._lock)
                 numbers = sorted({digest64(self._table.name, key) for key in keys})
-                wanted = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:keys AS bigint[])) AS one")
-                connection.execute(wanted, {"keys": numbers})
+                with together(connection):
+                    connection.execute(_SHARE, self._lock)
+                    connection.execute(_LOCK, {"keys": numbers})
             yield connection
 
     def settle(self, connection: Connection) -> None:

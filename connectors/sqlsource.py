@@ -42,6 +42,7 @@ class SqlSource:
         self.settings = settings
         self._store = Store(settings)
         self._planned = ""
+        self._barren = (1, 0)
         unknown = [name for name in settings.where if name not in settings.table.columns]
         if unknown:
             message = f"where 中有未知列 / where names unknown columns: {', '.join(unknown)}"
@@ -61,7 +62,8 @@ class SqlSource:
         """Items of `item_rows` places behind the mark, which is the last `seq` read, as text.
 
         `offset` and `length` bound the places; `extra["mark"]` is the mark once the item is done. The digest names the
-        store, so that (digest, `seq`) stays the key of an envelope however it is cut.
+        store, so that (digest, `seq`) stays the key of an envelope however it is cut. Where no row is for us there is
+        no item: what somebody else's rows fill would be a batch of nothing.
 
         Raises:
             Misconfigured: there is no such table.
@@ -70,9 +72,25 @@ class SqlSource:
         name = self._store.spec.name
         first, last = int(done.get(name, "") or 0) + 1, self._last()
         self._planned = str(max(last, first - 1))
+        first = self._first(first, last)
         for at in range(first, last + 1, self.settings.item_rows):
             length = min(self.settings.item_rows, last + 1 - at)
             yield WorkItem(name, self.digest, at, length, extra={"mark": str(at + length - 1)})
+
+    def _first(self, first: int, last: int) -> int:
+        """The first place that has a row for us; places where none has are remembered, and no work items."""
+        begin, end = self._barren
+        if not begin <= first <= end:
+            begin, end = first, first - 1
+        first = end + 1
+        if first > last or (not self.settings.where and self.settings.merged):
+            return first
+        own = self._store.table.c
+        wanted = select(own.seq).where(own.seq >= first, own.seq <= last, own.late.is_(False), *self._asked())
+        with translated(), self._store.engine.connect() as connection:
+            found = connection.scalar(wanted.order_by(own.seq).limit(1))
+        self._barren = begin, last if found is None else found - 1
+        return self._barren[1] + 1
 
     def again(self, column: str, values: Sequence[str]) -> WorkItem:
         """An item that reads the current rows with these values of an indexed column."""
@@ -117,11 +135,14 @@ class SqlSource:
     def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         own = self._store.table.c
         given = self._store.given(own)
-        asked = [own[name] == value for name, value in self.settings.where.items()]
-        if not self.settings.merged:
-            asked.append(own.merged_into == literal(""))
         wanted = select(own.seq, *given, own.record_key, own.version, own.content, own.merged_into)
-        return wanted.where(*conditions, *asked).order_by(own.seq)
+        return wanted.where(*conditions, *self._asked()).order_by(own.seq)
+
+    def _asked(self) -> list[ColumnElement[bool]]:
+        """What the settings ask of rows."""
+        own = self._store.table.c
+        asked = [own[name] == value for name, value in self.settings.where.items()]
+        return asked if self.settings.merged else [*asked, own.merged_into == literal("")]
 
     def _body(self, row: Sequence[Any], columns: int) -> bytes:
         head = self._store.rows.body(row[:columns])

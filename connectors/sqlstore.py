@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Text, func, literal, literal_column, select, text, true
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from connectors.contracts import (
     ACCEPTED,
@@ -109,6 +109,10 @@ class SqlSink:
                     return self._commit(deliveries, mapped, {})
                 except IntegrityError:
                     return self._commit(deliveries, mapped, self._taken(deliveries))
+                except DBAPIError as error:  # what was written is accepted again by its ids
+                    if not error.connection_invalidated:
+                        raise
+                    return self._commit(deliveries, mapped, {})
         except Unavailable as error:
             return [Outcome(UNAVAILABLE, str(error))] * len(deliveries)
 

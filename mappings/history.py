@@ -181,12 +181,16 @@ def _judge(row: RepairRow, known: MemoryHistory, day: date, profile: Profile) ->
 
 def _others(row: RepairRow, past: Mapping[tuple[str, str], Visit]) -> list[Visit]:
     """Visits other than earlier versions of the row itself, oldest first."""
+    if not past:
+        return []
     own = (row.companycode, row.costlistcode)
     return sorted((v for key, v in past.items() if key != own), key=lambda v: (v.repairdate, v.companycode, v[1]))
 
 
 def _mileage_regression(row: RepairRow, known: MemoryHistory, profile: Profile) -> Iterable[Finding]:
     """Rule 14. A mileage of 0 is no reading (MILEAGE_ZERO says so) and is not compared."""
+    if row.vin not in known.by_vin:
+        return
     earlier = [v for v in _others(row, known.by_vin.get(row.vin, {})) if v.repairdate < row.repairdate]
     highest = max((v.mileage for v in earlier), default=Decimal(0))
     if 0 < row.mileage < highest:

@@ -74,8 +74,8 @@ def compile_block_reader(
     colons too, what is counted are the colons right after a quote, and none may stand behind a blank. An escaped NUL
     and what comes near the limits are refused.
     """
-    part = _struct("Part", shape.part)
-    project = _struct("Project", shape.project)
+    part = row_type("Part", shape.part)
+    project = row_type("Project", shape.project)
     leaves: dict[tuple[str, ...], Any] = {path: str for path in shape.members.values()}
     leaves[shape.parts], leaves[shape.projects] = list[part], list[project]  # type: ignore[valid-type]
     holders = {path[:-1] for path in leaves}
@@ -176,7 +176,7 @@ def _revived(members: dict[str, str]) -> SimpleNamespace:
     return SimpleNamespace(**members)
 
 
-def _struct(name: str, members: Mapping[str, str]) -> type[msgspec.Struct]:
+def row_type(name: str, members: Mapping[str, str]) -> type[msgspec.Struct]:
     """A type whose attributes are canonical names and whose members are wire names, all text."""
     return msgspec.defstruct(
         name,

@@ -113,11 +113,11 @@ def _plain_codes(longest: int) -> Callable[[Sequence[Raw]], bool]:
 
 
 def compile_judge(
-    profile: Profile, *, remarks: bool = True
+    profile: Profile, *, remarks: bool = True, day: Callable[[str], date | None] = plainly.day
 ) -> Callable[[Sequence[Raw], str | Sequence[str], date], list[Any]]:
     """A function (raw values, company of the envelopes, latest settle date allowed) -> for each a clean row, or None.
 
-    The company is one for all, or one for each. `remarks`: see `mappings.plainly.bounds`.
+    The company is one for all, or one for each. `remarks`: see `mappings.plainly.bounds`. `day` reads plain dates.
     """
     lengths, most = profile.lengths, plainly.bounds(profile, remarks=remarks)
     short = min(most.longest_code, most.longest_list_code)
@@ -125,7 +125,7 @@ def compile_judge(
         "CHECKED": check_vins,
         "YEARS": plainly.model_years,
         "KM_DIGITS": most.mileage_digits,
-        "DAYS": _Clean(plainly.day),
+        "DAYS": _Clean(day),
         "PLATE": re.compile(most.plates(_ORDINARY)).fullmatch,
         "LIST_CODE": _code(plainly.LIST_CODE, most.longest_list_code),
         "SHORT": short,

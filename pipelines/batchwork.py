@@ -6,7 +6,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from connectors.contracts import StagedPart
+from connectors.copying import together
 from dlq.letter import Letter
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
@@ -26,7 +27,7 @@ from mappings.encoding import key_digest, record_key
 from mappings.findings import FLAG, Finding, profile
 from mappings.history import batch_findings
 from mappings.records import RepairRow
-from pipelines import accounts, flow, journal, tables, withdrawing
+from pipelines import accounts, closing, flow, journal, tables, withdrawing
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
@@ -59,6 +60,14 @@ class _Chosen(NamedTuple):
     ordinal: int
     row: RepairRow | None
     record: dict[str, Any]
+
+
+_COUNTED = ("plan", "state", "letters", "letters_digest", *accounts.INTAKE)
+_DECIDE = (
+    update(tables.batches)
+    .where(tables.batches.c.id == bindparam("batch"))
+    .values({name: bindparam(name) for name in _COUNTED})
+)
 
 
 class BatchWork:
@@ -101,23 +110,22 @@ class BatchWork:
     def _items(self) -> list[Item]:
         return [Item(n, self._journals[n], self._extra.get("intakes", {}).get(n, {})) for n in sorted(self._journals)]
 
-    def decide(self) -> None:
+    def decide(self) -> closing.Decided:
         """Versions first; items with known keys are staged again where files were staged; then the one commit."""
         if self._state.share is not None:
-            self._decide_beside_others()
-            return
+            return self._decide_beside_others()
         items = self._items()
+        if not self._in_parts:  # nothing is staged again: one transaction does
+            with self._state.unit_of_work() as connection:
+                return self._commit(connection, items, decide(connection, self._state, items, self._rule(connection)))
         with self._state.unit_of_work() as connection:
             decided = decide(connection, self._state, items, self._rule(connection))
-        if self._in_parts and decided.directives:
+        if decided.directives:
             self._stage_again(decided)
-        for item in items:
-            apply(item, decided.directives.get(item.number, {}))
-        receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
         with self._state.unit_of_work() as connection:
-            self._commit(connection, decided, receipts)
+            return self._commit(connection, items, decided)
 
-    def _decide_beside_others(self) -> None:
+    def _decide_beside_others(self) -> closing.Decided:
         """Decide and commit in one transaction; again, from the receipts, where another gateway came between.
 
         Nothing is staged again: exchanges of gateways that share a state write no files.
@@ -125,26 +133,22 @@ class BatchWork:
         from pipelines.lease import is_given_up  # late, as all of PostgreSQL
         from pipelines.versiontable import Raced
 
-        for attempt in range(_TRIES):
+        attempt = 0
+        while True:
+            attempt += 1
+            items = self._items()
             try:
                 with self._state.unit_of_work() as connection:
-                    self._decide_and_commit(connection)
+                    decided = decide(connection, self._state, items, self._rule(connection))
+                    # Others may change what is accounted of it before it is closed: then it is read again.
+                    return self._commit(connection, items, decided)._replace(opened={})
             except Raced:
-                if attempt == _TRIES - 1:
+                if attempt == _TRIES:
                     raise
             except DBAPIError as error:
-                if attempt == _TRIES - 1 or not is_given_up(error):
+                if attempt == _TRIES or not is_given_up(error):
                     raise
-            else:
-                return
-            self._journals = self._read_journals()
-
-    def _decide_and_commit(self, connection: Any) -> None:
-        items = self._items()
-        decided = decide(connection, self._state, items, self._rule(connection))
-        for item in items:
-            apply(item, decided.directives.get(item.number, {}))
-        self._commit(connection, decided, ReceiptWriter(self._exchange, self._sinks, self._job.batch))
+            self._journals, self._refused = self._read_journals(), {}
 
     def _rule(self, connection: Any) -> Rule:
         carried = self._exchange.versions.mode == "carried"
@@ -214,8 +218,11 @@ class BatchWork:
 
     # -- the commit ----------------------------------------------------------------------------------------------------
 
-    def _commit(self, connection: Any, decided: Decided, receipts: ReceiptWriter) -> None:
+    def _commit(self, connection: Any, items: Sequence[Item], decided: Decided) -> closing.Decided:
         batch = self._job.batch
+        for item in items:
+            apply(item, decided.directives.get(item.number, {}))
+        receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
         merged: dict[str, dict[str, dict[str, str]]] = {}
         for task in self._tasks:
             pairs = self._take_rows(connection, task, receipts)
@@ -226,28 +233,32 @@ class BatchWork:
         letters = self._letters(connection)
         counts = accounts.intake(self._journals)
         self._number(connection, decided)
-        for task in self._tasks:
-            self._keep(connection, task)
-        if parts:
-            connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
-        accounts.open_accounts(connection, batch, opened)
         rows = {n: [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()} if not self._in_parts else {}
         plan: dict[str, Any] = {"rows": {str(n): paths for n, paths in rows.items()}, "merged": merged}
         if self._state.share is not None:  # who finishes the batch may be another, on another host
             keep_rows(connection, batch, rows)
             plan |= {"rows": {}, "kept": True}
-        connection.execute(
-            update(tables.batches)
-            .where(tables.batches.c.id == batch)
-            .values(
-                state="decided",
-                plan=orjson.dumps(plan),
-                letters=letters[0],
-                letters_digest=str(letters[1]),
-                **counts,
-            )
-        )
+        told = {"letters": letters[0], "letters_digest": str(letters[1]), **counts}
+        with together(connection):
+            for task in self._tasks:
+                self._keep(connection, task)
+            if parts:
+                connection.execute(insert(tables.parts), [self._part_row(p) for p in parts])
+            accounts.open_accounts(connection, batch, opened)
+            connection.execute(_DECIDE, {"batch": batch, "plan": orjson.dumps(plan), "state": "decided", **told})
+            if "inbox" in self._extra:
+                Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         self._consume(connection)
+        return closing.Decided(
+            self._job.number,
+            self._job.received_at,
+            counts["received"],
+            plan,
+            self._journals,
+            bool(parts),
+            counts,
+            opened,
+        )
 
     def _number(self, connection: Any, decided: Decided) -> None:
         """Tell the index of the versions that were decided."""
@@ -287,7 +298,7 @@ class BatchWork:
                         record = orjson.loads(row.body)
                         if "withdrawn" in record:
                             chosen.append(_Chosen(row.ordinal, None, record))
-                        elif fate != FILTERED:
+                        elif fate != FILTERED and (wanted.history or self._concerned(record)):
                             chosen.append(_Chosen(row.ordinal, row_of(record), record))
         found = self._history(connection, chosen) if wanted.history else {}
         for ordinal, extra in found.items():
@@ -317,6 +328,11 @@ class BatchWork:
         letter = withdrawing.letter(self._exchange, self._sealer, self._job, task, ordinal, offset, packed)
         self._refused.setdefault(task.number, []).append(letter)
         return withdrawing.finding(StagedWithdrawal.unpack(packed))
+
+    def _concerned(self, record: Mapping[str, Any]) -> bool:
+        """Whether visits of a record's company may come by two ways."""
+        day = date.fromisoformat(record["settledate"])
+        return self._dealers is not None and bool(self._dealers.oem_of(record["companycode"], day))
 
     def _history(self, connection: Any, chosen: Sequence[_Chosen]) -> dict[int, list[Any]]:
         """Findings of the history rules, in intake order: what is withdrawn is no history of what comes after it."""
@@ -498,7 +514,7 @@ class BatchWork:
         return {"batch": self._job.batch, "sink": sink, **part._asdict()}
 
     def _consume(self, connection: Any) -> None:
-        """Tick off what this batch was for: pieces and envelopes that it took, registrations that it served."""
+        """Tick off what this batch was for: pieces that it took, items known before, registrations that it served."""
         taken = self._extra.get("fragments", ())
         t = tables.fragments
         for at in range(0, len(taken), 500):
@@ -507,8 +523,6 @@ class BatchWork:
             number = int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
             of_this = self._exchange.name, number, self._run, self._job.received_at
             account_known(connection, *of_this, self._extra["repeated"])
-        if "inbox" in self._extra:
-            Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))

@@ -6,10 +6,10 @@ Everything here can be done again after a crash: parts by name and hash, rows by
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from connectors.contracts import ConnectorError, Misconfigured, StagedPart
 from dlq import reasons
@@ -33,6 +33,24 @@ from pipelines.version import BUILD
 from pipelines.versions import pack_intake, signed
 from pipelines.waits import next_try
 
+_CLOSE = update(tables.batches).where(tables.batches.c.id == bindparam("batch")).values(state="closed", plan=None)
+
+
+class Decided(NamedTuple):
+    """What closing a batch needs to know of its decision."""
+
+    number: int
+    received_at: str
+    received: int
+    plan: Mapping[str, Any]
+    books: Mapping[int, Journal]
+    parts: bool = True
+    """Whether files may have been staged."""
+    counts: Mapping[str, int] | None = None
+    """What was counted at intake, where that is at hand."""
+    opened: Mapping[str, Account] = {}
+    """The accounts of its destinations as they were opened, where those are at hand."""
+
 
 class Closer:
     """Does the effects of decided batches and closes them."""
@@ -44,13 +62,14 @@ class Closer:
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
-    def finish(self, batch: str, *, redo: bool) -> None:
-        """Do the effects of a decided batch, then close it. `redo`: they may have been done in part before."""
-        with self._state.reading() as connection:
-            row = connection.execute(select(tables.batches).where(tables.batches.c.id == batch)).one()
-            books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
-        plan = orjson.loads(row.plan)
-        promoted, failed = self._promote(batch)
+    def finish(self, batch: str, *, redo: bool, decided: Decided | None = None) -> None:
+        """Do the effects of a decided batch, then close it. `redo`: they may have been done in part before.
+
+        `decided` is given by who has just decided the batch; else it is read.
+        """
+        row = decided or self._read(batch)
+        plan, books = row.plan, row.books
+        promoted, failed = self._promote(batch) if row.parts else ([], [])
         self._tell("effect", batch)
         outbox = self.outbox(batch, tried_before=redo)
         for number, rows in self._staged(batch, plan):
@@ -66,14 +85,19 @@ class Closer:
         self._tell("effect", batch, done=1)
         with self._state.unit_of_work() as connection:
             self._account_parts(connection, batch, promoted, failed)
-            self._account_rows(connection, batch, row.number, row.received_at, outcomes, books)
-            connection.execute(
-                update(tables.batches).where(tables.batches.c.id == batch).values(state="closed", plan=None)
-            )
+            # What stood when it was opened stands still, where no file was accounted meanwhile.
+            self._account_rows(connection, batch, row, outcomes, {} if row.parts else row.opened)
+            connection.execute(_CLOSE, {"batch": batch})
             if plan.get("kept"):
                 drop_rows(connection, batch)
-        self._tell("closed", batch, total=row.received)
+        self._observer(Event("closed", self._exchange.name, batch, 0, row.received, counts=row.counts))
         self._state.merge_versions()
+
+    def _read(self, batch: str) -> Decided:
+        with self._state.reading() as connection:
+            row = connection.execute(select(tables.batches).where(tables.batches.c.id == batch)).one()
+            books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
+        return Decided(row.number, row.received_at, row.received, orjson.loads(row.plan), books)
 
     def _staged(self, batch: str, plan: Mapping[str, Any]) -> Iterator[tuple[int, Iterator[StagedRow]]]:
         """The staged rows of a batch, a segment at a time with the number of its item."""
@@ -243,15 +267,15 @@ class Closer:
         self,
         connection: Any,
         batch: str,
-        batch_number: int,
-        received_at: str,
+        decided: Decided,
         outcomes: Outcomes,
-        books: Mapping[int, Journal],
+        opened: Mapping[str, Account],
     ) -> None:
         for destination, account in outcomes.accounts.items():
-            accounts.change(connection, batch, destination, account)
+            accounts.change(connection, batch, destination, account, opened.get(destination))
         if not outcomes.exceptions:
             return
+        books = decided.books
         touched = set()
         letters: list[Letter] = []
         waiting: list[dict[str, Any]] = []
@@ -261,7 +285,7 @@ class Closer:
             books[sent.number].outcomes.setdefault(ordinal, {})[sent.delivery.destination] = status
             touched.add(sent.number)
             if status == "dead":
-                letters.append(self.letter(unusual, batch, batch_number, received_at))
+                letters.append(self.letter(unusual, batch, decided.number, decided.received_at))
             elif status == "waiting":
                 vin = int(books[sent.number].lines[sent.ordinal]["vin"])
                 waiting.append(self._waiting(unusual, batch, vin))

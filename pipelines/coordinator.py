@@ -115,7 +115,7 @@ class Coordinator:
 
     def newest(self) -> int:
         """Number of the newest batch; 0 before the first."""
-        with self.state.reading() as connection:
+        with self.state.glancing() as connection:
             return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0)
 
     def end(self) -> None:
@@ -305,17 +305,17 @@ class Coordinator:
             self._tell("staged", batch)
             if after:
                 self._begin_next(number, extra, after)
-            work.decide()
+            decided = work.decide()
         except Exception:
             self._ahead.drop()
             with suppress(Exception):  # what went wrong first is what a person must hear of; the next start sweeps too
                 self._sweep()
             raise
         self._tell("decided", batch)
-        self.closer.finish(batch, redo=False)
+        self.closer.finish(batch, redo=False, decided=decided)
         shutil.rmtree(staging, ignore_errors=True)
         if work.envelopes >= _MANY:
-            del work
+            del work, decided
             give_back()
         return batch
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from connectors.contracts import StagedPart, Tally, WorkItem
 from dlq.segments import Segment
 from pipelines import steps
+from pipelines.heldworker import HeldWorker
 from pipelines.runner import kept_runner, pipeline
 from pipelines.settings import Exchange
 from pipelines.staging import LetterStager, Stager
@@ -90,8 +91,8 @@ def read_order(path: Path) -> tuple[Job, list[Task]]:
 
 def write_order(path: Path, job: Job, tasks: Sequence[Task]) -> None:
     """Write what a kept pipeline has to do next."""
-    told = [[task.number, list(astuple(task.item))] for task in tasks]
-    path.write_bytes(orjson.dumps([asdict(job), told]))
+    told = [[task.number, [getattr(task.item, one.name) for one in fields(task.item)]] for task in tasks]
+    path.write_bytes(orjson.dumps([{one.name: getattr(job, one.name) for one in fields(job)}, told]))
 
 
 class _Order(beam.DoFn):
@@ -272,18 +273,16 @@ class Kept:
     """The pipeline of one exchange, built once and run for batch after batch: for batches too small to build one each.
 
     What it does next is written as an order; `folder` is where that and the manifest lie. Only the embedded runner
-    keeps a pipeline. A run is one bundle: without a shuffle it costs a third.
+    keeps a pipeline. A run is one bundle of a worker that is kept too (`pipelines.heldworker`).
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._order = folder, folder / "order.json"
-        runner, self._options = kept_runner()
-        built = beam.Pipeline(runner=runner)
+        built = beam.Pipeline(runner=kept_runner())
         items = built | "order" >> beam.Impulse() | "items" >> beam.ParDo(_Order(self._order)).with_output_types(Task)
         _steps(items, self._order) | "account" >> beam.ParDo(_Account(str(folder)))
-        self._proto = built.to_runner_api(default_environment=EmbeddedPythonEnvironment.default())
-        self._runner = runner
+        self._worker = HeldWorker(built.to_runner_api(default_environment=EmbeddedPythonEnvironment.default()))
 
     def run(self, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
         """Do the work stage of a batch, as `run` does."""
@@ -291,7 +290,7 @@ class Kept:
         manifest.unlink(missing_ok=True)
         write_order(self._order, job, tasks)
         try:
-            self._runner.run_via_runner_api(self._proto, self._options)
+            self._worker.run()
         except Exception as error:
             found = unwrapped(error)
             if found is error:

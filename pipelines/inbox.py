@@ -39,6 +39,12 @@ _OLDEST = text(
 )
 """The oldest of some partitions, however much waits in the others (PostgreSQL)."""
 
+CHANNEL = "vingate_inbox"
+"""Who listens on it (PostgreSQL) hears of each commit that put something into an inbox, and into whose."""
+_TELL = text(f"SELECT pg_notify('{CHANNEL}', :exchange)")
+_TAKE = text("UPDATE inbox SET batch = :batch WHERE id = ANY(CAST(:ids AS bigint[]))")
+"""Gives many envelopes to a batch in one statement (PostgreSQL)."""
+
 
 class Judged(NamedTuple):
     """An envelope on its way into the inbox, with what was found when it was answered."""
@@ -81,6 +87,7 @@ class Inbox:
             rows = [self._row(one, moment, one.vin or found) for one, found in zip(chosen, hashes, strict=True)]
             if connection.dialect.name == "postgresql":
                 copy_rows(connection, t, _COLUMNS, rows)
+                connection.execute(_TELL, {"exchange": self._exchange})
             else:
                 connection.execute(insert(t), [dict(zip(_NAMES, row, strict=True)) for row in rows])
         return fresh
@@ -144,6 +151,9 @@ class Inbox:
             chosen.append(row)
             total += row.size
         ids = [row.id for row in chosen]
+        if connection.dialect.name == "postgresql":
+            connection.execute(_TAKE, {"batch": batch, "ids": ids})
+            ids = []
         for at in range(0, len(ids), _AT_ONCE):
             connection.execute(update(t).where(t.c.id.in_(ids[at : at + _AT_ONCE])).values(batch=batch))
         return [self._kept(row) for row in chosen]

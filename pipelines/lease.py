@@ -40,6 +40,7 @@ WHOLE = "state"
 _NOW: Any = cast(extract("epoch", func.clock_timestamp()), Float)
 LOCKS = 0x56_49
 """The class of the advisory locks that sessions of holders keep: class, hash of the lease's name."""
+_PROVE = text("SELECT epoch FROM leases WHERE name = :name AND epoch = :epoch FOR SHARE")
 _Result = TypeVar("_Result")
 
 
@@ -79,9 +80,7 @@ class Lease:
         Raises:
             StateLost: another process took over; nothing may be committed.
         """
-        t = tables.leases
-        own = select(t.c.epoch).where(t.c.name == self.name, t.c.epoch == self.epoch).with_for_update(read=True)
-        if connection.execute(own).first() is None:
+        if connection.execute(_PROVE, {"name": self.name, "epoch": self.epoch}).first() is None:
             raise StateLost(self._path)
 
     def close(self) -> None:

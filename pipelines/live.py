@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -53,6 +53,7 @@ class Live:
         observer: is told of every stage of every batch.
         records: most envelopes of a micro-batch.
         milliseconds: how long a micro-batch waits for more after its first envelope.
+        news: whether something may have come into the inbox since it was asked last; if not, nobody looks.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Live:
         *,
         records: int = 500,
         milliseconds: int = 20,
+        news: Callable[[], bool] = lambda: True,
     ) -> None:
         settle(all_day=True)
         self._state, self._observer = state, observer
@@ -74,6 +76,7 @@ class Live:
         """When the last comparison is to be done again, and of which moment it was."""
         self._open(exchange)
         self._most, self._full = records, False
+        self._news, self._look, self._sure = news, True, False
         self._failures: Counter[int] = Counter()
         self._blamed: set[int] = set()
         self._followed_up = self._forgotten = float("-inf")
@@ -176,6 +179,7 @@ class Live:
     def _put(self, arrivals: list[Arrival]) -> None:
         with self._state.unit_of_work() as connection:
             self._inbox.put(connection, [Judged(one) for one in arrivals], datetime.now(UTC))
+        self._sure = True
 
     def _wait(self, seconds: float) -> None:
         """Until something lies in the inbox, and then a little longer for what comes right behind it."""
@@ -187,7 +191,7 @@ class Live:
             time.sleep(min(0.01, seconds))
 
     def _waits(self) -> bool:
-        with self._state.reading() as connection:
+        with self._state.glancing() as connection:
             return self._inbox.any_waits(connection, self._state.partitions(self._exchange.name))
 
     # -- batches -------------------------------------------------------------------------------------------------------
@@ -195,8 +199,11 @@ class Live:
     def _batch(self) -> bool:
         """One micro-batch. One that the steps break on is tried again in smaller ones, down to the one to blame."""
         failing = [number for number, times in self._failures.items() if times >= ATTEMPTS]
-        if not self._waits():
+        self._look = self._news() or self._look
+        if not (self._sure or (self._look and self._waits())):
+            self._look = False
             return False
+        self._look, self._sure = True, False
         try:
             batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, failing)
         except EXPECTED:

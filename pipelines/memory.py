@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, any_, bindparam, delete, insert, select, update
 
 from mappings.history import History, HoursShare, Visit
 from mappings.records import RepairRow
 from pipelines import tables
-from pipelines.upserts import many
+from pipelines.upserts import given, inserting
 from routing.dealers import Dealers
 from routing.merging import Visit as MergeVisit
 from routing.merging import match_one
@@ -40,9 +41,13 @@ class StateHistory(History):
     def __init__(self, connection: Connection, scope: str) -> None:
         self._connection, self._scope = connection, scope
 
+    def _asked(self, name: str, values: Collection[str]) -> Iterable[Any]:
+        """The rows that a question finds, in the order of the values."""
+        statement = _questions(self._connection.dialect.name)[name]
+        for chunk in _chunks(values):
+            yield from self._connection.execute(statement, {"scope": self._scope, "values": chunk})
+
     def _visits(self, column: str, values: Collection[str]) -> list[Visit]:
-        t = tables.history
-        statement = select(t).where(t.c.scope == self._scope, t.c[column].in_(bindparam("values", expanding=True)))
         return [
             Visit(
                 r.companycode,
@@ -53,8 +58,7 @@ class StateHistory(History):
                 date.fromisoformat(r.settledate),
                 Decimal(r.mileage),
             )
-            for chunk in _chunks(values)
-            for r in self._connection.execute(statement, {"values": chunk})
+            for r in self._asked(column, values)
         ]
 
     def visits_of_vins(self, vins: Collection[str]) -> list[Visit]:
@@ -67,25 +71,51 @@ class StateHistory(History):
 
     def hours_of(self, companies: Collection[str]) -> dict[str, HoursShare]:
         """Company code -> its hours so far."""
-        t = tables.company_hours
-        statement = select(t).where(t.c.scope == self._scope, t.c.company.in_(bindparam("values", expanding=True)))
-        return {
-            r.company: HoursShare(r.rows, r.tens)
-            for chunk in _chunks(companies)
-            for r in self._connection.execute(statement, {"values": chunk})
-        }
+        return {r.company: HoursShare(r.rows, r.tens) for r in self._asked("hours", companies)}
 
     def names_of(self, companies: Collection[str]) -> dict[str, str]:
         """Company code -> the name that it is registered under."""
-        t = tables.operators
-        statement = select(t.c.companycode, t.c.companyname).where(
-            t.c.current.is_(True), t.c.companycode.in_(bindparam("values", expanding=True))
-        )
-        return {
-            r.companycode: r.companyname
-            for chunk in _chunks(companies)
-            for r in self._connection.execute(statement, {"values": chunk})
-        }
+        return {r.companycode: r.companyname for r in self._asked("names", companies)}
+
+
+@cache
+def _questions(dialect: str) -> Mapping[str, Select[Any]]:
+    """What is asked of the state, with `scope` and `values`; on PostgreSQL values go as one array."""
+    t, h, o = tables.history, tables.company_hours, tables.operators
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import ARRAY  # late: it costs every start else
+
+        def among(column: ColumnElement[str]) -> ColumnElement[bool]:
+            return column == any_(bindparam("values", type_=ARRAY(Text)))
+    else:
+
+        def among(column: ColumnElement[str]) -> ColumnElement[bool]:
+            return column.in_(bindparam("values", expanding=True))
+
+    visits = {name: select(t).where(t.c.scope == bindparam("scope"), among(t.c[name])) for name in ("vin", "plate")}
+    return {
+        **visits,
+        "hours": select(h).where(h.c.scope == bindparam("scope"), among(h.c.company)),
+        "names": select(o.c.companycode, o.c.companyname).where(o.c.current.is_(True), among(o.c.companycode)),
+    }
+
+
+_HISTORY = ("scope", "companycode", "costlistcode", "vin", "plate", "repairdate", "settledate", "mileage")
+_HOURS = ("scope", "company", "rows", "tens")
+
+
+@cache
+def _remembering(dialect: str) -> tuple[Any, Any]:
+    """The statements that add visits, and hours of companies."""
+    t, h = tables.history, tables.company_hours
+    visits = inserting(dialect, t, _HISTORY)
+    replaced = {name: visits.excluded[name] for name in _HISTORY[3:]}
+    hours = inserting(dialect, h, _HOURS)
+    sums = {name: h.c[name] + hours.excluded[name] for name in _HOURS[2:]}
+    return (
+        visits.on_conflict_do_update(index_elements=[t.c[name] for name in _HISTORY[:3]], set_=replaced),
+        hours.on_conflict_do_update(index_elements=[h.c.scope, h.c.company], set_=sums),
+    )
 
 
 def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> None:
@@ -108,22 +138,17 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
         }
         for row in rows
     }
-    t = tables.history
-    inserting, given = many(connection, t, list(kept.values()))
-    replaced = {name: inserting.excluded[name] for name in ("vin", "plate", "repairdate", "settledate", "mileage")}
-    key = [t.c.scope, t.c.companycode, t.c.costlistcode]
-    connection.execute(inserting.on_conflict_do_update(index_elements=key, set_=replaced), given)
+    dialect = connection.dialect.name
+    visits, hours_of = _remembering(dialect)
+    connection.execute(visits, given(dialect, list(kept.values())))
     worked: Counter[str] = Counter()
     tens: Counter[str] = Counter()
     for row in rows:
         hours = [p[1] for p in row.projects if p[1]]
         worked[row.companycode] += len(hours)
         tens[row.companycode] += sum(1 for h in hours if h % 10 == 0)
-    h = tables.company_hours
     shares = [{"scope": scope, "company": c, "rows": n, "tens": tens[c]} for c, n in sorted(worked.items())]
-    adding, given = many(connection, h, shares)
-    sums = {"rows": h.c.rows + adding.excluded.rows, "tens": h.c.tens + adding.excluded.tens}
-    connection.execute(adding.on_conflict_do_update(index_elements=[h.c.scope, h.c.company], set_=sums), given)
+    connection.execute(hours_of, given(dialect, shares))
 
 
 def forget(connection: Connection, scope: str, companycode: str, costlistcode: str) -> None:

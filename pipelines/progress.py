@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 
@@ -19,6 +20,8 @@ class Event(NamedTuple):
     done: int = 0
     total: int = 0
     note: str = ""
+    counts: Mapping[str, int] | None = None
+    """What became of a closed batch at intake, by the columns of its row, where that is at hand."""
 
 
 class Observer(Protocol):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from mappings.numbers import number
 from mappings.records import Part, Project, RepairRow
+
+_number = lru_cache(maxsize=4_096)(number)
 
 
 def row_of(record: Mapping[str, Any]) -> RepairRow:
@@ -23,6 +26,6 @@ def row_of(record: Mapping[str, Any]) -> RepairRow:
         Decimal(record["mileage"]),
         record["faultdescription"],
         record["costlistcode"],
-        tuple(Part(p["name"], number(p["quantity"]), p["code"]) for p in record["parts"]),
-        tuple(Project(p["name"], number(p["hours"])) for p in record["projects"]),
+        tuple(Part(p["name"], _number(p["quantity"]), p["code"]) for p in record["parts"]),
+        tuple(Project(p["name"], _number(p["hours"])) for p in record["projects"]),
     )

@@ -92,7 +92,6 @@ def _crewed(workers: int) -> Iterator[Any]:
         raise RunnerFailed(message) from error
 
 
-def kept_runner() -> tuple[Any, Any]:
-    """The embedded runner and its options, for a pipeline that is run again and again from its proto."""
-    options = PipelineOptions.from_dictionary({"experiments": ["beam_fn_api"], "direct_num_workers": 1})
-    return FnApiRunner(), options
+def kept_runner() -> Any:
+    """The runner that a kept pipeline is built for; what runs it is `pipelines.heldworker`."""
+    return FnApiRunner()

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import Table, bindparam, func, select
 
 
-def upsert(connection: Connection, table: Table) -> Any:
-    """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as shared  # late: it costs every start else
-
-        return shared(table)
-    from sqlalchemy.dialects.sqlite import insert as lite
-
-    return lite(table)
-
-
-def many(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """An INSERT of many rows that has those clauses, and what it is to be executed with.
+def inserting(dialect: str, table: Table, names: Sequence[str]) -> Any:
+    """An INSERT of many rows that has `on_conflict_do_nothing` and `on_conflict_do_update`; to be made once.
 
     On PostgreSQL the rows go as arrays in one statement, whose parsing would cost more than a row; none may name a key
-    twice there. All rows have the members of the first one, which are columns.
-    """
-    if connection.dialect.name != "postgresql":
-        return upsert(connection, table), list(rows)
-    from sqlalchemy.dialects.postgresql import ARRAY
+    twice there.
 
-    names = list(rows[0])
+    Args:
+        dialect: the database's.
+        table: where they go.
+        names: columns that every row gives.
+    """
+    if dialect != "postgresql":
+        from sqlalchemy.dialects.sqlite import insert as lite
+
+        return lite(table)
+    from sqlalchemy.dialects.postgresql import ARRAY
+    from sqlalchemy.dialects.postgresql import insert as shared
+
     arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
-    given = func.unnest(*arrays).table_valued(*names, name="w").render_derived()
-    made = upsert(connection, table).from_select(names, select(*(given.c[name] for name in names)))
-    return made, {name: [row[name] for row in rows] for name in names}
+    rows = func.unnest(*arrays).table_valued(*names, name="w").render_derived()
+    return shared(table).from_select(list(names), select(*(rows.c[name] for name in names)))
+
+
+def given(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """What such a statement is executed with; all rows have the members of the first one."""
+    if dialect != "postgresql":
+        return list(rows)
+    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -20,10 +20,11 @@ from connectors import registry
 from connectors.contracts import PartSink, Source
 from dlq.letter import Origin
 from dlq.sealing import Sealer
-from mappings import dates, quick, quickjudge
+from mappings import dates, plainly, quick, quickjudge
 from mappings.encoding import SCHEMA
 from mappings.findings import Profile, profile
 from mappings.judging import REPAIR, Context, Draft
+from mappings.quickinterchange import MESSAGES, compile_carried_reader, iso_day
 from mappings.reading import Limits
 from mappings.records import RepairRow, VehicleRegistration
 from pipelines import sources
@@ -54,7 +55,8 @@ class Workbench:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.exchange = Exchange.model_validate(dict(job.exchange))
+        told = orjson.dumps(job.exchange, default=str)
+        self.exchange = cast("Exchange", _made(("exchange", told), lambda: Exchange.model_validate(dict(job.exchange))))
         self.received_at = datetime.fromisoformat(job.received_at)
 
     @cached_property
@@ -90,31 +92,37 @@ class Workbench:
     @cached_property
     def quick_read(self) -> Any:
         """The quick reader of the exchange's dialect, or None."""
-        shapes = QUICK_SHAPES.get(self.exchange.mapping.dialect)
-        if not shapes or "repair" not in self.exchange.mapping.kinds:
+        dialect = self.exchange.mapping.dialect
+        if dialect not in (*QUICK_SHAPES, *MESSAGES) or "repair" not in self.exchange.mapping.kinds:
             return None
-        return _made(("reader", self.exchange.mapping.dialect, self.limits), self._reader)
+        return _made(("reader", dialect, self.limits), self._reader)
 
     def is_quick(self, dialect: str) -> bool:
         """Whether payloads that are to be read in this dialect may be read by the quick reader of the exchange's."""
-        return dialect in (self.exchange.mapping.dialect, QUICK_DIALECT)
+        own = self.exchange.mapping.dialect
+        return dialect == own or (dialect == QUICK_DIALECT and own not in MESSAGES)
 
     def _reader(self) -> Any:
-        return quick.compile_block_reader(QUICK_SHAPES[self.exchange.mapping.dialect][0], self.limits)
+        dialect = self.exchange.mapping.dialect
+        if dialect in MESSAGES:
+            return compile_carried_reader(MESSAGES[dialect], self.limits)
+        return quick.compile_block_reader(QUICK_SHAPES[dialect][0], self.limits)
 
     @cached_property
     def quick_judge(self) -> Any:
         """The quick judge that goes with the quick reader."""
-        remarks = bool(self.exchange.rules.receipts)
+        remarks, day = bool(self.exchange.rules.receipts), plainly.day
+        if self.exchange.mapping.dialect in MESSAGES:
+            day = iso_day
         return _made(
-            ("judge", self.exchange.mapping.profile, remarks),
-            lambda: quickjudge.compile_judge(self.profile, remarks=remarks),
+            ("judge", self.exchange.mapping.profile, remarks, day),
+            lambda: quickjudge.compile_judge(self.profile, remarks=remarks, day=day),
         )
 
     @cached_property
     def sheet_read(self) -> Any:
         """The reader of whole blocks into columns, or None where records do not go into Avro files as they came."""
-        if not self.in_avro or self.quick_read is None:
+        if not self.in_avro or self.quick_read is None or self.exchange.mapping.dialect in MESSAGES:
             return None
         from mappings.sheetreader import compile_sheet_reader
 
@@ -164,7 +172,11 @@ class Workbench:
     def router(self) -> Router:
         """Decides destinations, with the registrations and dealers of this job."""
         table = _made(("table", self.exchange.routing.table), lambda: load_table(self.exchange.routing.table))
-        return Router(table, self.registrations, register(self.exchange))
+        if self.job.registrations:
+            return Router(table, self.registrations, register(self.exchange))
+        return cast(
+            "Router", _made(("router", self.exchange.routing), lambda: Router(table, None, register(self.exchange)))
+        )
 
     @cached_property
     def registrations(self) -> MemoryRegistrations | None:
@@ -176,7 +188,7 @@ class Workbench:
     @cached_property
     def sealer(self) -> Sealer:
         """Seals what is kept of payloads."""
-        return Sealer.open(Path(self.job.key), create=False)
+        return cast("Sealer", _made(("sealer", self.job.key), lambda: Sealer.open(Path(self.job.key), create=False)))
 
     @cached_property
     def part_sinks(self) -> Mapping[str, PartSink]:

@@ -1,7 +1,7 @@
 """The gateway process: all exchanges of a role in turn, on one state.
 
-In turn and not in threads, because an embedded state belongs to one writer. An exchange that has nothing to do costs a
-look; where all have nothing to do, the process waits in the one that had something last.
+In turn and not in threads, because an embedded state belongs to one writer. Where all have nothing to do, the process
+waits for the bell; where nobody can ring it, in the exchange that had something last, and looks at the others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.progress import Observer
 from pipelines.serving import link
+from pipelines.serving.bell import Bell, Listener
 from pipelines.serving.logs import log
 from pipelines.serving.loops import Build, Loop, Runs, WatchedFeed, state_of
 from pipelines.serving.metrics import LEADS, MEMBERS, PARTITIONS, carried
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 0.02
 """How long an idle round waits for input, in the exchange that had some last; the others are looked at in between."""
+IDLE_SECONDS = 0.25
+"""How long it waits for the bell; schedules, orders and what is due are looked at in between."""
+GATHER_SECONDS = 0.02
+"""How long it rests after a round that did something: a batch of what comes meanwhile costs little more than of one."""
 BEAT_SECONDS = 1.0
 LOCK_SECONDS = 3.0
 """How long a start waits for the lock of a gateway that is just ending."""
@@ -49,8 +54,8 @@ LOCK_SECONDS = 3.0
 class Gateway:
     """Runs loops in turn until it is told to stop. Of a state that is shared, those that are this gateway's."""
 
-    def __init__(self, role: Role, build: Build, share: Share | None = None) -> None:
-        self.role, self._share = role, share
+    def __init__(self, role: Role, build: Build, share: Share | None = None, bell: Bell | None = None) -> None:
+        self.role, self._share, self._bell = role, share, bell or Bell()
         self._led = share is None or share.once
         self._last = next(iter(role.exchanges))
         self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
@@ -89,7 +94,19 @@ class Gateway:
             given = order()
             if given is not None and given.get("order") == link.RELOAD:
                 self.reload(Role.model_validate(given["role"]))
-            busy = self.round(stopping, 0.0 if busy else WAIT_SECONDS)
+            listening = self._bell.listening
+            busy = self.round(stopping, 0.0 if busy or listening else WAIT_SECONDS)
+            if listening and busy:
+                time.sleep(GATHER_SECONDS)
+            elif listening:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the bell, and then a little longer for what comes right behind."""
+        rung = self._bell.wait(IDLE_SECONDS if self._bell.sure else WAIT_SECONDS)
+        gather = [self.role.exchanges[name].milliseconds for name in rung if name in self.role.exchanges]
+        if gather:
+            time.sleep(max(gather) / 1000)
 
     def round(self, stopping: threading.Event, seconds: float) -> bool:
         """One turn of each exchange; whether any of them did anything."""
@@ -144,11 +161,13 @@ def serve(line: link.Link) -> None:
         usable(work.settings.placed(folder))
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         feeds: dict[str, dict[str, WatchedFeed]] = {}
+        bell = Bell()
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
         if state.share is not None:
             state.share.partitioned |= {name for name, work in role.exchanges.items() if by_partitions(work)}
-        gateway = Gateway(role, _build(state, feeds, observer), state.share)
+        gateway = Gateway(role, _build(state, feeds, observer, bell), state.share, bell)
         _beat(line, gateway, feeds)
+        listener = Listener(state.engine, bell, role.exchanges) if state.notices else None
         try:
             gateway.open(line.stopping)
             _settle()
@@ -156,6 +175,8 @@ def serve(line: link.Link) -> None:
             gateway.run(line.stopping, line.order)
         finally:
             gateway.close()
+            if listener is not None:
+                listener.close()
             if tracer is not None:
                 tracer.close()
 
@@ -175,7 +196,7 @@ def _owned(role: Role, folder: Path, stopping: threading.Event) -> Iterator[Stat
         yield state
 
 
-def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Observer) -> Build:
+def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Observer, bell: Bell) -> Build:
     """How a live run is built on the state, with feeds of its own."""
     with uncollected(), without("pymongo"):
         from pipelines.live import Live  # imported late: it takes Beam along
@@ -185,12 +206,15 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
         feeds[name] = {}
         for feed, part in work.feeds.items() if state.leads else ():  # two that take from a queue would mix its order
             options = replaced(part.options, "{state}", state.path.as_posix())
-            made[feed] = feeds[name][feed] = WatchedFeed(name, feed, registry.feed(part.connector, options))
+            one = registry.feed(part.connector, options)
+            bell.hear(name, one)
+            made[feed] = feeds[name][feed] = WatchedFeed(name, feed, one)
         if work.every or work.cron:
             watch_folders(work, state.path)
         make_tables(work, state.path)
         try:
-            return Live(state, work.settings, made, observer, records=work.records, milliseconds=work.milliseconds)
+            bounds = {"records": work.records, "milliseconds": work.milliseconds}
+            return Live(state, work.settings, made, observer, **bounds, news=lambda: bell.rang(name))
         except BaseException:
             for one in made.values():
                 one.close()

@@ -5,6 +5,7 @@ An exchange whose database or partner is away fails alone: it is built anew afte
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ KNOWN = (ConnectorError, PipelineError, DlqError, MappingError, ProfileError, Ro
 """Errors that an exchange is begun again after; any other one is a bug, which ends the process."""
 FIRST_PAUSE, MOST_PAUSE = 0.5, 30.0
 """Seconds until a failed exchange, or a feed that is away, is tried again; doubled each time."""
+
+REST, MOST_REST = 2.0, 0.1
+"""So many times as long as a scan took, and at most so many seconds, none follows: what comes meanwhile costs one."""
 
 _TELLING = 2
 """Failures of a feed in a row before it is told: one that has just begun to connect is not away."""
@@ -84,6 +88,7 @@ class Loop:
         self._retry_at, self._pause = 0.0, FIRST_PAUSE
         self._scan_at = now() if work.schedule.at_start else self._next_scan()
         self._reconcile_at = work.reconciles.before(now())  # what was missed while nothing ran is made up for
+        self._rests_until = -math.inf
 
     @property
     def idle(self) -> float:
@@ -157,8 +162,11 @@ class Loop:
         self._opened()
         assert self._runs is not None  # noqa: S101 - what `_opened` is for
         did = self._runs.step(seconds)
-        if self._scan_at is not None and self._scan_at <= self._now():
+        if self._scan_at is not None and self._scan_at <= self._now() and self._clock() >= self._rests_until:
+            began = self._clock()
             did = self._runs.scan() or did
+            ended = self._clock()
+            self._rests_until = ended + min(REST * (ended - began), MOST_REST)
             self._scan_at = self._next_scan()
         if self._reconcile_at is not None and self._reconcile_at <= self._now():
             self._runs.reconcile(self._reconcile_at)

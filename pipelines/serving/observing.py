@@ -132,8 +132,10 @@ class Observing:
     def _counts(self, event: Event) -> dict[str, int]:
         """What became of the batch at intake; only the number of its payloads where it has no row."""
         b = tables.batches
-        with self._state.reading() as connection:
-            row = connection.execute(select(b).where(b.c.id == event.batch)).first()
-        if row is None:
+        found: Mapping[Any, Any] | None = event.counts
+        if found is None:
+            with self._state.reading() as connection:
+                found = connection.execute(select(b).where(b.c.id == event.batch)).mappings().first()
+        if found is None:
             return {"received": event.total}
-        return {name: sum(getattr(row, column) for column in columns) for name, columns in _COUNTS.items()}
+        return {name: sum(found[column] for column in columns) for name, columns in _COUNTS.items()}

@@ -63,8 +63,11 @@ def _routings(bench: Workbench, load: Load) -> list[Routing | None]:
     system, comefrom = load.task.item.system or versions.system, versions.repaircomefrom
     if not isinstance(values, list):
         return _routed_by_columns(bench, load, system, comefrom)
-    if not load.judgements and values:
-        return [*bench.router.block(values, system, comefrom)]
+    senders = {_comes(judgement, system, comefrom) for judgement in load.judgements.values()}
+    if len(load.judgements) < len(values):
+        senders.add((system, comefrom))
+    if len(senders) == 1 and values and None not in values:
+        return [*bench.router.block(values, *senders.pop())]
     return [
         _routed(bench, row, load.judgements.get(ordinal), system, comefrom) if row is not None else None
         for ordinal, row in zip(load.ordinals, values, strict=True)
@@ -96,9 +99,14 @@ def _routed_by_columns(bench: Workbench, load: Load, system: str, comefrom: int)
 
 def _routed(bench: Workbench, row: RepairRow, judgement: Judgement | None, system: str, comefrom: int) -> Routing:
     """The routing of one row, by the provenance that it carries itself where it carries any."""
-    own = judgement.provenance if judgement is not None else {}
-    come = own.get("system", system), own.get("repaircomefrom", comefrom)
+    come = _comes(judgement, system, comefrom)
     return bench.router.route_row(row.plate, row.vin, row.companycode, row.settledate, *come)
+
+
+def _comes(judgement: Judgement | None, system: str, comefrom: int) -> tuple[str, int]:
+    """Collecting system and origin of a record: its own where it carries them."""
+    own = judgement.provenance if judgement is not None else {}
+    return own.get("system", system), own.get("repaircomefrom", comefrom)
 
 
 def _register(judgement: Judgement | None) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from mappings.findings import REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Draft, Judgement, taken_as
+from mappings.quickinterchange import Carried
+from mappings.quickinterchange import judgement as quick_judgement
 from mappings.reading import judge as judge_draft
 from mappings.reading import read
 from mappings.records import RepairRow
@@ -17,6 +19,9 @@ from pipelines.workbench import Workbench
 
 TOO_OLD, FAILING = "too-old", "failing"
 """Members of a work item's `extra`: that its envelopes are pieces too old; that the steps break on them."""
+
+_QUICKLY = (tuple, Carried)
+"""What quick readers give."""
 
 
 def decode(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
@@ -110,13 +115,14 @@ def _sent(bench: Workbench, load: Load, chosen: Sequence[int]) -> dict[int, Any]
 def _rows(bench: Workbench, load: Load, values: Mapping[int, Any]) -> _Found:
     """Judge the records at these positions by themselves."""
     found = _Found(dict.fromkeys(values), {}, {})
-    places = [i for i, value in values.items() if type(value) is tuple]
+    places = [i for i, value in values.items() if type(value) in _QUICKLY]
     companies = [load.companies[i] for i in places] if load.companies else load.task.item.company
-    for i, row in zip(places, _quickly(bench, [values[i] for i in places], companies), strict=True):
+    raws = [value.raw if type(value) is Carried else value for value in map(values.__getitem__, places)]
+    for i, row in zip(places, _quickly(bench, raws, companies), strict=True):
         found.rows[i] = row
     for i, row in found.rows.items():
-        if row is None:
-            judgement = _carefully(bench, values[i], company_of(load, i))
+        if row is None or type(values[i]) is Carried:
+            judgement = _judged(bench, load, i, values[i], row)
             found.judgements[load.ordinals[i]] = judgement
             why = _rejected(bench, judgement)
             if why:
@@ -131,7 +137,7 @@ def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     company = company_of(load, i)
     judgement = found.judgements.get(load.ordinals[i])
     if judgement is None:
-        judgement = _carefully(bench, _sent(bench, load, [i])[i], company)
+        judgement = _judged(bench, load, i, _sent(bench, load, [i])[i], None)
     code = judgement.members.get("companycode") if judgement.kind in (REPAIR, WITHDRAWAL) else ""
     if code and code != company:
         foreign = reason("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
@@ -142,9 +148,15 @@ def _quickly(bench: Workbench, raws: Sequence[Any], companies: str | Sequence[st
     return bench.quick_judge(raws, companies, bench.latest) if raws else []
 
 
-def _carefully(bench: Workbench, value: Any, company: str) -> Judgement:
+def _judged(bench: Workbench, load: Load, i: int, value: Any, row: RepairRow | None) -> Judgement:
+    """The judgement of raw members or a draft, with the row where the quick path gave one."""
+    if type(value) is Carried:
+        dialect = dialect_of(bench, load.task.item)
+        if row is not None:
+            return quick_judgement(dialect, row, value.provenance)
+        value = read(load.bodies[i], dialect, bench.limits)
     draft = bench.draft_of(value) if type(value) is tuple else value
-    return judge_draft(draft, bench.context_for(company))
+    return judge_draft(draft, bench.context_for(company_of(load, i)))
 
 
 def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:

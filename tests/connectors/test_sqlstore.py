@@ -295,6 +295,19 @@ class TestSqlSource(SourceContract):
             source = make_source(place, **given)
             assert [one["n"] for one in self.bodies(source, source.plan({}))] == numbers
 
+    def test_places_where_no_row_is_for_us_make_no_work_items(self, place):
+        sink, source = make_sink(place), make_source(place, where={"origin": 1})
+        sink.write([delivery(n, origin=2) for n in range(1, 4)])
+        assert list(source.plan({})) == list(source.plan({})) == []
+        sink.write([delivery(4, origin=2), delivery(5, origin=1), delivery(6, origin=2)])
+        (item,) = source.plan({})
+        assert (item.offset, item.length, item.extra["mark"]) == (5, 2, "6")
+        assert [one["n"] for one in self.bodies(source, [item])] == [5]
+        assert list(source.plan({"things": "6"})) == []
+        sink.write([delivery(7, origin=1)])
+        assert [one["n"] for one in self.bodies(source, source.plan({"things": "6"}))] == [7]
+        assert [one["n"] for one in self.bodies(source, source.plan({}))] == [5, 7], "a mark that was lost is obeyed"
+
     def test_rows_are_read_again_by_a_column(self, place):
         sink = make_sink(place)
         sink.write([delivery(n, day=f"2025-06-0{n}") for n in range(1, 6)])

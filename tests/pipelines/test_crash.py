@@ -40,7 +40,7 @@ def _kills(chain: int) -> list[Kill]:
     for place, step in enumerate(EXCHANGES):
         kills += [Kill(step, *EVENTS[at]) for at in range((chain + place) % CHAINS, len(EVENTS), CHAINS)]
         kills.append(Kill(step, "opened", 1, rnd.uniform(0.005, 0.08)))
-        kills.append(Kill(step, "commit", rnd.randrange(2, 6)))
+        kills.append(Kill(step, "commit", rnd.randrange(2, 5)))  # recovered, opened, decided
         if step == PUSH:
             kills.append(Kill(MOVED, rnd.choice(("opened", "decided", "closed"))))
     in_parts = (Kill(COLLECT, "renamed"), Kill(BULK, "renamed"), Kill(BULK, "renamed", 2), Kill(COLLECT, "ended"))

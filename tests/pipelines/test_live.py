@@ -22,7 +22,6 @@ from pipelines.inbox import Inbox, Judged
 from pipelines.ledger import prove
 from pipelines.live import Live
 from pipelines.settings import Exchange, load
-from pipelines.steps import judging
 from pipelines.trace import trace
 
 OTHER = "110105000000007"
@@ -256,7 +255,7 @@ def test_a_defect_that_hits_every_payload_stops_and_makes_no_heap_of_letters(gat
     running = live(gate, records=8)
     arrive(gate, *[record(f"J{i}") for i in range(6)])
     with monkeypatch.context() as patch:
-        patch.setattr(judging, "judge", breaks)
+        patch.setattr("pipelines.steps.judging.judge", breaks)  # by which name workers find it
         with pytest.raises(ZeroDivisionError):
             drain(running)
     assert waiting(gate) == (6 if always else 4)
@@ -374,4 +373,22 @@ def test_a_database_that_is_away_is_nobodys_fault(gate, monkeypatch, error, outa
     assert bool(gate.letters()) is not outage
     assert waiting(gate) == 0
     assert prove(gate.state).balanced
+    running.close()
+
+
+def test_where_no_news_came_nobody_looks_but_what_a_feed_brought_is_taken(gate):
+    news = [True]
+    feeds = {"queue": feed("memory", {"hub": "live"})}
+    running = Live(gate.state, settings(gate), feeds, milliseconds=0, news=lambda: bool(news and news.pop()))
+    running.recover()
+    running.step(0)
+    arrive(gate, record("J1"))
+    assert not running.step(0)
+    news.append(True)
+    assert running.step(0)
+    running.step(0)
+    hub("live").arrivals.append(Arrival(as_bytes(record("J2")), "queue", "m2", SHOP, "11"))
+    assert running.step(0)
+    with gate.state.reading() as connection:
+        assert Inbox("collect", gate.state.sealer()).waiting(connection) == (0, 0)
     running.close()
