@@ -361,7 +361,7 @@ def test_health_is_processes_that_run_and_loops_that_move():
     gateway, door = running("gateway-1"), running("door", after="gateway-1")
     pulse = Pulse([gateway, door], 30, lambda: "")
     gateway.said = {"loops": {"collect": {"idle": 1.0, "failing": "", "feeds": {}}}}
-    assert pulse.health() == (True, [])
+    assert pulse.health() == Verdict(True, [])
     gateway.said = {"loops": {"collect": {"idle": 31.0, "failing": "", "feeds": {}}}}
     assert "collect" in pulse.health().problems[0]
     gateway.said, door.said_at = {}, time.monotonic() - 31
