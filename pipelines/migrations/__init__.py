@@ -70,10 +70,13 @@ def differences(connection: Connection, spec: TableSpec | None = None) -> list[A
 def draft() -> str:
     """The body of the revision that the state's tables need now, as Alembic would write it."""
     engine = create_engine("sqlite://")
-    upgrade(engine)
-    with engine.connect() as connection:
-        operations = produce_migrations(_context(connection, None), tables.metadata).upgrade_ops
-        return render_python_code(operations, render_as_batch=True) if operations is not None else ""
+    try:
+        upgrade(engine)
+        with engine.connect() as connection:
+            operations = produce_migrations(_context(connection, None), tables.metadata).upgrade_ops
+            return render_python_code(operations, render_as_batch=True) if operations is not None else ""
+    finally:
+        engine.dispose()
 
 
 def metadata_of(spec: TableSpec | None) -> MetaData:
