@@ -70,6 +70,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "connectors.contracts.Misconfigured": "MISCONFIGURED",
     "connectors.contracts.Unavailable": "UNAVAILABLE",
     "connectors.contracts.Unreadable": "UNREADABLE",
+    "connectors.queryrows.UnfitError": "UNREADABLE",
     "connectors.resttemplates.UnfillableError": "REFUSED_BY_DESTINATION",
     "connectors.sftpremote.Shorter": "SOURCE_GONE",
     "routing.errors.RoutingError": "MISCONFIGURED",

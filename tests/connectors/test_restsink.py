@@ -99,7 +99,7 @@ class TestHttpSinkWithReceipts(TestHttpSink):
     """The same peer, which cannot be asked: receipts are kept here."""
 
     def working_settings(self, place):
-        return batches(self.hub.url, tally=None, receipts=str(place / "receipts"))
+        return batches(self.hub.url, tally=None, held=None, receipts=str(place / "receipts"))
 
     def file(self, place, delivery):
         return place / "receipts" / f"{delivery.batch}.receipts"

@@ -58,7 +58,11 @@ def started(folder, module, *arguments):
         yield f"localhost:{port}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # how Beam's own programs end is not what is tested
+            process.kill()
+            process.wait()
 
 
 @contextmanager
