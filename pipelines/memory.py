@@ -162,6 +162,16 @@ def forget(connection: Connection, scope: str, companycode: str, costlistcode: s
     )
 
 
+_VISIT = (tables.visits.c.destination == bindparam("at")) & (tables.visits.c.key == bindparam("of"))
+_OWN = select(tables.visits.c.partner, tables.visits.c.stands).where(_VISIT)
+_OF_VEHICLE = select(tables.visits).where(
+    tables.visits.c.destination == bindparam("at"), tables.visits.c.vin == bindparam("of")
+)
+_KEEP = insert(tables.visits)
+_RENEW = update(tables.visits).where(_VISIT)
+# Made once: to build a statement costs more than to execute it, and there are four a record.
+
+
 class Merger:
     """Finds the other record of the same visit at a destination, and keeps the pairs (routing.merging)."""
 
@@ -176,10 +186,8 @@ class Merger:
         """Key of the record that this one tells the same visit as, where that one stands for both; else empty."""
         if not _indexable(destination, key):
             return ""  # no key that a store could hold
-        t = tables.visits
-        own = self._connection.execute(
-            select(t.c.partner, t.c.stands).where(t.c.destination == destination, t.c.key == key)
-        ).first()
+        here = {"at": destination, "of": key}
+        own = self._connection.execute(_OWN, here).first()
         if own is not None and own.partner:
             return "" if own.stands else str(own.partner)
         candidate = MergeVisit(
@@ -204,7 +212,7 @@ class Merger:
                 r.dealer_of,
                 r.partner,
             )
-            for r in self._connection.execute(select(t).where(t.c.destination == destination, t.c.vin == row.vin))
+            for r in self._connection.execute(_OF_VEHICLE, {"at": destination, "of": row.vin})
         ]
         partner = match_one(candidate, others)
         values: Mapping[str, Any] = {
@@ -218,16 +226,13 @@ class Merger:
             "partner": partner.key if partner else "",
             "stands": partner is None,
         }
-        where = (t.c.destination == destination) & (t.c.key == key)
         if own is None:
-            self._connection.execute(insert(t), {"destination": destination, "key": key, **values})
+            self._connection.execute(_KEEP, {"destination": destination, "key": key, **values})
         else:
-            self._connection.execute(update(t).where(where).values(**values))
+            self._connection.execute(_RENEW, {**here, **values})
         if partner is None:
             return ""
-        self._connection.execute(
-            update(t).where(t.c.destination == destination, t.c.key == partner.key).values(partner=key)
-        )
+        self._connection.execute(_RENEW, {"at": destination, "of": partner.key, "partner": key})
         return partner.key
 
     def part(self, destinations: Sequence[str], key: str) -> None:
