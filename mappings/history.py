@@ -75,17 +75,23 @@ class MemoryHistory:
     by_plate: dict[str, dict[tuple[str, str], Visit]] = field(default_factory=dict)
     hours: dict[str, HoursShare] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    _latest: dict[tuple[str, str], Visit] = field(default_factory=dict)
 
     def add(self, row: RepairRow) -> None:
         """Remember a record. A later version of the same record replaces the earlier visit."""
         self.remember(visit(row))
         rows, tens = self.hours.get(row.companycode, HoursShare(0, 0))
-        own = _share(row)
+        own = share_of(row)
         self.hours[row.companycode] = HoursShare(rows + own.rows, tens + own.tens)
 
     def remember(self, known: Visit) -> None:
-        """Remember a visit alone, without hours."""
+        """Remember a visit alone, without hours; it replaces an earlier version of itself."""
         key = (known.companycode, known.costlistcode)
+        before = self._latest.get(key)
+        if before is not None:  # it may have been corrected to another vehicle or plate
+            self.by_vin[before.vin].pop(key, None)
+            self.by_plate[before.plate].pop(key, None)
+        self._latest[key] = known
         self.by_vin.setdefault(known.vin, {})[key] = known
         self.by_plate.setdefault(known.plate, {})[key] = known
 
@@ -215,7 +221,7 @@ def _plate_many_vins(row: RepairRow, known: MemoryHistory, profile: Profile) -> 
             return
 
 
-def _share(row: RepairRow) -> HoursShare:
+def share_of(row: RepairRow) -> HoursShare:
     """The row's own hours: zeros and texts do not count."""
     hours = [worked for _, worked in row.projects if worked is not None and worked > 0]
     return HoursShare(len(hours), sum(1 for h in hours if h % _TEN == 0))
@@ -223,7 +229,7 @@ def _share(row: RepairRow) -> HoursShare:
 
 def _price_as_hours(row: RepairRow, known: MemoryHistory, profile: Profile) -> Iterable[Finding]:
     """Rule 15: nearly all hours of the company are whole multiples of 10, and this record has such hours."""
-    own = _share(row)
+    own = share_of(row)
     past = known.hours.get(row.companycode, HoursShare(0, 0))
     rows, tens = own.rows + past.rows, own.tens + past.tens
     share = profile.limits["price_share_percent"]

@@ -6,11 +6,9 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -23,43 +21,28 @@ from dlq.letter import Letter
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from dlq.segments import read_segment
-from mappings.encoding import key_digest, record_key
-from mappings.findings import FLAG, Finding, profile
-from mappings.history import batch_findings
-from mappings.records import RepairRow
-from pipelines import accounts, closing, flow, journal, tables, withdrawing
+from mappings.encoding import key_digest
+from pipelines import accounts, closing, flow, journal, tables
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox
-from pipelines.journal import ADDRESSED, DEAD, FILTERED, KNOWN, UNPLACED, Journal
+from pipelines.journal import KNOWN, Journal
 from pipelines.knownitems import account_known
-from pipelines.memory import Merger, StateHistory, forget, remember
 from pipelines.receipts import ReceiptWriter
-from pipelines.rowform import row_of
-from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, StagedWithdrawal, read_rows
+from pipelines.rowtaking import RowTaking
+from pipelines.segments import RECORD, read_rows
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.stagedrows import keep_rows
 from pipelines.state import State
-from pipelines.versions import VersionIndex, key_halves, pack_intake, signed
-from pipelines.vinhash import vin_hash
+from pipelines.versions import VersionIndex, key_halves
 from pipelines.work import Job, Receipt, Task
-from pipelines.workbench import register
-from routing.dealers import Dealers
 
 _ASKED = 500
 """Letters asked for at a time."""
 _TRIES = 10
 """Decisions of one batch that other gateways may come between."""
-
-
-class _Chosen(NamedTuple):
-    """A record of a batch that history rules and merging look at; `row` is None where it is withdrawn."""
-
-    ordinal: int
-    row: RepairRow | None
-    record: dict[str, Any]
 
 
 _COUNTED = ("plan", "state", "letters", "letters_digest", *accounts.INTAKE)
@@ -90,7 +73,6 @@ class BatchWork:
         self._receipts: dict[int, list[Receipt]] = {}
         self._journals: dict[int, Journal] = {}
         self._parts: dict[int, tuple[StagedPart, ...]] = {}
-        self._refused: dict[int, list[Letter]] = {}
         self._in_parts = bool(exchange.sinks) and all(sinks.is_part_sink(name) for name in exchange.sinks)
 
     def stage(self) -> None:
@@ -148,7 +130,7 @@ class BatchWork:
             except DBAPIError as error:
                 if attempt == _TRIES or not is_given_up(error):
                     raise
-            self._journals, self._refused = self._read_journals(), {}
+            self._journals = self._read_journals()
 
     def _rule(self, connection: Any) -> Rule:
         carried = self._exchange.versions.mode == "carried"
@@ -223,20 +205,17 @@ class BatchWork:
         for item in items:
             apply(item, decided.directives.get(item.number, {}))
         receipts = ReceiptWriter(self._exchange, self._sinks, self._job.batch)
-        merged: dict[str, dict[str, dict[str, str]]] = {}
-        for task in self._tasks:
-            pairs = self._take_rows(connection, task, receipts)
-            if pairs:
-                merged[str(task.number)] = pairs
+        rows = RowTaking(self._exchange, self._sealer, self._job, self._receipts, self._journals)
+        merged = rows.take(connection, self._tasks, receipts)
         parts = [p for n in sorted(self._parts) for p in self._parts[n]] + receipts.parts
         opened = self._accounts(parts, receipts)
-        letters = self._letters(connection)
+        letters = self._letters(connection, rows.refused)
         counts = accounts.intake(self._journals)
         self._number(connection, decided)
-        rows = {n: [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()} if not self._in_parts else {}
-        plan: dict[str, Any] = {"rows": {str(n): paths for n, paths in rows.items()}, "merged": merged}
+        staged = {n: [r.rows for r in rs if r.rows] for n, rs in self._receipts.items()} if not self._in_parts else {}
+        plan: dict[str, Any] = {"rows": {str(n): paths for n, paths in staged.items()}, "merged": merged}
         if self._state.share is not None:  # who finishes the batch may be another, on another host
-            keep_rows(connection, batch, rows)
+            keep_rows(connection, batch, staged)
             plan |= {"rows": {}, "kept": True}
         told = {"letters": letters[0], "letters_digest": str(letters[1]), **counts}
         with together(connection):
@@ -270,149 +249,6 @@ class BatchWork:
         else:
             versions.add_exactly(connection, decided.entries, decided.known)
 
-    def _take_rows(self, connection: Any, task: Task, receipts: ReceiptWriter) -> dict[str, dict[str, str]]:
-        """What needs the staged rows of one item: history, merging, what waits for a home, pieces, receipts."""
-        lines, book = self._journals[task.number].lines, self._journals[task.number]
-        pairs: dict[str, dict[str, str]] = {}
-        remarks: dict[int, Any] = {}
-        wanted = self._exchange.rules
-        needs_rows = bool(wanted.history or wanted.merge)
-        chosen: list[_Chosen] = []
-        refused: dict[int, list[Finding]] = {}
-        pieces: list[tuple[int, bytes]] = []
-        waiting: list[dict[str, Any]] = []
-        for receipt in self._receipts.get(task.number, []):
-            for row in read_rows(receipt.rows, self._sealer) if receipt.rows else ():
-                if row.kind == REMARKS:
-                    remarks[row.ordinal] = orjson.loads(row.body)
-                elif row.kind == PIECE:
-                    pieces.append((row.ordinal, row.body))
-                elif row.kind == WITHDRAWAL:
-                    if lines["fate"][row.ordinal] == DEAD:
-                        refused[row.ordinal] = [self._refuse(task, row.ordinal, row.body)]
-                elif row.kind == RECORD:
-                    fate = int(lines["fate"][row.ordinal])
-                    if fate == UNPLACED:
-                        waiting.append(self._unplaced(task, row.ordinal, row.body))
-                    if needs_rows and fate in (ADDRESSED, UNPLACED, FILTERED):
-                        record = orjson.loads(row.body)
-                        if "withdrawn" in record:
-                            chosen.append(_Chosen(row.ordinal, None, record))
-                        elif fate != FILTERED and (wanted.history or self._concerned(record)):
-                            chosen.append(_Chosen(row.ordinal, row_of(record), record))
-        found = self._history(connection, chosen) if wanted.history else {}
-        for ordinal, extra in found.items():
-            flags = tuple(f.code for f in extra if f.severity == FLAG)
-            if flags:
-                _add_flags(book, ordinal, flags)
-        if wanted.merge:
-            pairs = self._merge(connection, task, chosen)
-        if waiting:
-            connection.execute(insert(tables.waiting), waiting)
-        if pieces:
-            connection.execute(insert(tables.fragments), [self._piece(task, o, b) for o, b in pieces])
-        if wanted.receipts:
-            receipts.item(task, book, remarks, {**found, **refused})
-        return pairs
-
-    @cached_property
-    def _dealers(self) -> Dealers | None:
-        """The dealer register, read once by this process."""
-        return register(self._exchange)
-
-    def _refuse(self, task: Task, ordinal: int, packed: bytes) -> Finding:
-        """A withdrawal that found no record: its letter is kept for the commit, its finding is for the receipt."""
-        book = self._journals[task.number]
-        withdrawing.refuse(book, ordinal)
-        offset = int(book.lines["offset"][ordinal])
-        letter = withdrawing.letter(self._exchange, self._sealer, self._job, task, ordinal, offset, packed)
-        self._refused.setdefault(task.number, []).append(letter)
-        return withdrawing.finding(StagedWithdrawal.unpack(packed))
-
-    def _concerned(self, record: Mapping[str, Any]) -> bool:
-        """Whether visits of a record's company may come by two ways."""
-        day = date.fromisoformat(record["settledate"])
-        return self._dealers is not None and bool(self._dealers.oem_of(record["companycode"], day))
-
-    def _history(self, connection: Any, chosen: Sequence[_Chosen]) -> dict[int, list[Any]]:
-        """Findings of the history rules, in intake order: what is withdrawn is no history of what comes after it."""
-        found: dict[int, list[Any]] = {}
-        begun = 0
-        for at, one in enumerate(chosen):
-            if one.row is None:
-                found |= self._history_of(connection, chosen[begun:at])
-                forget(connection, self._exchange.scope, one.record["companycode"], one.record["costlistcode"])
-                begun = at + 1
-        return found | self._history_of(connection, chosen[begun:])
-
-    def _history_of(self, connection: Any, chosen: Sequence[_Chosen]) -> dict[int, list[Any]]:
-        scope = self._exchange.scope
-        rows = [one.row for one in chosen if one.row is not None]
-        if not rows:
-            return {}
-        codes = set(self._exchange.rules.history)
-        received = datetime.fromisoformat(self._job.received_at)
-        rules = profile(self._exchange.mapping.profile)
-        found = batch_findings(rows, StateHistory(connection, scope), received, rules, codes)
-        remember(connection, scope, rows)
-        return {one.ordinal: extra for one, extra in zip(chosen, found, strict=True) if extra}
-
-    def _merge(self, connection: Any, task: Task, chosen: Sequence[_Chosen]) -> dict[str, dict[str, str]]:
-        if self._dealers is None:
-            return {}
-        merger, book = Merger(connection, self._dealers), self._journals[task.number]
-        pairs: dict[str, dict[str, str]] = {}
-        for ordinal, row, record in chosen:
-            key = record_key(record["system"], record["companycode"], record["costlistcode"])
-            line = book.lines[ordinal]
-            destinations = book.routes[int(line["routes"])] if line["fate"] == ADDRESSED else ()
-            if row is None:
-                merger.part(destinations, key)
-            if row is None or not merger.concerns(row.companycode, row.settledate):
-                continue
-            for destination in destinations:
-                into = merger.merged_into(destination, key, record["system"], row)
-                if into:
-                    pairs.setdefault(str(ordinal), {})[destination] = into
-        return pairs
-
-    def _unplaced(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
-        record = orjson.loads(body)
-        name = f"{self._job.batch}/{task.number}/{ordinal}/"
-        return {
-            "id": name,
-            "exchange": self._exchange.name,
-            "batch": self._job.batch,
-            "item": task.number,
-            "ordinal": ordinal,
-            "destination": "",
-            "reason": self._journals[task.number].notes.get(str(ordinal), ""),
-            "vin": signed(vin_hash(record["vin"])),
-            "version": int(self._journals[task.number].lines["version"][ordinal]),
-            "record": self._sealer.seal(body, name.encode()),
-            "next_attempt": "",
-        }
-
-    def _piece(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
-        size = int.from_bytes(body[:4], "big")
-        order, step, company = orjson.loads(body[4 : 4 + size])
-        item = task.item
-        name = f"{self._job.batch}/{task.number}/{ordinal}"
-        return {
-            "id": name,
-            "exchange": self._exchange.name,
-            "system": item.system or self._exchange.versions.system,
-            "company": company,
-            "order": order,
-            "step": step,
-            "intake": pack_intake(self._job.number, task.number, ordinal),
-            "source": item.source,
-            "offset": int(self._journals[task.number].lines["offset"][ordinal]),
-            "body": self._sealer.seal(body[4 + size :], name.encode()),
-            "received_at": self._job.received_at,
-            "batch": self._job.batch,
-        }
-
     def _accounts(self, parts: Sequence[StagedPart], receipts: ReceiptWriter) -> dict[str, Account]:
         opened: dict[str, Account] = {}
         for book in self._journals.values():
@@ -432,12 +268,12 @@ class BatchWork:
                 raise Incomplete(message)
         return opened
 
-    def _letters(self, connection: Any) -> tuple[int, int]:
+    def _letters(self, connection: Any, refused: Mapping[int, Sequence[Letter]]) -> tuple[int, int]:
         """Keep the letters of this batch. Of a replay only deaths of another kind are letters of their own."""
         store = LetterStore(connection, self._sealer)
         count = digest = 0
         for number in sorted(self._receipts):
-            for letters in self._died(number):
+            for letters in self._died(number, refused):
                 if "letters" in self._extra:
                     from pipelines.replaying import settle
 
@@ -453,12 +289,12 @@ class BatchWork:
             count, digest = count + again[0], digest + again[1]
         return count, digest & accounts.MASK
 
-    def _died(self, number: int) -> Iterator[Iterable[Letter]]:
+    def _died(self, number: int, refused: Mapping[int, Sequence[Letter]]) -> Iterator[Iterable[Letter]]:
         """Letters of one item: those that its workers left, and those of withdrawals that found nothing."""
         for receipt in self._receipts[number]:
             yield from (read_segment(segment.path) for segment in receipt.letters)
-        if number in self._refused:
-            yield self._refused[number]
+        if number in refused:
+            yield refused[number]
 
     def _seen(self, connection: Any, number: int) -> bool:
         """Whether other ranges of an item's bytes were worked on before, so that some of its envelopes are known."""
@@ -547,11 +383,3 @@ def _journal(receipts: Sequence[Receipt]) -> Journal:
         message = "工作阶段的回执与信封数不符 / receipts do not cover every envelope exactly once"
         raise Incomplete(message)
     return joined
-
-
-def _add_flags(book: Journal, ordinal: int, flags: tuple[str, ...]) -> None:
-    line = book.lines[ordinal]
-    wanted = tuple(dict.fromkeys((*book.findings[int(line["findings"])], *flags)))
-    if wanted not in book.findings:
-        book.findings.append(wanted)
-    line["findings"] = book.findings.index(wanted)

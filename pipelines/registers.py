@@ -6,11 +6,12 @@ Every accepted record stays as a row, so that what a batch delivered can be coun
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
 from connectors.contracts import ACCEPTED, DUPLICATE, Delivery, Outcome, Tally, fingerprint
 from mappings.encoding import delivery_id
@@ -23,6 +24,8 @@ _MEMBERS = {
     "registrations": ("vin", "valid_from", "valid_to", "plate", "home"),
 }
 _KEYS = {"operators": ("companycode",), "registrations": ("vin", "valid_from")}
+_ASKED = 500
+"""Vehicles or companies asked for at a time."""
 
 
 def reference(record: Mapping[str, Any], body: bytes, destination: str, place: int, batch: str) -> Delivery:
@@ -30,6 +33,83 @@ def reference(record: Mapping[str, Any], body: bytes, destination: str, place: i
     key = "|".join(str(record.get(name) or "") for name in ("vin", "valid_from", "companycode"))
     digest = blake2b(body, digest_size=8).hexdigest()
     return Delivery(delivery_id(key, place, digest, destination), destination, key, place, digest, body, batch)
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row of one key's history, as far as the next one has to know it."""
+
+    intake: int
+    record: bytes
+    current: bool
+    batch: str = ""
+    """Batch of a row that is added; a row that was there has none."""
+
+
+class _Histories:
+    """The histories of some keys: read at once, added to, written at once."""
+
+    def __init__(self, connection: Connection, table: Table, records: Sequence[Mapping[str, Any]]) -> None:
+        self._connection, self._table = connection, table
+        self._key, self._names = _KEYS[table.name], _MEMBERS[table.name]
+        self._rows: dict[tuple[Any, ...], list[_Row]] = {self._name(record): [] for record in records}
+        self._added: list[tuple[_Row, Delivery, Mapping[str, Any]]] = []
+        self._superseded: list[dict[str, Any]] = []
+        column = table.c[self._key[0]]
+        asked = sorted({name[0] for name in self._rows})
+        for at in range(0, len(asked), _ASKED):
+            for row in connection.execute(select(table).where(column.in_(asked[at : at + _ASKED]))):
+                kept = self._rows.get(self._name(row._mapping))
+                if kept is not None:
+                    kept.append(_Row(row.intake, row.record.encode(), row.current))
+
+    def _name(self, members: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(members[name] for name in self._key)
+
+    def add(self, delivery: Delivery, members: Mapping[str, Any]) -> Outcome:
+        """Take one record into the history of its key."""
+        name, place = self._name(members), delivery.version
+        history = self._rows[name]
+        before = max((row for row in history if row.intake <= place), key=lambda row: row.intake, default=None)
+        if before is not None and before.intake == place:
+            return Outcome(ACCEPTED)
+        if before is not None and before.record == delivery.body:
+            return Outcome(DUPLICATE)
+        late = any(row.intake > place for row in history)
+        if not late:
+            for row in history:
+                if row.current and not row.batch:
+                    self._superseded.append({**dict(zip(self._key, name, strict=True)), "intake": row.intake})
+                row.current = False
+        added = _Row(place, delivery.body, not late, delivery.batch)
+        history.append(added)
+        self._added.append((added, delivery, members))
+        return Outcome(ACCEPTED)
+
+    def keep(self) -> None:
+        """Write what was added, and that what it replaced stands no more."""
+        t, names = self._table, (*self._key, "intake")
+        if self._superseded:
+            same = [t.c[name] == bindparam(f"of_{name}") for name in names]
+            replaced = [{f"of_{name}": value for name, value in row.items()} for row in self._superseded]
+            self._connection.execute(update(t).where(*same).values(current=False), replaced)
+        if not self._added:
+            return
+        rows = [
+            {
+                **{name: members.get(name) for name in self._names},
+                "intake": row.intake,
+                "current": row.current,
+                "record": row.record.decode(),
+                "delivery_id": delivery.id,
+                "batch": row.batch,
+            }
+            for row, delivery, members in self._added
+        ]
+        if "sequence" in t.c:
+            last = self._connection.execute(select(func.max(t.c.sequence))).scalar_one() or 0
+            rows = [{**row, "sequence": last + at} for at, row in enumerate(rows, 1)]
+        self._connection.execute(insert(t), rows)
 
 
 class RegisterSink:
@@ -46,29 +126,12 @@ class RegisterSink:
 
     def write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write reference records: of one key the one that came in last stands; the same again is a duplicate."""
+        members = [orjson.loads(delivery.body) for delivery in deliveries]
         with self._state.unit_of_work() as connection:
-            return [self._one(connection, delivery) for delivery in deliveries]
-
-    def _one(self, connection: Connection, delivery: Delivery) -> Outcome:
-        t, members = self._table, orjson.loads(delivery.body)
-        same = [t.c[name] == members[name] for name in self._key]
-        around = select(t.c.delivery_id, t.c.intake, t.c.record).where(*same)
-        before = connection.execute(
-            around.where(t.c.intake <= delivery.version).order_by(t.c.intake.desc()).limit(1)
-        ).first()
-        if before is not None and before.intake == delivery.version:
-            return Outcome(ACCEPTED)
-        if before is not None and before.record.encode() == delivery.body:
-            return Outcome(DUPLICATE)
-        late = connection.execute(around.where(t.c.intake > delivery.version).limit(1)).first() is not None
-        values = {name: members.get(name) for name in self._names}
-        if "sequence" in t.c:
-            values["sequence"] = (connection.execute(select(func.max(t.c.sequence))).scalar_one() or 0) + 1
-        if not late:
-            connection.execute(update(t).where(*same, t.c.current.is_(True)).values(current=False))
-        values |= {"intake": delivery.version, "current": not late, "record": delivery.body.decode()}
-        connection.execute(insert(t), {**values, "delivery_id": delivery.id, "batch": delivery.batch})
-        return Outcome(ACCEPTED)
+            histories = _Histories(connection, self._table, members)
+            outcomes = [histories.add(*one) for one in zip(deliveries, members, strict=True)]
+            histories.keep()
+        return outcomes
 
     def verify(self, batch: str) -> Tally:
         """The batch's rows, superseded ones too, computed again from what stands in them.

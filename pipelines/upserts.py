@@ -36,3 +36,11 @@ def given(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     if dialect != "postgresql":
         return list(rows)
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+_INDEXED_BYTES = 2_400
+
+
+def indexable(*texts: str) -> bool:
+    """Whether an index of any database holds these texts together; PostgreSQL's entries end at 2,704 bytes."""
+    return sum(map(len, texts)) <= _INDEXED_BYTES // 4 or sum(len(one.encode()) for one in texts) <= _INDEXED_BYTES

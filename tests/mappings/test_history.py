@@ -151,3 +151,31 @@ def test_a_batch_asks_each_question_once_and_only_those_needed():
     history.asked = []
     batch_findings([ROW], history, NOON, profile("strict"), {"SETTLED_LATE"})
     assert history.asked == []
+
+
+def test_what_was_corrected_to_another_vehicle_or_plate_is_no_history_of_the_first():
+    far = earlier(costlistcode="F", mileage=Decimal(200_000), plate="沪C12345")
+    corrected = far._replace(vin="WP1AG2923CLA64129", plate="沪D12345")
+    others = [ROW, ROW._replace(costlistcode="D", plate="沪C12345")]
+    together = batch_findings([far, corrected, *others], MemoryHistory(), NOON, profile("strict"))
+    assert [f.code for one in together[2:] for f in one] == ["VIN_MANY_PLATES"]  # of the last two, one vehicle
+
+
+def test_where_batches_are_cut_makes_no_difference():
+    vins, plates = ("LVSHCAMB1CE054249", "WP1AG2923CLA64129"), ("沪A12345", "沪B12345")
+    rows = [
+        earlier(n % 7, vin=vins[n % 2], plate=plates[n % 3 // 2], mileage=Decimal(40_000 + n * 977 % 9_000))._replace(
+            costlistcode=str(n % 5)
+        )
+        for n in range(24)
+    ]
+    whole = batch_findings(rows, MemoryHistory(), NOON, profile("strict"))
+    assert sum(map(len, whole)) > 5
+    for size in (1, 2, 5, 11):
+        kept, parts = MemoryHistory(), []
+        for at in range(0, len(rows), size):
+            part = rows[at : at + size]
+            parts += batch_findings(part, kept, NOON, profile("strict"))
+            for row in part:
+                kept.add(row)
+        assert parts == whole, size
