@@ -26,6 +26,7 @@ from isal import isal_zlib
 from pydantic import Field
 
 from connectors.avroblocks import SYNC, BlockReader, RawBlock, count_records, header, zigzag
+from connectors.avrobounds import refuse_endless
 from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, WorkItem
 from connectors.folders import Folder, FolderSettings
 from connectors.lines import KEPT
@@ -142,8 +143,9 @@ class _Decoder:
     def __init__(self, metadata: Mapping[str, bytes], expected: dict[str, Any] | None) -> None:
         try:
             schema = orjson.loads(metadata.get("avro.schema", b""))
-            _refuse_endless(schema)
-            self._schema: Any = fastavro.parse_schema(schema, _write_hint=False)
+            names: dict[str, Any] = {}
+            self._schema: Any = fastavro.parse_schema(schema, names, _write_hint=False)
+            refuse_endless(self._schema, names)
             self._expected: Any = None if expected is None else fastavro.parse_schema(expected, _write_hint=False)
         except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"Avro 文件的模式不可用 / the file's Avro schema cannot be used: {type(error).__name__}"
@@ -168,20 +170,8 @@ class _Decoder:
             reason = f"Avro 块记录数不符 / block holds {len(bodies)} records and claims {block.records}"
         if not reason and at != len(block.data):
             reason = "Avro 块内有多余数据 / bytes are left over in the block"
-        return bodies, (block.data[at : at + KEPT], reason) if reason else None
-
-
-def _refuse_endless(schema: object) -> None:
-    """Refuse arrays of nothing: a few bytes would claim any number of items."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "array" and schema.get("items") in ("null", ["null"], {"type": "null"}):
-            message = "array of null"
-            raise ValueError(message)
-        for value in schema.values():
-            _refuse_endless(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            _refuse_endless(value)
+        left = block.packed or block.data[at:]
+        return bodies, (left[:KEPT], reason) if reason else None
 
 
 def _plain(value: object) -> object:
