@@ -59,7 +59,8 @@ class AvroSource:
 
     Its body is the record as JSON: members in the schema's order, decimals as text, dates and times in ISO 8601,
     bytes in base64. Its offset is the record's number in the file. A record that cannot be decoded ends its block,
-    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem.
+    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem,
+    and one without records a problem.
     """
 
     class Settings(FolderSettings):
@@ -80,7 +81,7 @@ class AvroSource:
         return type(self), (self.settings,)
 
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """One item for each file that waits, by path. Reads each of them once for its SHA-256.
+        """One item for each file that waits, by path. Reads each of them once for its digest.
 
         Raises:
             Misconfigured: the folder cannot be read.
@@ -114,6 +115,8 @@ class AvroSource:
                     number += max(found.records, len(bodies) + (problem is not None))
                     if found.last:
                         return
+                if not number:
+                    yield Block(item, [], [], [(0, b"", "没有记录 / no record")])
             except Unreadable as error:
                 yield Block(item, [], [], [(number, b"", str(error))])
 

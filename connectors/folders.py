@@ -4,9 +4,9 @@ Shared by the file and Avro sources. A path *inside the source* is the path belo
 not UTF-8 (GBK names are common) is written `//` + percent-encoding, which no other relative path can look like.
 
 A file's **mark** is `size:mtime_ns:digest`. Planning compares size and time with the mark kept by the gateway, which
-costs one `stat`; only a file that is new or whose time changed is read for its SHA-256 (about 0.8 ms per MB). So a
-file that was merely touched is not planned again, and one that changed is. The mark is that of the moment of
-planning: what is appended later is planned next time.
+costs one `stat`; only a file that is new or whose time changed is read for its digest (BLAKE2b, 256 bits). So a file
+that was merely touched is not planned again, and one that changed is. The mark is that of the moment of planning: what
+is appended later is planned next time.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Folder:
         return self.root / relative
 
     def plan(self, done: Mapping[str, str]) -> Iterator[Found]:
-        """Files that wait, with their SHA-256; those that `done` knows are left out.
+        """Files that wait, with their digest; those that `done` knows are left out.
 
         The order is stable: a folder's files by name, then its folders by name. Links to folders are not followed.
         """

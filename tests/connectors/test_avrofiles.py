@@ -180,6 +180,11 @@ LOGICAL = {
 }
 
 
+def test_a_file_without_records_is_one_problem(tmp_path):
+    (tmp_path / "x.avro").write_bytes(avro([]))
+    assert read(make(tmp_path)) == ([], [], [(0, b"", "没有记录 / no record")])
+
+
 def test_values_become_plain_json(tmp_path):
     record = {
         "day": date(2025, 6, 5),
