@@ -128,11 +128,18 @@ def _why(error: OSError) -> str:
 
 
 class Folder:
-    """The files of one folder setting; holds nothing but the settings and the states that it planned."""
+    """The files of one folder setting; holds nothing but the settings and the states that it planned.
+
+    Raises:
+        Misconfigured: (when built) the archive is the watched folder itself.
+    """
 
     def __init__(self, settings: FolderSettings) -> None:
         self.settings = settings
         self.root = settings.path
+        if settings.archive is not None and settings.archive.resolve() == self.root.resolve():
+            message = f"archive 不能是被监视的目录本身 / archive cannot be the watched folder itself: {self.root}"
+            raise Misconfigured(message, "请为 archive 另设目录 / give archive a folder of its own")
         self._layout = layout_pattern(settings.layout) if settings.layout else None
         self._planned: dict[str, str] = {}
 
@@ -202,7 +209,9 @@ class Folder:
                 yield found
 
     def _listing(self) -> Iterator[tuple[str, str]]:
-        top, archive = str(self.root), str(self.settings.archive or "")
+        top, archive = str(self.root), ""
+        if self.settings.archive:  # as the walk would come to it, however the two paths are written
+            archive = f"{top}/{os.path.relpath(self.settings.archive.resolve(), self.root.resolve())}"
         for folder, folders, files in os.walk(top, onerror=self._unlisted):
             folders[:] = sorted(one for one in folders if not one.startswith(".") and f"{folder}/{one}" != archive)
             here = set(files)

@@ -137,6 +137,22 @@ class TestFilesSink(PartSinkContract):
         sink.promote([part])
         assert synced[2:] == [str(place / "out")]
 
+    def test_a_folder_that_cannot_be_written_is_told_by_a_part(self, place, monkeypatch):
+        part = FilesSink(FilesSink.Settings(**self.broken_settings(place))).open("d", "b", "i")
+        part.add([b"{}"])
+        with pytest.raises(Misconfigured, match="cannot be written"):
+            part.close()
+
+        def forbidden(*_, **__):
+            raise PermissionError(13, "Permission denied")
+
+        part = self.sink(place).open("d", "b", "i")
+        part.add([b"{}"])
+        monkeypatch.setattr(os, "open", forbidden)
+        monkeypatch.setattr(Path, "unlink", forbidden)
+        with pytest.raises(Misconfigured, match="Permission denied"):
+            part.close()
+
     def test_a_record_with_a_line_break_is_refused(self, place):
         with pytest.raises(ValueError, match="line break"):
             self.sink(place).open("d", "b", "i").add([b'{\n"n": 1}'])
@@ -282,6 +298,26 @@ class TestAfterReading:
         source.finish([item.source for item in source.plan({})])
         assert (tmp_path / "old" / "x.ndjson").exists()
         assert list(source.plan({})) == []
+
+    @pytest.mark.parametrize("written", ["in/old", "in/sub/../old", "{here}/in/old", "link/old"])
+    def test_the_archive_is_known_however_its_path_is_written(self, tmp_path, monkeypatch, written):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "in" / "sub").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("in")
+        (tmp_path / "in" / "x.ndjson").write_bytes(b"{}\n")
+        for path in ("in", tmp_path / "in", "link"):
+            source = make(path, finished="archive", archive=written.format(here=tmp_path))
+            source.finish([item.source for item in source.plan({})])
+            assert (tmp_path / "in" / "old" / "x.ndjson").exists()
+            assert list(source.plan({})) == []
+
+    @pytest.mark.parametrize("archive", ["in", "in/sub/..", "link"])
+    def test_the_watched_folder_is_no_archive(self, tmp_path, monkeypatch, archive):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "in" / "sub").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("in")
+        with pytest.raises(Misconfigured, match="watched folder itself"):
+            make(tmp_path / "in", finished="archive", archive=archive)
 
     def test_mark_lays_a_file_beside_and_a_change_is_seen(self, tmp_path):
         path = tmp_path / "x.ndjson"
