@@ -150,6 +150,8 @@ def earlier(value: Any, overlap: float) -> Any:  # noqa: ANN401 - both ways
         for written in _FORMS:
             if written(moment) == told:
                 return written(moment - timedelta(seconds=overlap)) + zone
-    message = "overlap 需要时间或数字列 / an overlap needs a cursor of moments or numbers"
-    remedy = "文本须形如 / a text must be like 2025-06-05 10:00:00"
-    raise UnfitError(f"{message}; {remedy}")  # noqa: EM102 - both parts are fixed
+    message = (
+        "overlap 需要数字、时间或形如 2025-06-05 10:00:00 的文本列"
+        " / an overlap needs a cursor of numbers, moments, or texts like 2025-06-05 10:00:00"
+    )
+    raise UnfitError(message)
