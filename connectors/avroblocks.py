@@ -17,6 +17,7 @@ from connectors.contracts import Unreadable
 
 MAGIC = b"Obj\x01"
 SYNC = 16
+_CUT = "Avro 文件不完整 / the Avro file is cut short"
 _REMEDY = "请发送方重新生成文件 / ask the sender to write the file again"
 
 
@@ -104,8 +105,10 @@ class RawBlock(NamedTuple):
 
     records: int
     data: bytes
-    problem: str
+    problem: str = ""
     last: bool = False
+    packed: bytes = b""
+    """Its bytes as they are stored, where `data` is empty because they cannot be unpacked or trusted."""
 
 
 class BlockReader:
@@ -129,14 +132,18 @@ class BlockReader:
         self._codec = self.metadata.get("avro.codec", b"null").decode("ascii", "replace")
 
     def _take(self, count: int) -> bytes:
+        found = self._upto(count)
+        if len(found) != count:
+            raise EOFError
+        return found
+
+    def _upto(self, count: int) -> bytes:
+        """So many bytes; fewer at the end of the file."""
         parts, left = [], count
         while left > 0 and (part := self._file.read(min(left, 1 << 20))):
             parts.append(part)
             left -= len(part)
-        self.partial = b"".join(parts)
-        if left or count < 0:
-            raise EOFError
-        return self.partial
+        return b"".join(parts)
 
     def _long(self, first: bytes = b"") -> int:
         value = shift = 0
@@ -172,19 +179,21 @@ class BlockReader:
         first = self._file.read(1)
         if not first:
             return None
-        self.partial = b""
-        records = 0
         try:
             records, size = self._long(first), self._long()
-            if records < 0 or not 0 <= size <= self._most:
-                return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size}", last=True)
-            packed = self._take(size)
-            if self._take(SYNC) != self._sync:
-                return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match", last=True)
         except EOFError:
-            data, _ = self._unpack(self.partial)
-            return RawBlock(records, data, "Avro 文件不完整 / the Avro file is cut short", last=True)
-        return RawBlock(records, *self._unpack(packed))
+            return RawBlock(0, b"", _CUT, last=True)
+        # A record takes a byte at least: a block cannot hold more of them than it may hold bytes.
+        if not 0 <= records <= self._most or not 0 <= size <= self._most:
+            return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size}", last=True)
+        packed, sync = self._upto(size), self._upto(SYNC)
+        if len(sync) < SYNC:
+            data, _ = self._unpack(packed)
+            return RawBlock(records, data, _CUT, last=True, packed=b"" if data else packed)
+        if sync != self._sync:
+            return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match", last=True, packed=packed)
+        data, problem = self._unpack(packed)
+        return RawBlock(records, data, problem, packed=packed if problem else b"")
 
     def _unpack(self, packed: bytes) -> tuple[bytes, str]:
         if self._codec == "null":

@@ -26,6 +26,7 @@ from isal import isal_zlib
 from pydantic import Field
 
 from connectors.avroblocks import SYNC, BlockReader, RawBlock, count_records, header, zigzag
+from connectors.avrobounds import refuse_endless
 from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, WorkItem
 from connectors.folders import Folder, FolderSettings
 from connectors.lines import KEPT
@@ -58,7 +59,8 @@ class AvroSource:
 
     Its body is the record as JSON: members in the schema's order, decimals as text, dates and times in ISO 8601,
     bytes in base64. Its offset is the record's number in the file. A record that cannot be decoded ends its block,
-    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem.
+    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem,
+    and one without records a problem.
     """
 
     class Settings(FolderSettings):
@@ -79,7 +81,7 @@ class AvroSource:
         return type(self), (self.settings,)
 
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """One item for each file that waits, by path. Reads each of them once for its SHA-256.
+        """One item for each file that waits, by path. Reads each of them once for its digest.
 
         Raises:
             Misconfigured: the folder cannot be read.
@@ -113,6 +115,8 @@ class AvroSource:
                     number += max(found.records, len(bodies) + (problem is not None))
                     if found.last:
                         return
+                if not number:
+                    yield Block(item, [], [], [(0, b"", "没有记录 / no record")])
             except Unreadable as error:
                 yield Block(item, [], [], [(number, b"", str(error))])
 
@@ -142,8 +146,9 @@ class _Decoder:
     def __init__(self, metadata: Mapping[str, bytes], expected: dict[str, Any] | None) -> None:
         try:
             schema = orjson.loads(metadata.get("avro.schema", b""))
-            _refuse_endless(schema)
-            self._schema: Any = fastavro.parse_schema(schema, _write_hint=False)
+            names: dict[str, Any] = {}
+            self._schema: Any = fastavro.parse_schema(schema, names, _write_hint=False)
+            refuse_endless(self._schema, names)
             self._expected: Any = None if expected is None else fastavro.parse_schema(expected, _write_hint=False)
         except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"Avro 文件的模式不可用 / the file's Avro schema cannot be used: {type(error).__name__}"
@@ -168,20 +173,8 @@ class _Decoder:
             reason = f"Avro 块记录数不符 / block holds {len(bodies)} records and claims {block.records}"
         if not reason and at != len(block.data):
             reason = "Avro 块内有多余数据 / bytes are left over in the block"
-        return bodies, (block.data[at : at + KEPT], reason) if reason else None
-
-
-def _refuse_endless(schema: object) -> None:
-    """Refuse arrays of nothing: a few bytes would claim any number of items."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "array" and schema.get("items") in ("null", ["null"], {"type": "null"}):
-            message = "array of null"
-            raise ValueError(message)
-        for value in schema.values():
-            _refuse_endless(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            _refuse_endless(value)
+        left = block.packed or block.data[at:]
+        return bodies, (left[:KEPT], reason) if reason else None
 
 
 def _plain(value: object) -> object:

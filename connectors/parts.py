@@ -127,13 +127,14 @@ class StagedFile:
         return StagedPart(names.destination, temporary, names.final, self._hash.hexdigest(), self.count)
 
     def abort(self) -> None:
-        """Remove the staged file. Idempotent."""
+        """Remove the staged file; one that cannot be removed now is left to `sweep`. Idempotent."""
         self._held, self._size = [], 0
         with suppress(OSError):
             if self._handle >= 0:
                 os.close(self._handle)
         self._handle = -1
-        Path(self._names.temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(self._names.temporary).unlink()
 
 
 def _opened(path: str, flags: int) -> int:

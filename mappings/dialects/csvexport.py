@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
 from mappings.layout import Layout
@@ -18,6 +19,7 @@ from mappings.trees import NOT_JSON, STRUCTURE_WRONG, Json, Limits, Problem, Tre
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEADER_MOST = 20_000
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def columns_of(layout: Layout) -> frozenset[str]:
@@ -59,7 +61,7 @@ def csv_tree(body: bytes, layout: Layout, limits: Limits) -> Tree:
 
 def _delimiter(text: str, layout: Layout) -> tuple[str, int]:
     """The separator under which the header line holds most known columns, and how many."""
-    head = text[:_HEADER_MOST].lstrip().split("\n", 1)[0].rstrip("\r")
+    head = _LINE_END.split(text[:_HEADER_MOST].lstrip(), 1)[0]
     known = columns_of(layout)
     candidates = (layout.delimiter,) if layout.delimiter else _DELIMITERS
     counts = {mark: len({fold(cell.strip('"')) for cell in head.split(mark)} & known) for mark in candidates}

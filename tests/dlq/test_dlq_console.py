@@ -33,6 +33,13 @@ def test_json_lines_are_whole_objects_with_stable_members():
     assert not any("\n" in line for line in lines)
 
 
+def test_a_company_that_the_payload_names_is_masked_and_a_code_is_not():
+    named = letter()._replace(company="", record_key="44|王小二 13800000012|R1")
+    assert "13800000012" not in json.dumps(view(named), ensure_ascii=False)
+    assert view(named)["company"]
+    assert view(letter())["company"] == letter().company == "440106000000001"
+
+
 def test_view_shows_the_body_masked_and_cut():
     shown = view(
         letter(), BODY + b" " * SHOWN_BYTES, [Replay("r1", 0, "open", (reason("NO_ROUTE"),), "t")], "失败 13800000012"

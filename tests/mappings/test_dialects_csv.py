@@ -22,7 +22,7 @@ def codes(draft):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "utf-16"])
-@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+@pytest.mark.parametrize("newline", ["\r\n", "\n", "\r"])
 def test_lines_of_one_list_are_one_record(encoding, newline):
     draft = read(table(FIRST, SECOND, newline=newline).encode(encoding))
     assert (draft.kind, draft.dialect, draft.notes) == ("repair", "csv", ())

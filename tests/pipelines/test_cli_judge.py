@@ -185,10 +185,10 @@ S2,某某汽修,沪BL7806,WP1AG2923CLA64129,2018-05-12,2018-05-13,53000,保养,�
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gbk", "utf-8-sig"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_lines_of_one_list_code_are_one_payload(judge, tmp_path, encoding, separator):
+@pytest.mark.parametrize(("separator", "newline"), [(",", "\n"), (";", "\r\n"), ("\t", "\r")])
+def test_lines_of_one_list_code_are_one_payload(judge, tmp_path, encoding, separator, newline):
     path = tmp_path / "export.csv"
-    path.write_bytes(CSV.replace(",", separator).encode(encoding))
+    path.write_bytes(CSV.replace(",", separator).replace("\n", newline).encode(encoding))
     code, found = judge(path)
     assert [(one["dialect"], one["verdict"]) for one in found] == [("csv", "accept")] * 2
     assert code == 0
