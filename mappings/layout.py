@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -61,6 +62,9 @@ CANONICAL: dict[str, frozenset[str]] = {
 }
 """Kind of draft -> the canonical members that a mapping may fill. A step's fuel, use, engine, brand and USCC and a
 record's test_no are judged and not kept."""
+
+_SOME_DAY = datetime(2024, 3, 18, 9, 20, 5, tzinfo=UTC)
+"""A day that no form of a date can give by leaving something out: it is no first day and no first month."""
 
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}
@@ -120,6 +124,20 @@ class Rule(_Part):
     def _number(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
             message = 'scale must be a plain decimal number in quotes, such as "1000" or "0.001"'
+            raise ValueError(message)
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _names_a_day(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            read = datetime.strptime(_SOME_DAY.strftime(value), value).date()  # noqa: DTZ007 - a day, no moment
+        except (ValueError, re.error):
+            read = None
+        if read != _SOME_DAY.date():
+            message = 'format 不能表示一天 / format names no day; strptime, 如 / such as "%d.%m.%Y %H:%M"'
             raise ValueError(message)
         return value
 
