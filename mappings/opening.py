@@ -40,10 +40,13 @@ class Opener:
         self._notes: list[Finding] = []
         self._unknown: dict[str, str] = {}
 
-    def note(self, place: Place, value: str, expected: str) -> None:
-        """Remember a STRUCTURE_WRONG at a place of the payload, by our name for it where there is one."""
+    def note(self, place: Place, value: str, expected: str, field: str = "") -> None:
+        """Remember a STRUCTURE_WRONG at a place of the payload, by our name for it where there is one.
+
+        `field` is that name where the caller knows it better: our rows have numbers of their own.
+        """
         wire = written((*self._base, *place), self._tree.spelled)
-        field = field_of(self._canonical, place) or wire
+        field = field or field_of(self._canonical, place) or wire
         self._notes.append(Finding(STRUCTURE_WRONG, REJECT, field, value, expected, wire if wire != field else ""))
 
     def notes(self) -> list[Finding]:
