@@ -27,6 +27,12 @@ def test_clean_registration_becomes_an_operator_without_its_password():
     assert "companypassword" not in found.members
 
 
+@pytest.mark.parametrize("written", ["9999-09-09", "9999/09/09", "9999-09-09 00:00:00", 99990909])
+def test_a_licence_without_end_is_known_in_every_form_of_a_date(written):
+    found = s.judged("registration", {**s.REGISTRATION, "roadtransportationlicenseenddate": written})
+    assert (found.findings, found.record.roadtransportationlicenseenddate) == ((), None)
+
+
 def test_texts_instead_of_codes_strict():
     assert s.seen(s.judged("registration", {**s.REGISTRATION, **CHENGDU})) == [
         ("MANDATORY_MISSING", "companyunifiedsocialcreditidentifier"),
