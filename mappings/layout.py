@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -88,6 +89,14 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+def _no_rows(paths: Iterable[str]) -> Iterable[str]:
+    """Refuse a path through a list where one value is meant: it would find nothing."""
+    if found := next((path for path in paths if "[]" in path), None):
+        message = f"{found}: 此处不能有 [] / no [] here: a list's rows are mapped by parts and projects"
+        raise ValueError(message)
+    return paths
+
+
 class Rule(_Part):
     """Where one canonical member comes from and what is done to it on the way."""
 
@@ -118,6 +127,15 @@ class Rule(_Part):
         if isinstance(value, dict) and isinstance(value.get("from"), str):
             value = {**value, "from": [value["from"]]}
         return value
+
+    @model_validator(mode="after")
+    def _one_value(self) -> Self:
+        _no_rows(self.from_)
+        asked = [name for name in ("secret", "codes", "table", "scale", "format", "epoch") if getattr(self, name)]
+        if len(asked) > 1:
+            message = f"{asked[0]} 与 {asked[1]} 只能取一 / only one of {asked[0]} and {asked[1]}"
+            raise ValueError(message)
+        return self
 
     @field_validator("scale")
     @classmethod
@@ -189,6 +207,8 @@ class Recognise(_Part):
     """How many of `any` must be there."""
     none: tuple[str, ...] = ()
     equals: dict[str, str] = {}
+
+    _one_value = field_validator("all", "any", "none", "equals")(_no_rows)
 
 
 class Shape(_Part):

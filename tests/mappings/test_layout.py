@@ -127,6 +127,15 @@ def test_a_changed_mapping_file_is_read_again(shop):
         ('format = "%d.%m.%Y"', 'format = "%d.%m.%Y%"', 14, "day"),
         ('merge_by = "code"', 'split = "["', 22, "regular expression"),
         ('name = "winshop"', 'name = "Win Shop"', 2, "name"),
+        ('plate = "car.plate"', 'plate = "jobs[].plate"', 12, "jobs[].plate"),
+        ('plate = "car.plate"', 'plate = ["car.plate", "jobs[].plate"]', 12, "jobs[].plate"),
+        ('name = "item.title"', 'name = "items[].title"', 21, "items[].title"),
+        ('all = ["order.no", "car"]', 'all = ["order.no", "jobs[].title"]', 7, "jobs[].title"),
+        ('all = ["order.no", "car"]', 'none = ["jobs[]"]', 7, "jobs[]"),
+        ('all = ["order.no", "car"]', 'equals = { "jobs[].title" = "x" }', 7, "jobs[].title"),
+        ('scale = "10000"', 'scale = "10000", codes = { x = "1" }', 16, "codes"),
+        ('epoch = "ms"', 'epoch = "ms", format = "%Y"', 15, "format"),
+        ('epoch = "ms"', 'epoch = "ms", scale = "10"', 15, "scale"),
         ('title = "某门店软件"', 'extends = ["klingon"]', 0, "national"),
     ],
 )
@@ -192,14 +201,18 @@ def test_examples_beside_a_file_are_run_and_differences_told(shop):
     (folder / "good.expected.json").write_text('{"kind": "repair", "notes": []}', "utf-8")
     (folder / "bad.in.json").write_bytes(body(PAYLOAD))
     (folder / "bad.expected.json").write_text('{"kind": "step", "members": {"vin": "other"}}', "utf-8")
-    bad, good = run_examples(str(shop))
+    named_otherwise = shop.rename(shop.parent / "window-shop.toml")
+    bad, good = run_examples(str(named_otherwise))
     assert good.passed
     assert not bad.passed
     assert any("members.vin" in text for text in bad.differences)
     assert any(text.startswith("kind:") for text in bad.differences)
 
 
-@pytest.mark.parametrize("expected", [None, "{", '{"member": {}}', "[]"])
+@pytest.mark.parametrize(
+    "expected",
+    [None, "{", '{"member": {}}', "[]", '{"members": []}', '{"members": null}', '{"provenance": "x"}'],
+)
 def test_an_example_without_expectation_is_an_error(shop, expected):
     folder = shop.parent / "examples" / "winshop"
     folder.mkdir(parents=True)
