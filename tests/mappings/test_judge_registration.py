@@ -101,6 +101,12 @@ def test_it_is_enough_to_know_that_a_password_was_sent(kept, wanted):
     assert s.seen(s.judged("registration", {**s.REGISTRATION, "companypassword": kept})) == wanted
 
 
+@pytest.mark.parametrize("home", ["71", "81", "82"])
+def test_a_vehicle_may_be_registered_where_no_system_takes_part(home):
+    found = s.judged("vehicle", {**s.VEHICLE, "home": home})
+    assert (found.findings, found.record.home) == ((), home)
+
+
 def test_vehicle_registration():
     found = s.judged("vehicle", s.VEHICLE)
     assert (found.record.vin, found.record.home, found.record.valid_to) == (
