@@ -49,6 +49,7 @@ def csv_tree(body: bytes, layout: Layout, limits: Limits) -> Tree:
     header = lines[0]
     names = [fold(name) for name in header]
     tree = Tree({}, {name: shown for name, shown in zip(names, header, strict=True) if name != shown}, [])
+    tree.spelled[CSV_ROWS] = "rows"
     if len(set(names)) < len(names):
         for name in dict.fromkeys(name for name in names if names.count(name) > 1 and name):
             tree.problems.append(Problem((name,), "repeated", "每列只出现一次 / each column only once"))

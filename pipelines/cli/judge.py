@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-_TOO_LONG = ("too long", "too large")
-"""Words by which the file connectors tell a payload beyond their limit from one that cannot be read."""
+_TOO_LARGE = "PAYLOAD_TOO_LARGE: "
+"""How the file connectors' word on a payload beyond their limit begins."""
 
 
 class Judged(NamedTuple):
@@ -109,9 +109,10 @@ def moment(text: str) -> datetime:
 
 def judged_file(path: Path, dialect: str, context: Context) -> Iterator[Judged]:
     """Judge every payload of a file, in order."""
+    named = "" if dialect == AUTO else load_layout(dialect).name
     for item, payload in enumerate(payloads(path, dialect)):
         if payload.problem:
-            yield Judged(str(path), item, "" if dialect == AUTO else dialect, (_unreadable(payload),), [])
+            yield Judged(str(path), item, named, (_unreadable(payload),), [])
         else:
             found = weigh(read(payload.body, dialect), context)
             yield Judged(str(path), item, found.dialect, found.findings, [] if found.rejected else _records(found))
@@ -134,7 +135,7 @@ def as_object(judged: Judged) -> dict[str, Any]:
 
 def _unreadable(payload: Payload) -> Finding:
     """What could not even be cut out as one payload: by its length, or because no text can be read there."""
-    code = "STRUCTURE_WRONG" if any(words in payload.problem for words in _TOO_LONG) else "NOT_JSON"
+    code = "STRUCTURE_WRONG" if payload.problem.startswith(_TOO_LARGE) else "NOT_JSON"
     return Finding(code, REJECT, "", payload.problem, "一条可读的报文 / one readable payload")
 
 

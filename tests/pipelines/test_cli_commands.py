@@ -238,3 +238,12 @@ def test_examples_beside_a_mapping_are_run(tmp_path, capsys):
     assert main(["mappings", "test", str(tmp_path / "ours.toml"), "--json"]) == 1
     (told,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (told["passed"], told["differences"]) == (False, ["dialect: 'ours', expected 'chengdu'"])
+
+
+def test_a_mapping_without_examples_does_not_pass(tmp_path, capsys):
+    (tmp_path / "ours.toml").write_text('name = "ours"\nextends = ["national"]\n', "utf-8")
+    for more in ([], ["--json"]):
+        assert main(["mappings", "test", "csv", str(tmp_path / "ours.toml"), *more]) == 1
+        out, err = capsys.readouterr()
+        assert "csv" in out
+        assert f"no examples: {tmp_path / 'examples' / 'ours'}" in err
