@@ -186,6 +186,9 @@ class Supervisor:
             return
         said = str(child.failure.get("text", ""))
         how = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        if child.failure.get("waits"):
+            log.warning("child-waits", extra={"child": child.name, "text": said})
+            return
         log.error("child-crashed", extra={"child": child.name, "text": f"{how} {said}".strip()})
         if child.failure.get("final") and not child.was_ready:
             raise GaveUp(said, int(child.failure.get("code", 3)))

@@ -19,6 +19,9 @@ def child():
         pids.write(f"{os.getpid()}\n")
     if does == "crash":
         return 7
+    if does == "wait" and len((folder / f"{line.task['name']}.pids").read_text().split()) < 7:
+        line.report(link.FAILED, text="数据库不在 / the database is away", code=3, final=False, waits=True)
+        return 3
     if does == "refuse":
         line.report(link.FAILED, text="设置不可用 / cannot be used", code=2, final=True)
         return 2

@@ -137,6 +137,15 @@ def test_a_child_that_crashes_at_every_start_ends_the_service_with_a_clear_error
         assert (tmp_path / "good.finished").exists()
 
 
+def test_a_child_that_waits_for_its_database_is_started_until_it_is_back(tmp_path):
+    with family(tmp_path, {"name": "good", "does": "well"}, {"name": "late", "does": "wait"}) as made:
+        made.hear({"ready": True})
+        assert len(made.pids("late")) == 7
+        assert len(made.pids("good")) == 1, "the other one went on"
+        assert len(made.logged("child-waits")) == 6
+        assert made.logged("child-crashed") == []
+
+
 def test_a_child_whose_settings_cannot_be_used_ends_the_service_at_once(tmp_path):
     with family(tmp_path, {"name": "a", "does": "refuse"}) as made:
         assert made.end() == 2
