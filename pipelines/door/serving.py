@@ -28,6 +28,7 @@ from pipelines.door.judging import Judge
 from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
+from pipelines.door.proxies import behind
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
@@ -142,6 +143,8 @@ async def _serve(
     trace: Told | None,
 ) -> None:
     apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
+    if settings.trusted_proxies:
+        apps = [behind(app, settings.trusted_proxies) for app in apps]
     if trace is not None:
         apps = [traced(app, trace) for app in apps]
     heads = [settings.header_bytes, settings.header_bytes + settings.address_bytes]
@@ -186,7 +189,7 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.
     demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
     return uvicorn.Config(
         app,
-        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes),
+        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -194,7 +197,6 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=settings.connections,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.stop_seconds,
         ssl_certfile=tls.certificate,
@@ -240,7 +242,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _host(settings: DoorSettings) -> str:
     """The host to name to people: an address that stands for all is reached by the loopback."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
