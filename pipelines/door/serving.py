@@ -17,6 +17,7 @@ from typing import NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
+from pipelines.diskroom import DiskRoom
 from pipelines.door.app import Door, direct, make_app, make_foshan_app
 from pipelines.door.asgi import Room
 from pipelines.door.callers import Callers
@@ -63,6 +64,8 @@ def serve_door(
     wait_seconds: float = 60.0,
     sockets: Sequence[socket.socket] = (),
     trace: Told | None = None,
+    free_bytes: int = 0,
+    begun: Callable[[Door], None] = lambda _: None,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -76,6 +79,8 @@ def serve_door(
         wait_seconds: how long to wait for the state.
         sockets: listening sockets of the door (and of Foshan's listener), where another process made them.
         trace: is told of each request, where somebody traces.
+        free_bytes: with less room than this on the state's disk nothing is taken in.
+        begun: is given the door's parts, once, as soon as they stand.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -84,7 +89,8 @@ def serve_door(
     with ExitStack() as stack:
         state = stack.enter_context(open_state(state_path, wait_seconds))
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
-        door = stack.enter_context(opened(settings, state, exchange.placed(state_path)))
+        door = stack.enter_context(opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes))
+        begun(door)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(settings, door, listening, ready, trace))
 
@@ -107,10 +113,11 @@ def opened(
     state: State,
     exchange: Exchange,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    free_bytes: int = 0,
 ) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
-    intake = Intake(state, sealer, exchange.name, settings.bounds(), clock)
+    intake = Intake(state, sealer, exchange.name, settings.bounds(), clock, DiskRoom(state.path, free_bytes))
     callers = Callers(state, sealer, settings.caller_rules())
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contracts import Arrival
 from pipelines import tables
@@ -26,8 +27,8 @@ def state(tmp_path):
 
 
 @contextmanager
-def running(state, bounds=Bounds(linger=0.02), database=None):  # noqa: B008
-    intake = Intake(database or state, state.sealer(), "collect", bounds, lambda: NOW)
+def running(state, bounds=Bounds(linger=0.02), database=None, room=lambda: ""):  # noqa: B008
+    intake = Intake(database or state, state.sealer(), "collect", bounds, lambda: NOW, room)
     intake.start()
     try:
         yield intake
@@ -90,15 +91,30 @@ def test_one_request_that_cannot_be_kept_fails_alone(state):
 class Failing:
     """A state whose commits fail while `broken`."""
 
-    def __init__(self, state):
-        self.state, self.broken, self.reading = state, False, state.reading
+    def __init__(self, state, error=None):
+        self.state, self.broken, self.reading, self.tries = state, False, state.reading, 0
+        self.error = error or OperationalError("commit", {}, OSError())
 
     @contextmanager
     def unit_of_work(self):
         with self.state.unit_of_work() as connection:
             yield connection
+            self.tries += 1
             if self.broken:
-                raise OperationalError("commit", {}, OSError())
+                raise self.error
+
+
+def test_where_no_connection_is_free_a_group_fails_at_once_and_not_one_by_one(state):
+    database = Failing(state, PoolTimeout("QueuePool limit"))
+
+    async def story(intake):
+        database.broken = True
+        results = await asyncio.gather(*[intake.put([item()]) for _ in range(20)], return_exceptions=True)
+        assert all(isinstance(one, NotDurable) for one in results)
+
+    with running(state, database=database) as intake:
+        asyncio.run(story(intake))
+    assert database.tries < 20
 
 
 def test_a_commit_that_fails_fails_its_requests_and_no_others(state):
@@ -185,3 +201,15 @@ def test_what_waits_from_before_counts(state):
         with running(state) as intake:
             assert intake.backlog[0] == expected
             asyncio.run(story(intake))
+
+
+def test_nothing_is_taken_in_while_the_disk_has_no_room(state, caplog):
+    hindrance = ["磁盘只剩 3 MB / only 3 MB are left"]
+    with running(state, room=lambda: hindrance[0]) as intake:
+        assert intake.full
+        assert caplog.text.count("only 3 MB are left") == 1
+        intake._look()
+        assert caplog.text.count("only 3 MB are left") == 1, "told once"
+        hindrance[0] = ""
+        intake._look()
+        assert not intake.full
