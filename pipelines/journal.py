@@ -123,7 +123,7 @@ class Journal:
 
 
 def digest_column(packed: bytes, name: str) -> NDArray[np.uint64]:
-    """`key_hi`, `key_lo`, `content` or `vin` of a packed journal, in order: what a search reads, and unpacks no more."""
+    """`key_hi`, `key_lo`, `content` or `vin` of a packed journal, in order: what a search reads of it."""
     begin = 8 + int.from_bytes(packed[:4], "big") + int.from_bytes(packed[4:8], "big")
     width = LINE[name].itemsize
     count = (len(packed) - begin) // (width * len(_DIGESTS))

@@ -16,6 +16,7 @@ from connectors.contracts import Arrival
 from mappings.records import Operator
 from pipelines.door import accounts
 from pipelines.door.callers import Callers
+from pipelines.door.counting import LOGINS
 from pipelines.door.intake import Guard, Intake, Item, NotDurable
 from pipelines.door.judging import Judge, Verdict
 from pipelines.door.limits import AddressLimiter, Buckets
@@ -93,6 +94,7 @@ class Desk:
         login = await self._with_password(self.callers.login, call.company, call.password, self.clock())
         if login is None:
             return self.busy()
+        LOGINS.labels(login.cause or login.refusal.lower() or "ok").inc()
         return Outcome(token=login.token) if login.token else Outcome(_REFUSED[login.refusal])
 
     async def register(self, call: Call, address: str) -> Outcome:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dlq.sealing import Sealer
+from pipelines.door.counting import FAILED_COMMITS
 from pipelines.inbox import Inbox, Judged
 from pipelines.versions import signed
 from pipelines.vinhash import vin_hashes
@@ -132,8 +133,6 @@ class Intake:
         self._took = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="door-intake", daemon=True)
-        self.commits = self.rows = self.failures = 0
-        """Counts for metrics: commits, envelopes kept, commits that failed."""
 
     def start(self) -> None:
         """Count what waits, and start the thread."""
@@ -232,11 +231,10 @@ class Intake:
                 for work in group:  # one request's content may be what the store cannot hold: it shall fail alone
                     self._commit([work])
                 return
-            self.failures += 1
+            FAILED_COMMITS.inc()
             LOG.error("inbox commit failed: %s", type(error).__name__, extra={"requests": len(group)})
             results = [None] * len(group)
         else:
-            self.commits += 1
             self._committed = time.monotonic()
             self._count(group, results)
         self._tell(group, results)
@@ -268,7 +266,6 @@ class Intake:
                 if new and item.exchange == self._exchange:
                     rows += 1
                     size += len(item.judged.arrival.body)
-        self.rows += rows
         self._backlog = self._backlog[0] + rows, self._backlog[1] + size
 
     def _due(self) -> bool:

@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from door_kit import exchange
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contracts import Arrival
 from pipelines import tables
+from pipelines.door.counting import FAILED_COMMITS
 from pipelines.door.intake import Bounds, Intake, Item, Kept, NotDurable
+from pipelines.door.serving import opened
+from pipelines.door.settings import DoorSettings
 from pipelines.inbox import Judged
 from pipelines.state import State
 
@@ -50,9 +54,10 @@ def test_requests_share_commits(state):
         kept = await asyncio.gather(*[intake.put([item()]) for _ in range(50)])
         assert kept == [Kept("", (True,))] * 50
 
-    with running(state) as intake:
+    database = Failing(state)
+    with running(state, database=database) as intake:
         asyncio.run(story(intake))
-        assert intake.commits < 10
+        assert database.tries < 10
         assert intake.backlog == (50, 50)
     assert len(count(state)) == 50
 
@@ -80,9 +85,10 @@ def test_one_request_that_cannot_be_kept_fails_alone(state):
         results = await asyncio.gather(*jobs, return_exceptions=True)
         assert [isinstance(one, NotDurable) for one in results] == [at == 3 for at in range(6)]
 
+    failed = FAILED_COMMITS._value.get()
     with running(state) as intake:
         asyncio.run(story(intake))
-        assert intake.failures == 1
+    assert FAILED_COMMITS._value.get() == failed + 1
     assert len(count(state)) == 5
     with state.reading() as connection:
         assert connection.execute(text("select count(*) from meta where name = 'half'")).scalar() == 0
@@ -213,3 +219,10 @@ def test_nothing_is_taken_in_while_the_disk_has_no_room(state, caplog):
         hindrance[0] = ""
         intake._look()
         assert not intake.full
+
+
+def test_a_door_whose_disk_has_less_room_than_it_must_have_is_full(state):
+    with opened(DoorSettings(), state, exchange(), free_bytes=1 << 80) as door:
+        assert door.desk.intake.full
+    with opened(DoorSettings(), state, exchange(), free_bytes=1) as door:
+        assert not door.desk.intake.full

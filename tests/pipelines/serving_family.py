@@ -39,7 +39,7 @@ def child():
             os.kill(os.getpid(), 9)
         order = line.order()
         if order is not None:
-            line.report(link.TOLD, event="heard", text=json.dumps(order), level="info")
+            (folder / f"{line.task['name']}.heard").write_text(json.dumps(order))
         time.sleep(0.01)
     (folder / f"{line.task['name']}.finished").touch()
     return 0

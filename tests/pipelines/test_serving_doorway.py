@@ -1,8 +1,15 @@
-"""The door as a child process: told to stop before it listens, it ends at once and well."""
+"""Children of a service that cannot begin yet: what they say of it, and how they end."""
 
 import sys
 import time
+from contextlib import contextmanager
 
+import pytest
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from connectors.contracts import Misconfigured, Unavailable
+from pipelines.blame import waits
 from pipelines.serving import link
 from pipelines.serving.children import Child
 from pipelines.serving.roles import load
@@ -17,16 +24,45 @@ def wait_for(found):
     return seen
 
 
-def test_a_door_that_waits_for_its_state_stops_at_once_when_told(tmp_path, root):
-    role = load(root / "deploy" / "roles" / "province-embedded.toml", (), {})
-    task = {"kind": "door", "state": str(tmp_path / "nothing-yet"), "role": role.data, "sockets": []}
-    door = Child("door", [sys.executable, "-m", "pipelines.serving.child"], task)
-    door.start()
+@contextmanager
+def started(kind, folder, root, **role):
+    data = {**load(root / "deploy" / "roles" / "province-embedded.toml", (), {}).data, **role}
+    task = {"kind": kind, "state": str(folder), "role": data, "sockets": []}
+    child = Child(kind, [sys.executable, "-m", "pipelines.serving.child"], task)
+    child.start()
     try:
-        assert wait_for(door.hear)[0].items() >= {"report": link.BEAT, "full": False}.items(), "it waits for the gateway"
+        yield child
+    finally:
+        child.kill()
+        child.ended()
+
+
+def test_a_door_that_waits_for_its_state_stops_at_once_when_told(tmp_path, root):
+    with started("door", tmp_path / "nothing-yet", root) as door:
+        (beat, *_) = wait_for(door.hear)  # from now on it waits for the gateway
+        assert (beat["report"], beat["full"]) == (link.BEAT, False)
         door.tell({"order": link.STOP})
         assert wait_for(lambda: door.gone)
-    finally:
-        door.kill()
-        code = door.ended()
-    assert code == 0
+        assert door.ended() == 0
+
+
+def test_a_gateway_whose_database_is_away_says_that_it_waits(tmp_path, root):
+    away = {"url": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
+    with started("gateway", tmp_path, root, state=away) as gateway:
+        (failed,) = wait_for(gateway.hear)
+        assert (failed["report"], failed["waits"], failed["final"]) == (link.FAILED, True, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "waited"),
+    [
+        (OperationalError("connect", {}, OSError()), True),
+        (PoolTimeout("QueuePool limit"), True),
+        (Unavailable("away"), True),
+        (IntegrityError("insert", {}, ValueError()), False),
+        (Misconfigured("no such option"), False),
+        (KeyError("a bug"), False),
+    ],
+)
+def test_what_is_waited_for(error, waited):
+    assert waits(error) == waited
