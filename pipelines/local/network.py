@@ -133,9 +133,6 @@ class Network:
         for name in self.services:
             for database in (self.state(name), self.store(name)):
                 self.cluster.execute(f"CREATE DATABASE {database}")
-        for state in self.states.values():
-            (state / "reference").mkdir(parents=True, exist_ok=True)
-            (state / "reference" / "dealers.toml").touch()
         self.node.wait()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._declare, self.services))
