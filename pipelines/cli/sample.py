@@ -27,7 +27,7 @@ def sample(
     ],
     seed: Annotated[int, typer.Option(help="随机种子，相同则字节相同 / the same seed writes the same bytes")] = 7,
     scale: Annotated[
-        float, typer.Option(min=0.001, max=100.0, help="规模，1 为 5 万余条 / size; 1 is some 53,000 payloads")
+        float, typer.Option(min=0.001, max=100.0, help="规模，1 为 54,440 条 / size; 1 is 54,440 payloads")
     ] = 1.0,
     days: Annotated[int, typer.Option(min=7, max=366, help="天数 / days of visits")] = 21,
     as_json: AsJson = False,

@@ -97,7 +97,7 @@ def generate(
     Args:
         out: folder to write to: empty, new, or holding an earlier sample, which is replaced.
         seed: of all chance.
-        scale: 1.0 gives 240 shops and over 52,000 envelopes; both grow with it.
+        scale: 1.0 gives 240 shops and 54,440 envelopes; both grow with it.
         days: days of visits, from `first_day` on; at least 7.
         progress: told how far it is.
         first_day: the first day of visits.
