@@ -28,6 +28,7 @@ from pipelines.keptsettings import keep
 from pipelines.knownitems import account_known, batch_id, packed_items
 from pipelines.planning import Chunk, Planner
 from pipelines.progress import Event, Observer, silent
+from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
@@ -177,6 +178,7 @@ class Coordinator:
                 shutil.rmtree(left, ignore_errors=True)
             elif not left.is_dir():
                 left.unlink(missing_ok=True)
+        scratch.sweep(self.state.path)
         self._snapshot = ""
 
     # -- intake --------------------------------------------------------------------------------------------------------

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mappings.dates import SHANGHAI
 from mappings.findings import REJECT, Finding, catalogue, profile
 from mappings.judge import judge as weigh
 from mappings.judging import Context, Judgement
 from mappings.layout import load_layout
 from mappings.reading import AUTO, read
 from mappings.records import RepairRow
-from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.cli.days import moment
+from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.payloads import Payload, existing, payloads
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def judge(
     rules = profile(profile_name)
     if dialect != AUTO:
         load_layout(dialect)
-    context = Context(rules, moment(received_at))
+    context = Context(rules, moment(received_at, "--received-at") if received_at else datetime.now(UTC))
     rejected = total = 0
     screen = None if as_json else console()
     for path in existing(files):
@@ -88,23 +88,6 @@ def judge(
             f"\n共 {total} 条，通过 {total - rejected}，拒绝 {rejected} / {total} payloads, {rejected} rejected"
         )
     raise typer.Exit(1 if rejected else 0)
-
-
-def moment(text: str) -> datetime:
-    """A moment given by a person: ISO 8601, in China's time where no zone is named; now when it is empty.
-
-    Raises:
-        WrongUse: it is no such text.
-    """
-    if not text:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        wrong_use(
-            f"--received-at {text}: 应为 ISO 8601，如 2026-09-30T20:00:00 / must be ISO 8601, e.g. 2026-09-30T20:00:00"
-        )
-    return found if found.tzinfo else found.replace(tzinfo=SHANGHAI)
 
 
 def judged_file(path: Path, dialect: str, context: Context) -> Iterator[Judged]:
