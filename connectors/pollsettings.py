@@ -26,7 +26,7 @@ class PollSettings(RestSettings):
     records: str = ""
     """JSON path to the list of records; empty: the answer is the list."""
     key: str = ""
-    """Path inside a record to what names it at the peer; empty: a digest of its bytes, so equal ones are one."""
+    """Path inside a record to what names it at the peer; one without a name is told by its place and its bytes."""
     body: str = ""
     """Path inside a record to the payload; empty: the record itself, its bytes as they arrived."""
     form: Literal["json", "text", "base64"] = "json"

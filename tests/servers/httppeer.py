@@ -63,7 +63,7 @@ class Hub:
     room: int = 1 << 30
     """Deliveries that `/full/records` has room for."""
     answers: deque[Any] = field(default_factory=deque)
-    """What `/say` answers: JSON, one a call; the last one stays."""
+    """What `/say` answers: JSON, or its bytes, one a call; the last one stays."""
     rows: list[bytes] = field(default_factory=list)
     """JSON of the elements that `/page` gives."""
     shape: str = "offset"
@@ -172,7 +172,7 @@ def _route(hub: Hub, path: str, request: Request, body: bytes) -> Response:
         return Response(status_code=204)
     if path == "/say":
         said = hub.answers[0] if len(hub.answers) == 1 else hub.answers.popleft()
-        return JSONResponse(said)
+        return Response(said, media_type="application/json") if isinstance(said, bytes) else JSONResponse(said)
     return Response(status_code=200 if path == "/" else 404)
 
 
