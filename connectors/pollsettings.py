@@ -21,7 +21,7 @@ class PollSettings(RestSettings):
     """Settings of an HTTP feed."""
 
     request: CallTemplate = CallTemplate(method="GET")
-    """The call; knows `{cursor}`."""
+    """The call; knows `{cursor}`. The path `{cursor}` alone is the address of the page, as the last answer gave it."""
     answers: AnswerTable = AnswerTable()
     records: str = ""
     """JSON path to the list of records; empty: the answer is the list."""

@@ -51,7 +51,8 @@ class Hub:
     url: str
     calls: list[Call] = field(default_factory=list)
     faults: deque[str] = field(default_factory=deque)
-    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`."""
+    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`,
+    `at:STATUS:LOCATION`."""
     always: str = ""
     """A fault that every call meets."""
     tokens: set[str] = field(default_factory=set)
@@ -144,6 +145,9 @@ async def _failing(server: Server, fault: str) -> Response:
         return Response("<html>登录</html>", media_type="text/html")
     if name == "packed":
         return Response(b"\x1f\x8b" + b"0" * 50, headers={"Content-Encoding": "gzip"})
+    if name == "at":
+        status, _, address = rest.partition(":")
+        return JSONResponse({"code": "ok"}, int(status), headers={"Location": address})
     if name == "to":
         return RedirectResponse(rest, status_code=307)
     headers = {"Retry-After": rest} if rest else {}
