@@ -7,7 +7,7 @@ never refused or given back one by one: what it holds is judged later, so that i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pika.channel import Channel
@@ -100,8 +100,8 @@ class AmqpFeed(Linked):
             _text(properties.message_id),
             body,
             settings.split,
-            _text(headers.get(settings.company_header))[:_LONGEST_NAME],
-            _text(headers.get(settings.system_header))[:_LONGEST_NAME],
+            _named(headers, settings.company_header),
+            _named(headers, settings.system_header),
             settings.split_bytes,
         )
 
@@ -151,6 +151,11 @@ class AmqpFeed(Linked):
             Misconfigured: refused, or one exists with other arguments.
         """
         return declare_queues(self.settings, [self.settings.queue], self.settings.declare)
+
+
+def _named(headers: Mapping[str, object], header: str) -> str:
+    """What a header that is trusted names; nothing where none is: a name may be empty on the wire."""
+    return _text(headers.get(header))[:_LONGEST_NAME] if header else ""
 
 
 def _text(value: object) -> str:

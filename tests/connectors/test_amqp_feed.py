@@ -14,6 +14,7 @@ from servers import rabbitmq
 
 from connectors import registry
 from connectors.amqpfeed import AmqpFeed
+from connectors.amqplink import borrowed
 from connectors.amqpsplitting import arrivals
 from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.testing import FeedContract
@@ -83,6 +84,12 @@ def test_headers_name_company_and_system_where_settings_say_so(bench, made):  # 
     trusting.close()
     wary = made(queue, company_header="other")
     assert drain(wary, 1)[0][3:] == ("", "")
+
+
+def test_a_header_without_a_name_names_nobody(bench, made):  # noqa: F811
+    queue = bench.queue()
+    bench.put(queue, [b"x"], headers={"": "someone else"})
+    assert drain(made(queue), 1)[0][3:] == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -316,6 +323,18 @@ def test_another_node_is_tried_when_one_is_away(bench):  # noqa: F811
     assert feed.check()
     assert [one.body for one in drain(feed, 1)] == [b"1"]
     feed.close()
+
+
+def test_a_connection_lost_in_its_users_hands_is_told_as_that(bench):  # noqa: F811
+    settings = bench.settings(queue="q", nodes=[f"127.0.0.1:{bench.broker.port}"])
+
+    def use():
+        with borrowed(AmqpFeed.Settings(**settings)) as channel:
+            bench.proxy.cut()
+            channel.queue_declare(f"{bench.name}.lost", passive=True)
+
+    with pytest.raises(Unavailable):
+        use()
 
 
 def test_secrets_are_read_from_where_settings_say(bench, made, monkeypatch, tmp_path):  # noqa: F811
