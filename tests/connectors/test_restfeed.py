@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import httppeer
 
 from connectors import registry
-from connectors.contracts import Misconfigured, Unavailable
+from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.pollsettings import PollSettings
 from connectors.restfeed import HttpFeed
 from connectors.testing import FeedContract
@@ -238,7 +238,7 @@ def test_a_next_page_that_cannot_be_read_is_told_once_its_records_are_taken(hub,
 def test_company_system_and_source_come_with_each(hub, tmp_path):
     hub.answers.append({"rows": [{"id": 7, "shop": {"code": 330103000000001}, "text": "机油\n"}]})
     feed = poll(hub, tmp_path, key="id", company="shop.code", system="33", source="peer", body="text", form="text")
-    assert feed.take(10, 10) == [("机油\n".encode(), "peer", "7", "330103000000001", "33")]
+    assert feed.take(10, 10) == [Arrival("机油\n".encode(), "peer", "7", "330103000000001", "33")]
     feed.close()
 
 
