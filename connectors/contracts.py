@@ -152,6 +152,8 @@ class Arrival(NamedTuple):
     """The company it was authenticated for; empty if the payload itself must say."""
     system: str = ""
     """The collecting system it was authenticated for; empty: the exchange's own."""
+    new: bool = False
+    """Sure not to have come before: it is kept though its key be known, and known by it when it comes again."""
 
 
 @runtime_checkable

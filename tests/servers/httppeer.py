@@ -51,7 +51,8 @@ class Hub:
     url: str
     calls: list[Call] = field(default_factory=list)
     faults: deque[str] = field(default_factory=deque)
-    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`."""
+    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`,
+    `at:STATUS:LOCATION`."""
     always: str = ""
     """A fault that every call meets."""
     tokens: set[str] = field(default_factory=set)
@@ -63,7 +64,7 @@ class Hub:
     room: int = 1 << 30
     """Deliveries that `/full/records` has room for."""
     answers: deque[Any] = field(default_factory=deque)
-    """What `/say` answers: JSON, one a call; the last one stays."""
+    """What `/say` answers: JSON, or its bytes, one a call; the last one stays."""
     rows: list[bytes] = field(default_factory=list)
     """JSON of the elements that `/page` gives."""
     shape: str = "offset"
@@ -144,6 +145,9 @@ async def _failing(server: Server, fault: str) -> Response:
         return Response("<html>登录</html>", media_type="text/html")
     if name == "packed":
         return Response(b"\x1f\x8b" + b"0" * 50, headers={"Content-Encoding": "gzip"})
+    if name == "at":
+        status, _, address = rest.partition(":")
+        return JSONResponse({"code": "ok"}, int(status), headers={"Location": address})
     if name == "to":
         return RedirectResponse(rest, status_code=307)
     headers = {"Retry-After": rest} if rest else {}
@@ -172,7 +176,7 @@ def _route(hub: Hub, path: str, request: Request, body: bytes) -> Response:
         return Response(status_code=204)
     if path == "/say":
         said = hub.answers[0] if len(hub.answers) == 1 else hub.answers.popleft()
-        return JSONResponse(said)
+        return Response(said, media_type="application/json") if isinstance(said, bytes) else JSONResponse(said)
     return Response(status_code=200 if path == "/" else 404)
 
 
