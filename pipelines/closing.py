@@ -21,7 +21,7 @@ from pipelines.accounts import Account
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
-from pipelines.queues import AWAY, BEHIND, Queues
+from pipelines.queues import Queues
 from pipelines.registers import reference
 from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
 from pipelines.settings import Exchange
@@ -341,7 +341,7 @@ class Closer:
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),
-            "attempts": 0 if unusual.outcome.reason in (AWAY, BEHIND) else 1,
+            "attempts": int(unusual.tried),
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
 
