@@ -205,6 +205,17 @@ class Sink(Protocol):
         """Give back what is held. Idempotent."""
 
 
+@runtime_checkable
+class KeepsReceipts(Protocol):
+    """A sink that notes what it gave away, and proves it by that."""
+
+    def note(self, deliveries: Sequence[Delivery]) -> None:
+        """These stand at the destination too: an attempt whose answer was lost brought them. Idempotent.
+
+        Raises ConnectorError where the receipts cannot be written.
+        """
+
+
 class Held(NamedTuple):
     """One version of a record that stands at a destination, as the destination itself says."""
 

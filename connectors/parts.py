@@ -205,7 +205,7 @@ class PartFolder:
         return PartNames(destination, staged, f"{self._path}/{head}{tail}{self.suffix}")
 
     def promote(self, parts: Sequence[StagedPart]) -> None:
-        """Give the staged parts their final names and sync the folder; a part that has its final name already is left.
+        """Give the staged parts their final names and sync their folder; one that has its final name already is left.
 
         A file that stands under a final name with other content is never replaced.
 
@@ -221,11 +221,11 @@ class PartFolder:
                 Path(part.temporary).unlink(missing_ok=True)
             except OSError as error:
                 raise disk_error(error, part.final) from error
-        if parts:
+        for folder in sorted({str(Path(part.final).parent) for part in parts}):  # settings may name another by now
             try:
-                sync_folder(self._path)
+                sync_folder(folder)
             except OSError as error:
-                raise disk_error(error, self._path) from error
+                raise disk_error(error, folder) from error
 
     def _already(self, part: StagedPart) -> None:
         try:
