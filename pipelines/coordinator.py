@@ -368,11 +368,14 @@ class Coordinator:
         from pipelines.replayorders import Orders
 
         if not self.closer.queues.full:  # what is replayed may have to wait as well
-            Orders(self.state, self.exchange.name, self._again, self.begin).serve()
+            Orders(self.state, self.exchange, self._again, self.begin).serve()
 
-    def replay(self, letters: Sequence[str]) -> str:
-        """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
-        return self._aside(lambda: self._again(letters))
+    def replay(self, *portions: Sequence[str]) -> list[str]:
+        """Replay letters as a run of its own, each portion as one batch; their ids.
+
+        Each letter enters by the same door as new data.
+        """
+        return self._aside(lambda: [batch for letters in portions if (batch := self._again(letters))])
 
     def resend(self, places: Iterable[Place]) -> dict[Place, str]:
         """Send deliveries again that their destinations do not hold, as a run of its own; what became of each."""

@@ -119,6 +119,7 @@ class Resending:
     ) -> list[Place]:
         """Those that stood as delivered still, which wait from now on."""
         b, w = tables.batches, tables.waiting
+        accounts.hold(connection, [batch])
         if connection.execute(select(b.c.state).where(b.c.id == batch)).scalar() not in ("closed", "settling"):
             return []
         moved: list[Place] = []

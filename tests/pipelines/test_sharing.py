@@ -16,11 +16,14 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from test_versions import entries
 
+from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
 from pipelines import sharing, tables
+from pipelines.batchwork import BatchWork
 from pipelines.coordinator import Coordinator
 from pipelines.errors import KeyElsewhere, NotShareable, StateBusy, StateLost
 from pipelines.partitions import PARTITIONS, partition_of
+from pipelines.replayorders import order
 from pipelines.state import State
 from pipelines.versiontable import Raced
 from pipelines.vinhash import vin_hash
@@ -344,6 +347,32 @@ def test_a_decision_that_another_came_before_is_made_again(pair, postgres, postg
     monkeypatch.setattr(one.state.versions, "find", found)
     one.step()
     assert [row[1:] for row in rows(postgres, postgres_url)] == [(1, "b")]  # what came before it is superseded
+    assert balanced(one.state)
+
+
+def test_a_replay_that_was_raced_dies_for_what_its_last_attempt_found(members, monkeypatch):
+    one = members()
+    broken = record("J1")
+    broken["basicInfo"]["vin"] = "LSVAL41Z1M0000001"
+    put(one.state, broken)
+    one.step()
+    with one.state.reading() as connection:
+        (letter,) = LetterStore(connection, one.state.sealer()).search(Filters())
+    number, attempts = BatchWork._number, []
+
+    def raced(work, connection, decided):
+        attempts.append(work)
+        if len(attempts) == 1:
+            raise Raced
+        number(work, connection, decided)
+
+    monkeypatch.setattr(BatchWork, "_number", raced)
+    order(one.state, [letter])
+    one.live._coordinator.serve_orders()
+    with one.state.reading() as connection:
+        after = LetterStore(connection, one.state.sealer()).get(letter.id)
+    assert (len(attempts), after.generation) == (2, 1)
+    assert [reason.code for reason in after.last_reasons] == [reason.code for reason in letter.reasons]
     assert balanced(one.state)
 
 
