@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.contracts import ConnectorError
+from connectors.parts import place_of
 from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
 from dlq.errors import SealError
@@ -90,12 +91,17 @@ class Lookup:
             if name is not None and vin == self._vin
         ]
         finals = connection.execute(
-            select(p.c.final, p.c.temporary, p.c.promoted).where(p.c.batch == batch, p.c.destination.in_(routes))
+            select(p.c.sink, p.c.final, p.c.temporary, p.c.promoted).where(
+                p.c.batch == batch, p.c.destination.in_(routes)
+            )
         ).all()
-        for final, temporary, promoted in finals:
-            if Path(final).suffix == ".avro" and Path(final).name.split("--")[-1].startswith(f"{item:05d}-"):
-                yield self._part(final if promoted or not Path(temporary).exists() else temporary)
         made = self._made(connection, run)
+        sinks = made[1].parts() if made is not None else {}
+        for name, final, temporary, promoted in finals:
+            place = place_of(final, sinks.get(name))
+            if place is None or place.suffix != ".avro" or not place.name.split("--")[-1].startswith(f"{item:05d}-"):
+                continue
+            yield self._part(str(place) if promoted or not Path(temporary).exists() else temporary)
         for destination in routes if made is not None and not finals else ():
             yield self._store(made[1], destination) if made is not None else ()
 

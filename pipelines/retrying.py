@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from dlq import reasons
 from dlq.sealing import Sealer
@@ -58,6 +58,13 @@ def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer
         closer.queues.changed()
 
 
+def waits_for_a_home(connection: Connection, exchange: str) -> bool:
+    """Whether any record of an exchange waits until its home is known."""
+    t = tables.waiting
+    asked = select(t.c.id).where(t.c.exchange == exchange, t.c.destination == "").limit(1)
+    return connection.execute(asked).first() is not None
+
+
 def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer, destination: str) -> None:
     """Try everything that waits for a destination once, in order of intake, until it turns out to be away.
 
@@ -76,9 +83,12 @@ def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
         later = list(rows)
         while later and not closer.queues.away(destination):
             chosen, later = _in_order(later, held, all_at_once=atomic)
-            with state.unit_of_work() as connection:
-                _mark(connection, chosen)
-            held |= _attempt(state, exchange, sinks, sealer, closer, chosen, tried_before=False)
+            for tried in (True, False):  # apart: a duplicate means something else where no attempt went before
+                mine = [row for row in chosen if bool(row.attempts) is tried]
+                if mine and not closer.queues.away(destination):
+                    with state.unit_of_work() as connection:
+                        _mark(connection, mine)
+                    held |= _attempt(state, exchange, sinks, sealer, closer, mine, tried_before=tried)
         size = _AT_ONCE
 
 
@@ -123,13 +133,14 @@ def _in_order(rows: Sequence[Any], held: Container[int], *, all_at_once: bool) -
 
 
 def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer) -> None:
-    """Try again what was being tried when the process ended."""
-    t = tables.waiting
+    """Try again what was being tried when the process ended, in order of intake."""
+    t, b = tables.waiting, tables.batches
     with state.reading() as connection:
         rows = connection.execute(
             select(t)
+            .join(b, b.c.id == t.c.batch)
             .where(t.c.exchange == exchange.name, t.c.trying.is_(True), *_ours(state, exchange))
-            .order_by(t.c.id)
+            .order_by(b.c.number, t.c.item, t.c.ordinal)
         ).all()
     for at in range(0, len(rows), _AT_ONCE):
         _attempt(state, exchange, sinks, sealer, closer, rows[at : at + _AT_ONCE], tried_before=True)
@@ -160,9 +171,8 @@ def _attempt(
     *,
     tried_before: bool,
 ) -> set[int]:
-    """Try rows that were marked; the vehicles whose rows wait still."""
-    tried = tried_before or any(r.attempts for r in rows)
-    outbox = closer.outbox("", tried_before=tried)
+    """Try rows that were marked; the vehicles whose rows wait still. `tried_before`: each of them may be there."""
+    outbox = closer.outbox("", tried_before=tried_before)
     by_sent: dict[tuple[str, int, int, str], Any] = {}
     superseded: list[Any] = []
     with state.reading() as connection:
