@@ -52,7 +52,7 @@ class Kept(NamedTuple):
 
 
 class Verifier:
-    """Verifies batches. Runs with equal settings share their sinks, whose connections last for one call of `batches`."""
+    """Verifies batches. Runs with equal settings share sinks, whose connections last for one call of `batches`."""
 
     def __init__(self, state: State, sealer: Sealer) -> None:
         self._state, self.sealer = state, sealer

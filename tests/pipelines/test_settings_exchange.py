@@ -183,7 +183,7 @@ def test_stores_that_a_pattern_names_alike_are_refused_and_never_passed_over(tmp
         (tmp_path / place).parent.mkdir()
         (tmp_path / place).touch()
     alike = Connector(connector="sql", url=f"sqlite:///{tmp_path}/*/*.db")
-    with pytest.raises(Misconfigured, match="b/repairs.db") as told:
+    with pytest.raises(Misconfigured, match="repairs") as told:
         sources.stores(alike)
     assert "others.db" not in str(told.value)
     assert sources.stores(Connector(connector="sql", url=f"sqlite:///{tmp_path}/[bc]/*.db")) == ["repairs", "others"]
