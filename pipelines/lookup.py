@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import fastavro
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.contracts import ConnectorError
@@ -20,6 +20,7 @@ from dlq.sealing import Sealer
 from mappings.encoding import key_digest
 from pipelines import tables
 from pipelines.keptsettings import kept_exchange
+from pipelines.sealedrows import open_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
@@ -82,14 +83,8 @@ class Lookup:
         self, connection: Connection, run: int, batch: str, item: int, ordinal: int, routes: Sequence[str]
     ) -> Iterator[Iterable[Name]]:
         p, w = tables.parts, tables.waiting
-        rows = connection.execute(
-            select(w.c.id, w.c.record).where(w.c.batch == batch, w.c.item == item, w.c.ordinal == ordinal)
-        ).all()
-        yield [
-            name
-            for name, vin in (self._waiting(row.id, row.record) for row in rows)
-            if name is not None and vin == self._vin
-        ]
+        rows = connection.execute(select(w).where(w.c.batch == batch, w.c.item == item, w.c.ordinal == ordinal)).all()
+        yield [name for name, vin in map(self._waiting, rows) if name is not None and vin == self._vin]
         finals = connection.execute(
             select(p.c.sink, p.c.final, p.c.temporary, p.c.promoted).where(
                 p.c.batch == batch, p.c.destination.in_(routes)
@@ -105,9 +100,9 @@ class Lookup:
         for destination in routes if made is not None and not finals else ():
             yield self._store(made[1], destination) if made is not None else ()
 
-    def _waiting(self, place: str, sealed: bytes) -> tuple[Name | None, str]:
+    def _waiting(self, row: Row[Any]) -> tuple[Name | None, str]:
         try:
-            record = orjson.loads(self._sealer.unseal(sealed, place.encode()))
+            record = orjson.loads(open_waiting(self._sealer, row))
         except SealError:
             return None, ""
         return Name(record["system"], record["companycode"], record["costlistcode"]), record.get("vin", "")

@@ -21,6 +21,7 @@ from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.bodies import locator
+from pipelines.sealedrows import seal_waiting
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -130,24 +131,21 @@ def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore
 
     book = Journal.unpack(packed)
     moment = datetime.now(UTC)
-    connection.execute(
-        insert(tables.waiting),
-        {
-            "id": name,
-            "exchange": exchange.name,
-            "batch": batch,
-            "item": int(number),
-            "ordinal": int(ordinal),
-            "destination": letter.destination,
-            "reason": f"letter:{letter.id}",
-            "vin": signed(vin_hash(str(record.get("vin", "")))),
-            "version": int(book.lines["version"][int(ordinal)]),
-            "merged_into": _merged_into(connection, letter),
-            "record": sealer.seal(body, name.encode()),
-            "attempts": 0,
-            "next_attempt": moment.isoformat(),
-        },
-    )
+    row = {
+        "id": name,
+        "exchange": exchange.name,
+        "batch": batch,
+        "item": int(number),
+        "ordinal": int(ordinal),
+        "destination": letter.destination,
+        "reason": f"letter:{letter.id}",
+        "vin": signed(vin_hash(str(record.get("vin", "")))),
+        "version": int(book.lines["version"][int(ordinal)]),
+        "merged_into": _merged_into(connection, letter),
+        "attempts": 0,
+        "next_attempt": moment.isoformat(),
+    }
+    connection.execute(insert(tables.waiting), seal_waiting(sealer, row, body))
     book.outcomes.setdefault(ordinal, {})[letter.destination] = "waiting"
     connection.execute(update(t).where(t.c.batch == batch, t.c.item == int(number)).values(lines=book.pack()))
     account = Account()

@@ -26,6 +26,7 @@ from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
+from pipelines.sealedrows import open_waiting, seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.state import State
@@ -179,7 +180,7 @@ def _attempt(
         standing = _standing(state, connection, rows)
         books: dict[tuple[str, int], Journal] = {}
         for row in rows:
-            record = orjson.loads(sealer.unseal(row.record, row.id.encode()))
+            record = orjson.loads(open_waiting(sealer, row))
             if _superseded(standing, row):
                 superseded.append(row)
                 continue
@@ -384,7 +385,7 @@ def _place_one(
     b: Any,
     held: Sequence[str],
 ) -> None:
-    body = sealer.unseal(row.record, row.id.encode())
+    body = open_waiting(sealer, row)
     record = orjson.loads(body)
     content = row_of(record)
     found = router.route_row(
@@ -428,21 +429,15 @@ def _place_one(
         account.counts.update(addressed=1, waiting=1)
         accounts.change(connection, row.batch, destination, account)
         name = f"{row.batch}/{row.item}/{row.ordinal}/{destination}"
-        connection.execute(
-            t.insert(),
-            {
-                **{
-                    c: getattr(row, c)
-                    for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")
-                },
-                "id": name,
-                "destination": destination,
-                "reason": "placed",
-                "record": sealer.seal(body, name.encode()),
-                "attempts": 0,
-                "next_attempt": datetime.now(UTC).isoformat(),
-            },
-        )
+        placed = {
+            **{c: getattr(row, c) for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")},
+            "id": name,
+            "destination": destination,
+            "reason": "placed",
+            "attempts": 0,
+            "next_attempt": datetime.now(UTC).isoformat(),
+        }
+        connection.execute(t.insert(), seal_waiting(sealer, placed, body))
     if destinations and state.versions is not None:
         _hold(state, exchange, connection, record, destinations)
 

@@ -23,6 +23,7 @@ from pipelines.closing import Closer, amend
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.reconciling.report import Place
 from pipelines.reconciling.rereading import Reread
+from pipelines.sealedrows import seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
@@ -146,7 +147,7 @@ class Resending:
         return moved
 
     def _waiting(self, place: Place, delivery: Delivery, body: bytes, vin: int) -> dict[str, Any]:
-        return {
+        row = {
             "id": place.name,
             "exchange": self._exchange.name,
             "batch": place.batch,
@@ -157,10 +158,10 @@ class Resending:
             "vin": vin,
             "version": delivery.version,
             "merged_into": "",
-            "record": self._sealer.seal(body, place.name.encode()),
             "attempts": 1,  # it went out before: a peer that calls it a duplicate holds it after all
             "next_attempt": datetime.now(UTC).isoformat(),
         }
+        return seal_waiting(self._sealer, row, body)
 
 
 def _at(place: Place) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from pipelines.coordinator import Coordinator
 from pipelines.errors import KeyElsewhere, NotShareable, StateBusy, StateLost
 from pipelines.partitions import PARTITIONS, partition_of
 from pipelines.replayorders import order
+from pipelines.sealedrows import open_waiting
 from pipelines.state import State
 from pipelines.versiontable import Raced
 from pipelines.vinhash import vin_hash
@@ -442,8 +443,8 @@ def test_what_waits_is_tried_by_who_has_its_partition_and_order_is_kept(members,
 def waits(member):
     t, sealer = tables.waiting, member.state.sealer()
     with member.state.reading() as connection:
-        kept = connection.execute(select(t.c.id, t.c.record)).all()
-    return {json.loads(sealer.unseal(row.record, row.id.encode()))["costlistcode"] for row in kept}
+        kept = connection.execute(select(t)).all()
+    return {json.loads(open_waiting(sealer, row))["costlistcode"] for row in kept}
 
 
 def settle(done, member):
