@@ -52,6 +52,19 @@ class PartNames:
     final: str
 
 
+def place_of(final: str, sink: object) -> Path | None:
+    """Where a part lies on this machine; None: its sink keeps it on another one.
+
+    Args:
+        final: its final name, as it was noted; older ones may be relative to the folder where their run was called.
+        sink: the sink of parts that wrote it, with an absolute path; None where it is not known any more.
+    """
+    path = Path(final)
+    if isinstance(sink, PartFolder):
+        return path if path.is_absolute() else Path(str(sink.settings.path)) / path.name
+    return path if sink is None else None
+
+
 def safe(text: str) -> str:
     """Text as a part of a file name, reversible."""
     return _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X}", text)
@@ -178,7 +191,7 @@ class PartFolder:
 
     def __init__(self, settings: PartSettings) -> None:
         self.settings = settings
-        self._path = str(settings.path)
+        self._path = str(settings.path.absolute())  # names are kept, and read from other folders than this one
         self._staging = f"{self._path}/.staging"
 
     def __reduce__(self) -> tuple[Any, ...]:

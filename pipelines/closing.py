@@ -23,6 +23,7 @@ from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
 from pipelines.queues import Queues
 from pipelines.registers import reference
+from pipelines.sealedrows import seal_waiting
 from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
@@ -341,7 +342,7 @@ class Closer:
     def _waiting(self, unusual: Unusual, batch: str, vin: int) -> dict[str, Any]:
         sent = unusual.sent
         name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
-        return {
+        row = {
             "id": name,
             "exchange": self._exchange.name,
             "batch": batch,
@@ -352,10 +353,10 @@ class Closer:
             "vin": signed(vin),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
-            "record": self._sealer.seal(sent.record, name.encode()),
             "attempts": int(unusual.tried),
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
+        return seal_waiting(self._sealer, row, sent.record)
 
     # -- attempts that began -------------------------------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ class Coordinator:
         """Runs that were killed, this one among them where it goes on, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
+        self._snapshot_of = self._placed_by = -1
 
     def run(self, days: tuple[date, date] | None = None) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result.
@@ -339,7 +340,7 @@ class Coordinator:
         return (self.exchange.received_at or now()).isoformat()
 
     def _registrations(self) -> str:
-        """Path of a snapshot of the registrations, kept until something follows up; empty where none are asked."""
+        """Path of a snapshot of the registrations; empty where none are asked, or there are none."""
         if not self.exchange.routing.registrations or self._snapshot:
             return self._snapshot
         from pipelines.registering import snapshot  # imported late: exchanges without registrations need none of it
@@ -357,32 +358,48 @@ class Coordinator:
         from pipelines.assembling import assemble, expire
         from pipelines.reconciling.orders import serve as serve_backfills
         from pipelines.registering import reread
-        from pipelines.retrying import retry
 
-        self._snapshot = ""  # registrations of this very run count too
         if not self.state.leads:
-            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+            self._retry()
             return
         for items, taken in assemble(self.state, self.exchange, self.sealer):
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
             self._batch("fragments", items, {"fragments": taken})
         serve_backfills(self.state, self.exchange.name, self.queue_again)
-        retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+        self._retry()
         for items, mark in reread(self.state, self.exchange):
             self._batch("registrations", items, {"mark": mark})
         self.serve_orders()
+
+    def _retry(self) -> None:
+        """Try what is due; place what waits for a home, where registrations came since that was done."""
+        from pipelines.registering import newest
+        from pipelines.retrying import retry, waits_for_a_home
+
+        placing, latest = "", 0
+        if self.exchange.routing.registrations:
+            with self.state.reading() as connection:
+                latest, waits = newest(connection), waits_for_a_home(connection, self.exchange.name)
+            if latest != self._snapshot_of:  # no batch is being worked on that reads it
+                self._snapshot, self._snapshot_of = "", latest
+            placing = self._registrations() if waits and latest != self._placed_by else ""
+        retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, placing)
+        self._placed_by = latest
 
     def serve_orders(self) -> None:
         """Replay the letters that commands beside this run have ordered."""
         from pipelines.replayorders import Orders
 
         if not self.closer.queues.full:  # what is replayed may have to wait as well
-            Orders(self.state, self.exchange.name, self._again, self.begin).serve()
+            Orders(self.state, self.exchange, self._again, self.begin).serve()
 
-    def replay(self, letters: Sequence[str]) -> str:
-        """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
-        return self._aside(lambda: self._again(letters))
+    def replay(self, *portions: Sequence[str]) -> list[str]:
+        """Replay letters as a run of its own, each portion as one batch; their ids.
+
+        Each letter enters by the same door as new data.
+        """
+        return self._aside(lambda: [batch for letters in portions if (batch := self._again(letters))])
 
     def resend(self, places: Iterable[Place]) -> dict[Place, str]:
         """Send deliveries again that their destinations do not hold, as a run of its own; what became of each."""
@@ -421,9 +438,7 @@ class Coordinator:
         items, extra = prepare(self.state, self.exchange, self.sealer, letters)
         batch = self._batch("letters", items, extra) if items else ""
         if extra.get("deliveries"):
-            from pipelines.retrying import retry
-
-            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+            self._retry()
         return batch
 
     def _tell(self, name: str, batch: str = "", done: int = 0, total: int = 0, note: str = "") -> None:

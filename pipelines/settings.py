@@ -58,7 +58,8 @@ class Mapping_(_Section):
     profile: str = "strict"
     """`strict`, `lenient`, or the path of a profile file (.toml)."""
     company: Literal["source", "payload"] = "payload"
-    """Who says which company a record is of: the source (its folder or token), or the payload itself."""
+    """Who says which company a record is of: `source` (its folder, header or token; what comes without is a letter), or
+    `payload`, the record itself where the source does not say."""
     kinds: tuple[str, ...] = ("repair",)
     """Record kinds that this exchange takes: repair, registration, vehicle."""
 

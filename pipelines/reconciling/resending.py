@@ -26,6 +26,7 @@ from pipelines.merging import pair_of
 from pipelines.reconciling.books import STANDS
 from pipelines.reconciling.report import Place
 from pipelines.reconciling.rereading import Reread
+from pipelines.sealedrows import seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
@@ -130,6 +131,7 @@ class Resending:
     ) -> Iterable[Place]:
         """Those that still stood as before, which wait from now on."""
         b, w = tables.batches, tables.waiting
+        accounts.hold(connection, [batch])
         if connection.execute(select(b.c.state).where(b.c.id == batch)).scalar() not in ("closed", "settling"):
             return ()
         moved: dict[Place, str] = {}
@@ -157,7 +159,7 @@ class Resending:
         return moved
 
     def _waiting(self, place: Place, delivery: Delivery, body: bytes, vin: int) -> dict[str, Any]:
-        return {
+        row = {
             "id": place.name,
             "exchange": self._exchange.name,
             "batch": place.batch,
@@ -168,10 +170,10 @@ class Resending:
             "vin": vin,
             "version": delivery.version,
             "merged_into": delivery.merged_into,
-            "record": self._sealer.seal(body, place.name.encode()),
             "attempts": 1,  # it went out before: a peer that calls it a duplicate holds it after all
             "next_attempt": datetime.now(UTC).isoformat(),
         }
+        return seal_waiting(self._sealer, row, body)
 
 
 def _at(place: Place) -> tuple[int, int]:

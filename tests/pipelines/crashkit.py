@@ -32,6 +32,7 @@ from pipelines import ledger, nation, runcounts, tables, versions
 from pipelines.coordinator import Coordinator
 from pipelines.journal import Journal
 from pipelines.sample import generate
+from pipelines.sealedrows import open_piece, open_waiting
 from pipelines.settings import load
 from pipelines.state import DATABASE, State
 
@@ -304,9 +305,9 @@ def _opened(connection, sealer: Sealer, folder: Path) -> dict[str, bytes]:
 
     store = LetterStore(connection, sealer)
     opened = {f"letter {letter.id}": store.body(letter) for letter in store.search() if letter.ref is None}
-    for table, column in ((tables.waiting, "record"), (tables.fragments, "body")):
-        for row in connection.execute(select(table)).mappings():
-            opened[f"{table.name} {row['id']}"] = sealer.unseal(row[column], row["id"].encode())
+    for table, open_row in ((tables.waiting, open_waiting), (tables.fragments, open_piece)):
+        for row in connection.execute(select(table)):
+            opened[f"{table.name} {row.id}"] = open_row(sealer, row)
     for row in connection.execute(select(tables.runs)):
         opened[f"run {row.id}"] = _neutral(sealer.unseal(row.settings, b"settings"), folder)
         assert row.ended_at is not None

@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import httppeer
 
 from mappings.dates import SHANGHAI
-from pipelines import tables
+from pipelines import accounts, tables
 from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
 from pipelines.live import Live
-from pipelines.reconciling import commanding, orders, scratch
+from pipelines.reconciling import commanding, orders, resending, scratch
 from pipelines.reconciling.resending import CHANGED, GONE, Resending
 from pipelines.settings import load
 from pipelines.state import State
@@ -174,6 +174,17 @@ def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_pa
     assert (proof.balanced, proof.problems, proof.totals["delivered"]) == (True, [], 5)
     code, told = reconcile("--backfill")
     assert (code, told["agreed"], told["backfill"]) == (0, True, {})
+
+
+def test_a_backfill_holds_the_batch_before_it_reads_what_it_changes(hub, send, reconcile, monkeypatch):
+    send(1, 2)
+    lose(hub, code_of(2))
+    done = []
+    for module, name in ((accounts, "hold"), (resending, "amend")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *told, name=name, real=real: (done.append(name), real(*told)))
+    reconcile("--backfill")
+    assert done[:2] == ["hold", "amend"]
 
 
 def test_a_backfill_while_the_peer_is_down_waits_in_the_ledger(tmp_path, hub, send, reconcile):
