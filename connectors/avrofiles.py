@@ -106,13 +106,15 @@ class AvroSource:
                 reader = BlockReader(file, self.settings.max_block_bytes)
                 decoder = _Decoder(reader.metadata, self._reader)
                 while (found := reader.next()) is not None:
-                    bodies, problem = decoder.bodies(found)
-                    for at in range(0, len(bodies), block):
-                        part = bodies[at : at + block]
-                        yield Block(item, part, list(range(number + at, number + at + len(part))), [])
-                    if problem is not None:
-                        yield Block(item, [], [], [(number + len(bodies), *problem)])
-                    number += max(found.records, len(bodies) + (problem is not None))
+                    following = number + found.records
+                    for bodies, problem in decoder.bodies(found, block):
+                        if bodies:
+                            yield Block(item, bodies, list(range(number, number + len(bodies))), [])
+                        number += len(bodies)
+                        if problem is not None:
+                            yield Block(item, [], [], [(number, *problem)])
+                            number += 1
+                    number = max(number, following)
                     if found.last:
                         return
                 if not number:
@@ -154,11 +156,11 @@ class _Decoder:
             message = f"Avro 文件的模式不可用 / the file's Avro schema cannot be used: {type(error).__name__}"
             raise Unreadable(message, "请发送方检查模式 / ask the sender to check the schema") from error
 
-    def bodies(self, block: RawBlock) -> tuple[list[bytes], tuple[bytes, str] | None]:
-        """Bodies that could be decoded, and for the rest its bytes and the reason."""
+    def bodies(self, block: RawBlock, most: int) -> Iterator[tuple[list[bytes], tuple[bytes, str] | None]]:
+        """Bodies that could be decoded, at most so many at a time; with the last, the rest of the bytes and why."""
         stream = io.BytesIO(block.data)
         bodies: list[bytes] = []
-        at, reason = 0, block.problem
+        at, count, reason = 0, 0, block.problem
         # A record takes no bytes only if its schema is empty: a count beyond the bytes is a lie.
         for _ in range(min(block.records, len(block.data) + 1)):
             try:
@@ -168,13 +170,16 @@ class _Decoder:
                 why = f"{type(error).__name__}: {error}"[:300]
                 reason = reason or f"Avro 记录无法解码 / record cannot be decoded: {why}"
                 break
-            at = stream.tell()
-        if not reason and len(bodies) != block.records:
-            reason = f"Avro 块记录数不符 / block holds {len(bodies)} records and claims {block.records}"
+            at, count = stream.tell(), count + 1
+            if len(bodies) == most:
+                yield bodies, None
+                bodies = []
+        if not reason and count != block.records:
+            reason = f"Avro 块记录数不符 / block holds {count} records and claims {block.records}"
         if not reason and at != len(block.data):
             reason = "Avro 块内有多余数据 / bytes are left over in the block"
         left = block.packed or block.data[at:]
-        return bodies, (left[:KEPT], reason) if reason else None
+        yield bodies, (left[:KEPT], reason) if reason else None
 
 
 def _plain(value: object) -> object:

@@ -180,6 +180,18 @@ LOGICAL = {
 }
 
 
+def test_records_of_a_block_are_decoded_as_they_are_wanted(tmp_path, monkeypatch):
+    """A few bytes unpack to millions of records: they are never all held."""
+    (tmp_path / "x.avro").write_bytes(avro([{"n": n, "text": "", "filler": ""} for n in range(50)], interval=100_000))
+    decoded = []
+    real = fastavro.schemaless_reader
+    monkeypatch.setattr(fastavro, "schemaless_reader", lambda *given: decoded.append(1) or real(*given))
+    source = make(tmp_path)
+    blocks = source.read(*source.plan({}), 20)
+    assert (next(blocks).offsets, len(decoded)) == (list(range(20)), 20)
+    assert [(one.offsets[0], len(one.bodies)) for one in blocks] == [(20, 20), (40, 10)]
+
+
 def test_a_file_without_records_is_one_problem(tmp_path):
     (tmp_path / "x.avro").write_bytes(avro([]))
     assert read(make(tmp_path)) == ([], [], [(0, b"", "没有记录 / no record")])
