@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from connectors.contracts import Unreadable
+from connectors.unpacking import Limit
 
 MAGIC = b"Obj\x01"
 SYNC = 16
@@ -118,8 +119,9 @@ class BlockReader:
         Unreadable: (when built) no Avro file, or its header is damaged or larger than 16 MB.
     """
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
+    def __init__(self, file: BinaryIO, most: int, limit: Limit) -> None:
+        self._file, self._most, self._limit = file, most, limit
+        self._stored = self._unpacked = 0
         try:
             if self._take(4) != MAGIC:
                 message = "不是 Avro 文件 / not an Avro file"
@@ -175,7 +177,11 @@ class BlockReader:
         return self._take(size)
 
     def next(self) -> RawBlock | None:
-        """The next block; None at a clean end."""
+        """The next block; None at a clean end.
+
+        Raises:
+            Unreadable: the file as a whole expands further than allowed.
+        """
         first = self._file.read(1)
         if not first:
             return None
@@ -206,6 +212,8 @@ class BlockReader:
             return b"", f"Avro 块损坏 / block is damaged: {error}"
         if left and len(data) >= self._most:
             return b"", f"Avro 块膨胀超限 / block expands beyond {self._most} bytes"
+        self._stored, self._unpacked = self._stored + len(packed), self._unpacked + len(data)
+        self._limit.hold(self._stored, self._unpacked)
         return data, ""
 
 

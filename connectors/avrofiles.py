@@ -31,6 +31,7 @@ from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, W
 from connectors.folders import Folder, FolderSettings
 from connectors.lines import KEPT
 from connectors.parts import PartFolder, PartNames, PartSettings, StagedFile
+from connectors.unpacking import Limit
 
 Schema = Path | dict[str, Any]
 """A schema file (`.avsc`), or the schema itself."""
@@ -71,6 +72,10 @@ class AvroSource:
         """Schema that the files are read as; one that does not resolve to it is a problem. None: each file's own."""
         max_block_bytes: int = Field(default=64 << 20, ge=1 << 10)
         """Bytes of a block, as it is stored and unpacked."""
+        max_expansion: float = Field(default=200.0, gt=1)
+        """Unpacked bytes for each stored one of a file's blocks, asked from 16 MB on."""
+        max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
+        """Unpacked bytes of one file whose blocks are compressed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -103,7 +108,8 @@ class AvroSource:
         number = 0
         with io.BufferedReader(self._folder.open(item.source, item.extra["mark"])) as file:
             try:
-                reader = BlockReader(file, self.settings.max_block_bytes)
+                limit = Limit(self.settings.max_expansion, self.settings.max_unpacked_bytes)
+                reader = BlockReader(file, self.settings.max_block_bytes, limit)
                 decoder = _Decoder(reader.metadata, self._reader)
                 while (found := reader.next()) is not None:
                     following = number + found.records

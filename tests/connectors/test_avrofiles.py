@@ -288,6 +288,16 @@ def test_a_block_that_expands_too_far_is_a_problem(tmp_path):
     assert all("expands" in reason for _, _, reason in problems)
 
 
+def test_a_file_whose_many_blocks_expand_too_far_together_is_a_problem_from_there(tmp_path):
+    record = {"n": 1, "text": "", "filler": "x" * (1 << 20)}
+    (tmp_path / "x.avro").write_bytes(avro([record] * 40, interval=1))
+    bodies, _, problems = read(make(tmp_path))
+    assert len(bodies) == 15  # 16 MB are harmless
+    assert [reason.partition(":")[0] for _, _, reason in problems] == ["ARCHIVE_BOMB"]
+    assert len(read(make(tmp_path, max_expansion=2_000))[0]) == 40
+    assert len(read(make(tmp_path, max_expansion=2_000, max_unpacked_bytes=5 << 20))[0]) == 4
+
+
 @pytest.mark.parametrize("schema", [b"", b"{", b'"nonsense"'])
 def test_a_schema_that_cannot_be_used_is_a_problem(tmp_path, schema):
     data = header({"avro.schema": schema, "avro.codec": b"null"}, bytes(16)) + zigzag(1) + zigzag(1) + bytes(1 + 16)
