@@ -95,22 +95,26 @@ def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft
     spots = {section.name: _gather(section, payload, opener, csv=plan.csv) for section in plan.sections}
     found, wrong = plan.run(payload)
     members, provenance = split_provenance(found)
-    ours = {name: list(range(len(places))) for name, places in spots.items()}
+    rows = dict(spots)
     for section in plan.sections:
         if section.merge_by and section.name in members:
             apart = {place[1] for place, _ in wrong if place[0] == ROWS[section.name]}
-            members[section.name], ours[section.name] = merged(members[section.name], section.merge_by, apart)
+            members[section.name], kept = merged(members[section.name], section.merge_by, apart)
+            rows[section.name] = [spots[section.name][number] for number in kept]
+    names = _Names(plan, rows)
     for place, value in wrong:
-        where, field = _named(plan, place, spots, ours)
-        opener.note(where, kind_of(value), "文本或数字 / a text or a number", field)
+        section_of = next((section for section in plan.sections if place[0] == ROWS[section.name]), None)
+        if section_of is not None and isinstance(place[1], int):
+            place = (*spots[section_of.name][place[1]], *place[2:])
+        opener.note(place, kind_of(value), "文本或数字 / a text or a number", names.of(place, section_of))
     order = reach(payload, plan.order) if plan.order else None
     return Draft(
         kind=plan.shape.kind,
         dialect=plan.dialect,
         members=members,
-        wire={**_wire(plan, payload), **_rows_on_the_wire(plan, spots, ours, tree, envelope.path)},
+        wire={**_wire(plan, payload), **_rows_on_the_wire(plan, rows, tree, envelope.path)},
         notes=(
-            *_problems(plan, tree, envelope.path),
+            *_problems(names, tree, envelope.path),
             *envelope.notes,
             *opener.notes(),
             *_absent(plan, sent, payload),
@@ -221,36 +225,47 @@ def merged(
     return result, numbers
 
 
-def _named(
-    plan: Plan, place: Place, spots: Mapping[str, Sequence[Place]], ours: Mapping[str, Sequence[int]]
-) -> tuple[Place, str]:
-    """A place in the validator's input -> the place in the payload, and our name for it if it is in a row."""
-    for section in plan.sections:
-        if place[0] == ROWS[section.name] and isinstance(number := place[1], int):
-            member = section.members[tuple(map(str, place[2:]))]
-            field = f"{section.name}[{ours[section.name].index(number)}].{member}"
-            return (*spots[section.name][number], *place[2:]), field
-    return place, ""
+class _Names:
+    """Our names for places of a payload; rows by the numbers that they have here."""
+
+    def __init__(self, plan: Plan, rows: Mapping[str, Sequence[Place]]) -> None:
+        self._plan, self._rows = plan, rows
+        self._numbers: dict[str, dict[Place, int]] = {}
+
+    def of(self, place: Place, section: SectionPlan | None = None) -> str:
+        """The name, or `""`; where several sections read one list, in the given one or in the one with that row."""
+        for one in self._plan.sections if section is None else (section,):
+            end = len(one.path) + 1
+            number = self._of(one).get(place[:end])
+            member = one.members.get(tuple(map(str, place[end:])))
+            if number is not None and member is not None:
+                return f"{one.name}[{number}].{member}"
+        return field_of(self._plan.canonical, place)
+
+    def _of(self, section: SectionPlan) -> Mapping[Place, int]:
+        """Place of a row -> its number, the first of those that a row of cells was split into."""
+        if section.name not in self._numbers:
+            rows = self._rows[section.name]
+            self._numbers[section.name] = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+        return self._numbers[section.name]
 
 
-def _rows_on_the_wire(
-    plan: Plan, spots: Mapping[str, Sequence[Place]], ours: Mapping[str, Sequence[int]], tree: Tree, base: Path
-) -> dict[str, str]:
+def _rows_on_the_wire(plan: Plan, rows: Mapping[str, Sequence[Place]], tree: Tree, base: Path) -> dict[str, str]:
     """Our row -> the partner's, where their numbers are not the same: rows were left out, split, merged or nested."""
     return {
-        f"{section.name}[{number}]": written((*base, *spots[section.name][first]), tree.spelled)
+        f"{section.name}[{number}]": written((*base, *spot), tree.spelled)
         for section in plan.sections
-        for number, first in enumerate(ours[section.name])
-        if spots[section.name][first] != (*section.path, number)
+        for number, spot in enumerate(rows[section.name])
+        if spot != (*section.path, number)
     }
 
 
-def _problems(plan: Plan, tree: Tree, base: Path) -> Iterator[Finding]:
+def _problems(names: _Names, tree: Tree, base: Path) -> Iterator[Finding]:
     """What parsing found wrong, by canonical field where there is one."""
     for problem in tree.problems:
         inner = problem.path[len(base) :] if problem.path[: len(base)] == base else problem.path
         wire = written(problem.path, tree.spelled)
-        field = field_of(plan.canonical, inner) or wire
+        field = names.of(inner) or wire
         yield Finding(STRUCTURE_WRONG, REJECT, field, problem.value, problem.expected, wire if wire != field else "")
 
 

@@ -250,6 +250,13 @@ def test_a_row_is_named_by_the_number_that_the_partner_gave_it():
     assert places_of(draft, "MANDATORY_MISSING")["parts[0].name"] == "lines[2].description"
 
 
+def test_a_member_that_stands_twice_in_a_row_is_named_by_our_number():
+    lines = b'{"type":"FEE"},{"type":"PART","description":"a","number":"1","number":"2","description":"b"}'
+    draft = read(b'{"dealerCode":"D1","vehicle":{"vin":"V"},"visit":{"orderNo":"O"},"lines":[' + lines + b"]}")
+    found = {(note.field, note.wire) for note in draft.notes if note.value == "repeated"}
+    assert found == {("parts[0].code", "lines[1].number"), ("parts[0].name", "lines[1].description")}
+
+
 def test_rows_that_were_nested_and_added_up_keep_their_places():
     def part(code, quantity):
         return {"partName": "油", "partCode": code, "partQty": quantity}
