@@ -128,6 +128,7 @@ def test_the_readmes_first_screen_runs(tmp_path):
     state = tmp_path / "nation"
     ran = run(f"vingate nation --state {state} --scale 0.002 --brief; echo exit $?", ROOT)
     assert "balanced" in ran, ran
+    assert "payloads accounted" in ran, "progress is told where no terminal is, too"
     assert ran.rstrip().endswith("exit 0"), ran
     vehicle = re.search(r"vingate trace --vin (\w{17})", ran)[1]
     (block,) = [one for one in fences(ROOT / "README.md") if "vingate trace" in one.text]
