@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from connectors import registry
+from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "VINGATE__"
@@ -208,6 +209,9 @@ class Exchange(_Section):
     def _agrees(self) -> Exchange:
         if self.received_at is not None and self.received_at.tzinfo is None:
             message = "received_at: 需要时区，如 2026-09-30T20:00:00+08:00 / needs a time zone"
+            raise ValueError(message)
+        if self.received_at is not None and not FIRST_YEAR <= self.received_at.year <= LAST_YEAR:
+            message = f"received_at: 年份应为 {FIRST_YEAR}-{LAST_YEAR} / must be of the years {FIRST_YEAR}-{LAST_YEAR}"
             raise ValueError(message)
         return self
 

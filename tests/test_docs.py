@@ -147,7 +147,8 @@ def test_the_readmes_first_screen_runs(tmp_path):
     state = tmp_path / "nation"
     ran = run(f"vingate nation --state {state} --scale 0.002 --brief; echo exit $?", ROOT)
     assert "balanced" in ran, ran
-    assert ran.rstrip().endswith("exit 0"), ran
+    assert "payloads accounted" in ran, "progress is told where no terminal is, too"
+    assert "\nexit 0\n" in ran, ran
     vehicle = re.search(r"vingate trace --vin (\w{17})", ran)[1]
     (block,) = [one for one in fences(ROOT / "README.md") if "vingate trace" in one.text]
     for line in block.text.splitlines()[1:]:

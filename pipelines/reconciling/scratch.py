@@ -42,7 +42,7 @@ def sweep(state: Path) -> None:
 @contextmanager
 def _making(state: Path) -> Iterator[None]:
     """While nobody else makes or sweeps: a folder that was made is held before anyone looks at it."""
-    lock = _open(state / "staging")
+    lock = _open(state)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

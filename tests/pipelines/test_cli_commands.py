@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipelines.cli import commands, main
 from pipelines.cli.commands import COMMANDS, Command
+from pipelines.cli.nation import commands as suggested
+from pipelines.nation import Outcome
 
 VIN = "LSVAA4180E2184587"
 
@@ -276,3 +280,20 @@ def test_days_and_moments_beyond_all_records_are_wrong_use(tmp_path, capsys, arg
     there = ["--state", str(tmp_path)] if arguments[0] in ("letters", "reconcile") else []
     assert main([*arguments, *there]) == 2
     assert f"{arguments[-2]} {arguments[-1]}: " in capsys.readouterr().err
+
+
+def test_commands_to_try_next_work_as_they_stand():
+    outcome = Outcome(Path("my nation"), 0.0, [], [], 0, 0, 0, "")
+    assert [shlex.split(one)[-1] for one in suggested(outcome)] == ["my nation"] * 3
+
+
+@pytest.mark.parametrize("arguments", [["nation", "--state"], ["demo", "--folder"]], ids=["nation", "demo"])
+def test_what_needs_a_checkout_says_so_and_makes_nothing(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.setattr("pipelines.nation.DEPLOY", tmp_path / "deploy")
+    assert main([*arguments, str(tmp_path / "new")]) == 2
+    assert "needs a checkout" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_part_that_cannot_be_measured_is_wrong_use():
+    assert main(["bench", "--only", "nonsense"]) == 2

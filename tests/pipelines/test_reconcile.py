@@ -419,7 +419,6 @@ def test_a_merged_delivery_whose_pair_was_parted_is_not_sent_as_something_else(m
 
 
 def test_what_is_read_again_is_swept_once_its_process_is_gone(tmp_path):
-    (tmp_path / "staging").mkdir()
     (tmp_path / "reread-killed").mkdir()
     (tmp_path / "reread-killed" / "registrations.ndjson").write_text("WP1AG2923CLA64129")
     with scratch.scratch(tmp_path) as mine:

@@ -135,6 +135,7 @@ def test_wrong_values_and_missing_ones_are_named(file):
 
 def test_a_moment_needs_its_zone(file):
     assert "time zone" in failure(file, "received_at=2026-09-30T20:00:00")
+    assert "1950-2200" in failure(file, "received_at=9999-12-31T23:00:00-12:00")
     assert load(file, ["received_at=2026-09-30T20:00:00+08:00"], {}).received_at.utcoffset().seconds == 8 * 3600
 
 
