@@ -46,7 +46,7 @@ class Reread:
     def __init__(self, state: State, exchange: Exchange, sealer: Sealer) -> None:
         alone = {"runner": "embedded", "batch": exchange.batch.model_copy(update={"workers": 1})}
         self._state, self._exchange, self._sealer = state, exchange.model_copy(update=alone), sealer
-        self._in_files = any(is_part_sink(exchange, name) for name in exchange.sinks)
+        self._in_files = all(is_part_sink(exchange, name) for name in exchange.sinks)
 
     def records(self, batch: str, wanted: Wanted) -> dict[tuple[int, int], bytes]:
         """(item, ordinal) -> canonical record, of those that could be read again.

@@ -161,7 +161,21 @@ def test_lost_changed_and_invented_records_are_named(tmp_path, hub, send, reconc
     assert (side["held"], side["missing"], side["differs"], side["unknown"]) == (3, 1, 1, 1)
 
 
-def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_path, hub, send, reconcile):
+RECEIPTS = """
+[rules]
+receipts = "receipts"
+
+[sinks.receipts]
+connector = "files"
+for = "receipts"
+path = "{state}/receipts"
+"""
+
+
+@pytest.mark.parametrize("more", ["", RECEIPTS], ids=["records alone", "with receipts"])
+def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_path, hub, send, reconcile, more):
+    with (tmp_path / "send.toml").open("a", encoding="utf-8") as settings:
+        settings.write(more)
     send(1, 2, 3, 4, 5)
     gone = [lose(hub, code_of(n)) for n in (2, 5)]
     before = len([one for one in hub.calls if one.path == "/records"])
