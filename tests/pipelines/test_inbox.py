@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from connectors.contracts import Arrival
 from pipelines import tables
@@ -47,6 +47,16 @@ def test_known_keys_are_not_kept_again(state: State) -> None:
 
 def test_envelopes_without_a_key_are_all_new(state: State) -> None:
     assert put(state, arrival(b"a"), arrival(b"a")) == [True, True]
+
+
+def test_only_bodies_that_are_taken_are_read(state: State) -> None:
+    put(state, *(arrival(b"%d" % n * 100) for n in range(9)))
+    asked: list[str] = []
+    event.listen(state.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    with state.unit_of_work() as connection:
+        taken = Inbox("collect", state.sealer()).take(connection, 9, 250, 7)
+    assert [one.body for one in taken] == [b"0" * 100, b"1" * 100]
+    assert not [one for one in asked if one.startswith("SELECT") and "body" in one]
 
 
 def test_a_key_is_known_after_its_envelope_went(state: State) -> None:
