@@ -201,8 +201,10 @@ class Coordinator:
                 finished = 0 if isinstance(source, OfDays) else planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
-        finally:
-            self._ahead.drop()
+        except BaseException as error:
+            self._ahead.drop(wait=isinstance(error, Exception))
+            raise
+        self._ahead.drop()
 
     @property
     def _overlaps(self) -> bool:
