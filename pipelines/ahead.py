@@ -57,10 +57,13 @@ class Ahead:
             Path(job.staging).mkdir(parents=True, exist_ok=True)
         return self._steps(exchange, job, tasks)
 
-    def drop(self) -> None:
-        """Forget what was begun: wait for it, and remove what it staged."""
+    def drop(self, *, wait: bool = True) -> None:
+        """Forget what was begun: wait for it, and remove what it staged.
+
+        `wait=False`: the process is being ended, and its workers with it; the next start removes what they staged.
+        """
         begun, self._begun = self._begun, None
-        if begun is not None:
+        if begun is not None and wait:
             with suppress(Exception):  # nobody asked for it yet; who does begins anew and hears of it
                 begun.staged.result()
             shutil.rmtree(begun.job.staging, ignore_errors=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, case, func, or_, select
 
 from connectors.contracts import WorkItem
 from dlq.sealing import Sealer
+from mappings.assembly import MAINTENANCE, NEEDED, family
 from mappings.assembly import assemble as assemble_order
-from mappings.assembly import family
 from pipelines import tables
 from pipelines.sealedrows import open_piece
 from pipelines.segments import RECORD, RowWriter, StagedRow
@@ -20,7 +20,10 @@ from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.steps import TOO_OLD
 
-_ORDERS_AT_ONCE = 5_000
+_PIECES = 5_000
+"""Pieces after which a batch is full."""
+_SENDERS = 4_000
+"""Senders of a batch: each is an item, and no more items of a batch can be told apart by intake numbers."""
 _ASKED = 500
 
 
@@ -34,16 +37,14 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
     t = tables.fragments
     while True:
         with state.reading() as connection:
-            orders = connection.execute(
-                select(t.c.system, t.c.company, t.c.order)
-                .where(t.c.exchange == exchange.name, t.c.assembled == 0)
-                .group_by(t.c.system, t.c.company, t.c.order)
-                .order_by(func.min(t.c.intake))
-            ).all()
+            orders = _whole(connection, exchange)
             names = _names(connection, {company for _, company, _ in orders})
             whole: dict[tuple[str, str], list[bytes]] = defaultdict(list)
             taken: list[str] = []
             for system, company, order in orders:
+                name = names.get(company, "")
+                if not name:
+                    continue
                 rows = connection.execute(
                     select(t)
                     .where(
@@ -54,18 +55,43 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                     )
                     .order_by(t.c.intake)
                 ).all()
-                name = names.get(company, "")
-                for mine in _families(rows) if name else ():
+                for mine in _families(rows):
                     pieces = [(r.step, open_piece(sealer, r)) for r in mine]
                     document = assemble_order(pieces, company, name)
                     if document is not None:
                         whole[system, company].append(document)
                         taken += [r.id for r in mine if r.assembled == 0]
-                if len(taken) >= _ORDERS_AT_ONCE:
+                if len(taken) >= _PIECES or len(whole) >= _SENDERS:
                     break
         if not taken:
             return
         yield _items(state, sealer, whole, "orders", {"dialect": "shanghai-order"}), taken
+
+
+def _whole(connection: Connection, exchange: Exchange) -> Sequence[Any]:
+    """System, company and code of the orders that are whole, at one interface at least, and have a new piece there.
+
+    The one whose new piece came first is the first.
+    """
+    t = tables.fragments
+    order = (t.c.system, t.c.company, t.c.order)
+    mine = t.c.exchange == exchange.name
+    due = select(*order).where(mine, t.c.assembled == 0).distinct().subquery()
+    maintenance = t.c.step.in_(MAINTENANCE)
+
+    def ready(steps: Sequence[str], of_interface: ColumnElement[bool]) -> ColumnElement[bool]:
+        there = func.count(func.distinct(case((t.c.step.in_(steps), t.c.step))))
+        return and_(there == len(steps), func.min(case((of_interface, t.c.assembled))) == 0)
+
+    found: Sequence[Any] = connection.execute(
+        select(*order)
+        .join(due, and_(*(mine == theirs for mine, theirs in zip(order, due.c, strict=True))))
+        .where(mine)
+        .group_by(*order)
+        .having(or_(ready(NEEDED, ~maintenance), ready(MAINTENANCE, maintenance)))
+        .order_by(func.min(case((t.c.assembled == 0, t.c.intake))))
+    ).all()
+    return found
 
 
 def _families(rows: Sequence[Any]) -> list[list[Any]]:
@@ -94,21 +120,27 @@ def _names(connection: Connection, companies: set[str]) -> dict[str, str]:
 def expire(
     state: State, exchange: Exchange, sealer: Sealer, received_at: str
 ) -> Iterator[tuple[list[WorkItem], list[str]]]:
-    """A batch of the pieces that are older than the exchange allows; they become letters."""
+    """Batches of the pieces that are older than the exchange allows; they become letters."""
     t = tables.fragments
-    oldest = (datetime.fromisoformat(received_at) - timedelta(days=exchange.fragments.max_age_days)).isoformat()
-    with state.reading() as connection:
-        rows = connection.execute(
-            select(t)
-            .where(t.c.exchange == exchange.name, t.c.assembled == 0, t.c.received_at < oldest)
-            .order_by(t.c.intake)
-        ).all()
-        old = [r for r in rows if datetime.fromisoformat(r.received_at) < datetime.fromisoformat(oldest)]
+    oldest = datetime.fromisoformat(received_at) - timedelta(days=exchange.fragments.max_age_days)
+    waiting = select(t).where(t.c.exchange == exchange.name, t.c.assembled == 0, t.c.received_at < oldest.isoformat())
+    last = -1
+    while True:
         pieces: dict[tuple[str, str], list[bytes]] = defaultdict(list)
-        for row in old:
-            pieces[row.system, row.company].append(open_piece(sealer, row))
-    if old:
-        yield _items(state, sealer, pieces, "pieces", {TOO_OLD: True}), [r.id for r in old]
+        taken: list[str] = []
+        with state.reading() as connection:
+            rows = connection.execute(waiting.where(t.c.intake > last).order_by(t.c.intake).limit(_PIECES)).all()
+        if not rows:
+            return
+        for row in rows:
+            if len(pieces) == _SENDERS and (row.system, row.company) not in pieces:
+                break
+            last = row.intake
+            if datetime.fromisoformat(row.received_at) < oldest:
+                pieces[row.system, row.company].append(open_piece(sealer, row))
+                taken.append(row.id)
+        if taken:
+            yield _items(state, sealer, pieces, "pieces", {TOO_OLD: True}), taken
 
 
 def _items(
@@ -119,7 +151,7 @@ def _items(
     folder.mkdir(parents=True, exist_ok=True)
     items: list[WorkItem] = []
     for (system, company), chosen in sorted(bodies.items()):
-        path = folder / f"{name}-{system}-{len(items)}.rows"
+        path = folder / f"{name}-{len(items)}.rows"
         path.unlink(missing_ok=True)
         writer = RowWriter(path, sealer)
         writer.add([StagedRow(i, RECORD, body) for i, body in enumerate(chosen)])

@@ -28,7 +28,7 @@ from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox
 from pipelines.journal import KNOWN, Journal
-from pipelines.knownitems import account_known
+from pipelines.knownitems import account_known, sender, stop
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowtaking import RowTaking
 from pipelines.segments import RECORD, read_rows
@@ -303,8 +303,7 @@ class BatchWork:
     def _seen(self, connection: Any, number: int) -> bool:
         """Whether other ranges of an item's bytes were worked on before, so that some of its envelopes are known."""
         t, item = tables.items, self._tasks[number].item
-        sender = f"{item.system}|{item.company}"
-        where = (t.c.exchange == self._exchange.name) & (t.c.sender == sender) & (t.c.digest == item.digest)
+        where = (t.c.exchange == self._exchange.name) & (t.c.sender == sender(item)) & (t.c.digest == item.digest)
         return connection.execute(select(t.c.batch).where(where).limit(1)).first() is not None
 
     def _unknown(self, connection: Any, number: int, letters: Iterable[Letter]) -> Iterator[Letter]:
@@ -333,7 +332,7 @@ class BatchWork:
             return
         name = {
             "exchange": self._exchange.name,
-            "sender": f"{item.system}|{item.company}",
+            "sender": sender(item),
             "digest": item.digest,
             "start": item.offset,
         }
@@ -342,7 +341,7 @@ class BatchWork:
             insert(t),
             {
                 **name,
-                "stop": item.offset + item.length if item.length >= 0 else -1,
+                "stop": stop(item),
                 "envelopes": len(book.lines),
                 "run": self._run,
                 "batch": self._job.batch,

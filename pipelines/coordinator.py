@@ -6,15 +6,13 @@ See ARCHITECTURE.md, "How a batch runs". Only this process changes the state.
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text
 
 from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
@@ -24,13 +22,13 @@ from pipelines.closing import Closer
 from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
-from pipelines.keptsettings import keep, same_sinks
 from pipelines.knownitems import account_known, batch_id, packed_items
-from pipelines.planning import Chunk, Planner
-from pipelines.progress import Event, Observer, silent
+from pipelines.planning import Planner, with_next
+from pipelines.progress import Event, Observer, Watch, silent
 from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
+from pipelines.runs import Runs
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.sources import OfDays
@@ -59,15 +57,16 @@ class Coordinator:
 
     def __init__(self, state: State, exchange: Exchange, observer: Observer = silent, steps: Steps = flow.run) -> None:
         self.state, self.observer, self._steps, self._ahead = state, observer, steps, Ahead(steps)
-        self._said = exchange.placed(state.path)
-        self.exchange = exchange = owned(self._said, state.path)
+        placed = exchange.placed(state.path)
+        self.exchange = exchange = owned(placed, state.path)
         self._plain = exchange.model_dump(mode="json", by_alias=True)
         self.sealer = state.sealer()
+        self._runs = Runs(state, placed, self.sealer)
         self.sinks = Sinks(exchange, state)
         self.sinks.agree()
         self.run_id = 0
         self._killed: Sequence[int] = ()
-        """Runs that were killed, this one among them where it goes on, until the source was planned anew."""
+        """Runs that were killed, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
         self._snapshot_of = self._placed_by = -1
@@ -90,8 +89,8 @@ class Coordinator:
 
     def begin(self) -> None:
         """Begin a run, or go on with the one that was killed: what it left is taken up."""
-        self.run_id = self._begin()
-        self._tell("run", note="resumed" if self._resumed else "")
+        self.run_id, self._killed, resumed = self._runs.begin()
+        self._tell("run", note="resumed" if resumed else "")
         try:
             self._recover()
             begin_registrations(self.state, self.exchange)
@@ -124,36 +123,10 @@ class Coordinator:
 
     def end(self) -> None:
         """The run is over: nothing of it is left to do."""
-        with self.state.unit_of_work() as connection:
-            self._ended(connection, self.run_id)
+        self._runs.end(self.run_id)
         self._tell("ended")
 
     # -- begin and recover ---------------------------------------------------------------------------------------------
-
-    def _begin(self) -> int:
-        """A new run, or the one that was killed: it goes on under its number, unless other sinks are asked for it."""
-        t = tables.runs
-        kept = keep(self._said, self.sealer)
-        unended = select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None))
-        with self.state.unit_of_work() as connection:
-            self._killed = connection.execute(unended.order_by(t.c.id.desc())).scalars().all()
-            self._resumed = bool(self._killed) and same_sinks(connection, self.sealer, self._killed[0], kept)
-            for run in self._killed[1:] if self._resumed else self._killed:
-                self._ended(connection, run)
-            if not self._resumed:
-                return self._new_run(connection, kept)
-            run = self._killed[0]
-            connection.execute(update(t).where(t.c.id == run).values(**kept))
-            return run
-
-    def _new_run(self, connection: Any, kept: Mapping[str, Any]) -> int:
-        row = {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
-        made = connection.execute(insert(tables.runs), row).inserted_primary_key
-        return int(made[0]) if made else 0
-
-    def _ended(self, connection: Any, run: int) -> None:
-        t = tables.runs
-        connection.execute(update(t).where(t.c.id == run).values(ended_at=now().isoformat()))
 
     def _recover(self) -> None:
         """Forget open batches, finish decided ones, sweep what nobody names."""
@@ -195,7 +168,7 @@ class Coordinator:
     def _take_in(self, source: Source) -> None:
         planner = Planner(self.state, self.exchange, self._killed)
         try:
-            for chunk, after in _with_next(planner.chunks(source), ahead=self._overlaps):
+            for chunk, after in with_next(planner.chunks(source), ahead=self._overlaps):
                 if chunk.items:
                     self._batch("source", chunk.items, {"repeated": chunk.repeated}, after)
                 elif chunk.repeated:
@@ -204,8 +177,10 @@ class Coordinator:
                 finished = 0 if isinstance(source, OfDays) else planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
-        finally:
-            self._ahead.drop()
+        except BaseException as error:
+            self._ahead.drop(wait=isinstance(error, Exception))
+            raise
+        self._ahead.drop()
 
     @property
     def _overlaps(self) -> bool:
@@ -311,7 +286,7 @@ class Coordinator:
             self.state, self.exchange, self.sinks, self.sealer, job, tasks, self.run_id, extra, self._ahead.steps
         )
         try:
-            with _Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
+            with Watch(self.observer, self.exchange.name, batch, staging, len(tasks)):
                 work.stage()
             self._tell("staged", batch)
             if after:
@@ -421,8 +396,7 @@ class Coordinator:
     def _aside(self, work: Callable[[], _Result]) -> _Result:
         """Do something as a run of its own. One that was killed is left to who calls it again."""
         try:
-            with self.state.unit_of_work() as connection:
-                self.run_id = self._new_run(connection, keep(self._said, self.sealer))
+            self.run_id = self._runs.aside()
             self._recover()
             result = work()
             self._sweep()
@@ -445,44 +419,8 @@ class Coordinator:
         self.observer(Event(name, self.exchange.name, batch, done, total, note))
 
 
-class _Watch:
-    """Tells the observer how many items are staged, while the work stage runs."""
-
-    def __init__(self, observer: Observer, exchange: str, batch: str, staging: Path, total: int) -> None:
-        self._observer, self._staging = observer, staging
-        self._event = Event("item", exchange, batch, 0, total)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> _Watch:
-        if self._observer is not silent:
-            self._thread = threading.Thread(target=self._look, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.5):
-            done = sum(1 for _ in self._staging.glob("*.journal"))
-            self._observer(self._event._replace(done=done))
-
-
 def _tasks(items: Sequence[WorkItem]) -> list[Task]:
     return [Task(number, item) for number, item in enumerate(items)]
-
-
-def _with_next(chunks: Iterator[Chunk], *, ahead: bool) -> Iterator[tuple[Chunk, Sequence[WorkItem]]]:
-    """Chunks, each with the items of the one that follows: planned early only where that is wanted."""
-    if not ahead:
-        yield from zip(chunks, repeat(()))
-        return
-    for chunk, following in pairwise(chain(chunks, (None,))):
-        if chunk is not None:
-            yield chunk, following.items if following is not None else ()
 
 
 def now() -> datetime:

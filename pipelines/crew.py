@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
 
 _LOST = -1
 
@@ -74,16 +73,16 @@ class Crew:
             ended(_LOST)
 
 
-@cache
-def _kept() -> list[Crew]:
-    return []
+_kept: list[Crew] = []
+_asking = threading.Lock()
+"""The thread that works ahead asks too."""
 
 
 def crew() -> Crew:
     """The crew of this process; started when first asked for, and again where it was lost."""
-    kept = _kept()
-    if kept and kept[-1].lost:
-        kept.pop().close()
-    if not kept:
-        kept.append(Crew())
-    return kept[-1]
+    with _asking:
+        if _kept and _kept[-1].lost:
+            _kept.pop().close()
+        if not _kept:
+            _kept.append(Crew())
+        return _kept[-1]

@@ -76,7 +76,9 @@ class _Handler(GrpcWorkerHandler):
         while not self._over.wait(_AGAIN):
             for instruction in list(asked):
                 told = beam_fn_api_pb2.InstructionResponse(instruction_id=instruction, error=f"ended: {status}")
-                asked.pop(instruction).set(told)
+                waiting = asked.pop(instruction, None)
+                if waiting is not None:  # else the runner has its answer
+                    waiting.set(told)
 
 
 def _quietly(read: Callable[..., None], *given: Any) -> None:

@@ -48,8 +48,11 @@ _OLDEST = text(
 CHANNEL = "vingate_inbox"
 """Who listens on it (PostgreSQL) hears of each commit that put something into an inbox, and into whose."""
 _TELL = text(f"SELECT pg_notify('{CHANNEL}', :exchange)")
-_TAKE = text("UPDATE inbox SET batch = :batch WHERE id = ANY(CAST(:ids AS bigint[]))")
-"""Gives many envelopes to a batch in one statement (PostgreSQL)."""
+_TAKE = text(
+    "UPDATE inbox SET batch = :batch WHERE id = ANY(CAST(:ids AS bigint[]))"
+    " RETURNING id, source, company, system, dialect, received_at, body"
+)
+"""Gives many envelopes to a batch in one statement, and tells them (PostgreSQL)."""
 
 
 class Judged(NamedTuple):
@@ -153,21 +156,28 @@ class Inbox:
         """
         t = tables.inbox
         waiting = self._waits(connection, most, partitions)
-        rows = connection.execute(select(t).where(waiting).order_by(t.c.id).limit(most)).all()
-        chosen: list[Any] = []
+        ids: list[int] = []
         total = 0
-        for row in rows:
-            if chosen and total + row.size > size:
+        for row in connection.execute(select(t.c.id, t.c.size).where(waiting).order_by(t.c.id).limit(most)).all():
+            if ids and total + row.size > size:
                 break
-            chosen.append(row)
+            ids.append(row.id)
             total += row.size
-        ids = [row.id for row in chosen]
+        return [self._kept(row) for row in self._give(connection, batch, ids)]
+
+    def _give(self, connection: Connection, batch: int, ids: Sequence[int]) -> list[Any]:
+        """Give envelopes to a batch; their rows, in order: bodies are read of what is taken alone."""
+        t = tables.inbox
         if connection.dialect.name == "postgresql":
-            connection.execute(_TAKE, {"batch": batch, "ids": ids})
-            ids = []
-        for at in range(0, len(ids), _AT_ONCE):
-            connection.execute(update(t).where(t.c.id.in_(ids[at : at + _AT_ONCE])).values(batch=batch))
-        return [self._kept(row) for row in chosen]
+            rows = [*connection.execute(_TAKE, {"batch": batch, "ids": ids})] if ids else []
+        else:
+            take = update(t).values(batch=batch).returning(t)
+            rows = [
+                row
+                for at in range(0, len(ids), _AT_ONCE)
+                for row in connection.execute(take.where(t.c.id.in_(ids[at : at + _AT_ONCE]))).all()
+            ]
+        return sorted(rows, key=lambda row: row.id)
 
     def leave(self, connection: Connection, batch: int, last: int) -> None:
         """Of the envelopes that a batch took, those behind the number `last` wait for the next one."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import Connection, select
 
-from connectors.contracts import WorkItem
 from pipelines import tables
 from pipelines.journal import Journal
+from pipelines.knownitems import sender, stop, unpacked_items
 from pipelines.problems import Problem
 
 _UNREMEMBERED = ("known", "inbox")
@@ -51,8 +50,8 @@ def check_items(
             if getattr(here, column) != getattr(wanted, column):
                 values = getattr(wanted, column), getattr(here, column)
                 yield Problem("items", row.id, "", *values, wanted.place, column)
-    for _, sender, digest, start in found:
-        yield Problem("items", row.id, "", 0, 1, f"{sender} {digest[:12]}@{start}", "extra")
+    for _, whose, digest, start in found:
+        yield Problem("items", row.id, "", 0, 1, f"{whose} {digest[:12]}@{start}", "extra")
 
 
 def stray_items(connection: Connection, exchanges: Sequence[str] | None) -> Iterator[tuple[str, Problem]]:
@@ -67,11 +66,9 @@ def stray_items(connection: Connection, exchanges: Sequence[str] | None) -> Iter
 
 def _wanted(row: Any, books: Mapping[int, Journal]) -> dict[_Name, _Wanted]:
     wanted = {}
-    for number, raw in enumerate(orjson.loads(row._mapping["items"])):
-        item = WorkItem(*raw)
-        name = row.exchange, f"{item.system}|{item.company}", item.digest, item.offset
-        stop = item.offset + item.length if item.length >= 0 else -1
-        wanted[name] = _Wanted(stop, len(books[number].lines), row.run, f"{item.source}@{item.offset}")
+    for number, item in enumerate(unpacked_items(row._mapping["items"])):
+        name = row.exchange, sender(item), item.digest, item.offset
+        wanted[name] = _Wanted(stop(item), len(books[number].lines), row.run, f"{item.source}@{item.offset}")
     return wanted
 
 

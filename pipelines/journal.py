@@ -7,9 +7,8 @@ the ledger is recomputed from and what `vingate trace` searches.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from isal import isal_zlib
@@ -176,19 +175,3 @@ def _renumbered(lines: Lines, column: str, table: Sequence[tuple[str, ...]]) -> 
         numbers[index] = ordered[table[index]]
     lines[column] = numbers[lines[column]]
     return ordered.table
-
-
-def described(journal: Journal, chosen: Lines) -> Iterator[Mapping[str, Any]]:
-    """Chosen lines as plain values, for screens."""
-    for line in chosen:
-        ordinal = str(int(line["ordinal"]))
-        yield {
-            "ordinal": int(line["ordinal"]),
-            "offset": int(line["offset"]),
-            "fate": FATES[int(line["fate"])],
-            "version": int(line["version"]),
-            "routes": journal.routes[int(line["routes"])],
-            "findings": journal.findings[int(line["findings"])],
-            "outcomes": journal.outcomes.get(ordinal, {}),
-            "note": journal.notes.get(ordinal, ""),
-        }

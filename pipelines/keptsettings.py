@@ -1,13 +1,11 @@
 """The settings that each run kept: by them the ledger asks the sinks again, and a trace finds the stores.
 
-They are sealed, because the address of a store may hold a password. Relative paths are kept as they were meant: from
-the folder where the run was called.
+They are sealed, because the address of a store may hold a password.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,18 +16,10 @@ from pipelines import tables
 from pipelines.settings import Exchange
 from pipelines.state import SETTINGS
 
-_LOCAL = "sqlite:///"
-
 
 def keep(exchange: Exchange, sealer: Sealer) -> dict[str, Any]:
-    """The values of a `runs` row that tell which settings it ran with."""
+    """The values of a `runs` row that tell which settings, placed (`Exchange.placed`), it ran with."""
     plain = exchange.model_dump(mode="json", by_alias=True)
-    if exchange.prism:
-        plain["prism"] = _absolute("path", exchange.prism)
-    for sink in plain["sinks"].values():
-        for name, value in sink.items():
-            if isinstance(value, str):
-                sink[name] = _absolute(name, value)
     return {"receipts": exchange.rules.receipts, "settings": sealer.seal(orjson.dumps(plain), SETTINGS)}
 
 
@@ -45,14 +35,6 @@ def same_sinks(connection: Connection, sealer: Sealer, run: int, kept: Mapping[s
         return False
     told = [orjson.loads(sealer.unseal(sealed, SETTINGS))["sinks"] for sealed in (before.settings, kept["settings"])]
     return bool(before.receipts == kept["receipts"] and told[0] == told[1])
-
-
-def _absolute(name: str, value: str) -> str:
-    if name in ("path", "schema"):
-        return str(Path(value).absolute())
-    if name == "url" and value.startswith(_LOCAL) and value != _LOCAL and not value.startswith(f"{_LOCAL}:"):
-        return _LOCAL + str(Path(value.removeprefix(_LOCAL)).absolute())
-    return value
 
 
 def kept_exchange(connection: Connection, sealer: Sealer, run: int) -> Exchange | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,3 +142,13 @@ class Planner:
 def _mark(item: WorkItem) -> str:
     """The mark of an item's path as it was planned."""
     return str(item.extra.get("mark", ""))
+
+
+def with_next(chunks: Iterator[Chunk], *, ahead: bool) -> Iterator[tuple[Chunk, Sequence[WorkItem]]]:
+    """Chunks, each with the items of the one that follows: planned early only where that is wanted."""
+    if not ahead:
+        yield from zip(chunks, repeat(()))
+        return
+    for chunk, following in pairwise(chain(chunks, (None,))):
+        if chunk is not None:
+            yield chunk, following.items if following is not None else ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -33,3 +35,29 @@ class Observer(Protocol):
 
 def silent(_: Event) -> None:
     """An observer that does not look."""
+
+
+class Watch:
+    """Tells the observer how many items are staged, while the work stage runs."""
+
+    def __init__(self, observer: Observer, exchange: str, batch: str, staging: Path, total: int) -> None:
+        self._observer, self._staging = observer, staging
+        self._event = Event("item", exchange, batch, 0, total)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watch:
+        if self._observer is not silent:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.5):
+            done = sum(1 for _ in self._staging.glob("*.journal"))
+            self._observer(self._event._replace(done=done))

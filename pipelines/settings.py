@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from connectors import registry
 from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
+from pipelines.placing import absolute
 
 ENVIRONMENT_PREFIX = "VINGATE__"
 """`VINGATE__SOURCE__PATH=/in` sets `source.path`."""
@@ -201,9 +202,9 @@ class Exchange(_Section):
         return self.versions.scope or self.name
 
     def placed(self, state: Path) -> Exchange:
-        """These settings with `{state}` in any text replaced by the folder of the state that they run on."""
-        plain = self.model_dump(mode="json", by_alias=True)
-        return Exchange.model_validate(replaced(plain, "{state}", state.as_posix()))
+        """These settings as a state keeps them: `{state}` replaced by its folder, relative paths made absolute."""
+        plain = replaced(self.model_dump(mode="json", by_alias=True), "{state}", state.absolute().as_posix())
+        return Exchange.model_validate(absolute(plain))
 
     @model_validator(mode="after")
     def _agrees(self) -> Exchange:

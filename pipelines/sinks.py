@@ -37,7 +37,8 @@ class Sinks:
         """See that the sinks can work together.
 
         Raises:
-            SettingsError: records would go both into whole files and into rows, or receipts have no sink of files.
+            SettingsError: records would go both into whole files and into rows, receipts have no sink of files, or
+                files would have to wait for what is decided after they are written.
         """
         receipts = self.name(self._exchange.rules.receipts) if self._exchange.rules.receipts else ""
         if self._exchange.rules.receipts and (not receipts or not self.is_part_sink(receipts)):
@@ -52,6 +53,20 @@ class Sinks:
             message = (
                 f"sinks: 一个交换的记录只能全部写文件或全部写行，{files} 是文件；请拆成两个交换"
                 f" / one exchange writes either files or rows, and {files} are files: make it two exchanges"
+            )
+            raise SettingsError(message)
+        rules = self._exchange.rules
+        decided = {
+            "rules.history": rules.history,
+            "rules.merge": rules.merge,
+            "versions.also_held": self._exchange.versions.also_held,
+        }
+        if any(kinds.values()) and any(decided.values()):
+            named = ", ".join(name for name, value in decided.items() if value)
+            message = (
+                f"{named}: 文件在决定之前已写好，写文件的交换不能使用；请去掉，或改用 sql 等按行写入的 sink"
+                " / files are written before it is decided, so an exchange into files cannot have it:"
+                " remove it, or use a sink of rows (sql)"
             )
             raise SettingsError(message)
 

@@ -122,4 +122,4 @@ class Directive(NamedTuple):
     fate: int
     version: int
     destinations: tuple[str, ...]
-    """Destinations besides the record's own routes."""
+    """All that it goes to, in place of the record's own routes."""

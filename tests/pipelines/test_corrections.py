@@ -143,6 +143,18 @@ def test_a_letter_by_reference_is_replayed_from_the_archive(tmp_path):
     assert totals(tmp_path) == (1, 2, 0, 0, 0)
 
 
+def test_a_letter_by_reference_is_found_from_another_folder(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "a.ndjson", [{"companycode": "440100001", "companypassword": "secret1234"}])
+    monkeypatch.chdir(tmp_path)
+    with State(tmp_path / "state", own=True) as state:
+        Coordinator(state, load(BULK, ["source.path=in", "sinks.provinces.path=out"], {})).run()
+        with state.reading() as connection:
+            (letter,) = connection.execute(select(tables.letters.letters.c.id)).scalars()
+        monkeypatch.chdir("/")
+        (outcome,) = replay_letters(state, [letter]).letters
+    assert (outcome.outcome, outcome.why) == ("open", "CREDENTIALS_IN_FILE")
+
+
 def test_a_line_that_is_too_long_is_kept_by_reference_with_its_hash(tmp_path):
     long = b'{"a":"' + b"x" * 300_000 + b'"}'
     source = write(tmp_path / "in.ndjson", [payload(1)])

@@ -7,14 +7,18 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from engine_samples import BULK, lines, payload, write
 from sqlalchemy import select
 
-from pipelines import steps, tables
+from pipelines import crew as crews
+from pipelines import crewenv, flow, steps, tables
 from pipelines.ahead import Ahead
 from pipelines.coordinator import Coordinator
 from pipelines.crew import Crew, crew
@@ -90,6 +94,42 @@ def test_whoever_asks_a_crew_that_was_killed_hears_of_it(made):
     wait(lambda: made.lost)
     made.start("worker-2", NOBODY, ends.put)
     assert ends.get(timeout=60) == -1
+
+
+def test_two_who_ask_at_once_get_one_crew(monkeypatch):
+    started, both = [], threading.Barrier(2)
+
+    class Slow:
+        lost = False
+
+        def __init__(self):
+            started.append(self)
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.5)  # for the other one to begin one too, if nothing keeps it from that
+
+    monkeypatch.setattr(crews, "Crew", Slow)
+    monkeypatch.setattr(crews, "_kept", [])
+    found = []
+    askers = [threading.Thread(target=lambda: found.append(crew())) for _ in range(2)]
+    for one in askers:
+        one.start()
+    for one in askers:
+        one.join()
+    assert len(started) == 1
+    assert found == started * 2
+
+
+def test_what_the_runner_takes_back_meanwhile_is_not_answered():
+    class Taken(dict):
+        def __iter__(self):
+            return iter(["of-the-runner", "asked"])
+
+    answered, rounds = [], iter((False, True))
+    handler = object.__new__(crewenv._Handler)
+    handler.control_conn = SimpleNamespace(_futures_by_id=Taken(asked=SimpleNamespace(set=answered.append)))
+    handler._over = SimpleNamespace(wait=lambda _: next(rounds))
+    handler._answer(-9)
+    assert [(one.instruction_id, one.error) for one in answered] == [("asked", "ended: -9")]
 
 
 def test_a_crew_that_was_lost_is_replaced():
@@ -178,6 +218,35 @@ def test_batches_that_begin_ahead_of_their_turn_make_the_same(tmp_path, monkeypa
     assert outcome("two", 2) == alone
     assert begun == ["bulk-files-000002", "bulk-files-000003"]
     assert alone[0]["duplicate"] > 0
+
+
+def test_who_is_interrupted_does_not_wait_for_the_batch_begun_ahead(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "a.ndjson", [payload(1)])
+    write(tmp_path / "in" / "b.ndjson", [payload(2)])
+    whole, release, waited = flow.run, threading.Event(), []
+
+    def run(exchange, job, tasks):
+        if job.number == 1:
+            return whole(exchange, job, tasks)
+        waited.append(not release.wait(30))
+        return []
+
+    def interrupted(event):
+        if event.name == "decided":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "run", run)
+    told = [f"source.path={tmp_path / 'in'}", f"sinks.provinces.path={tmp_path / 'out'}", "batch.items=1"]
+    exchange = load(BULK, [*told, "batch.workers=2"], {})
+    with State(tmp_path / "state", own=True) as state, pytest.raises(KeyboardInterrupt):
+        Coordinator(state, exchange, interrupted, run).run()
+    release.set()
+    assert waited in ([], [False])
+    monkeypatch.undo()
+    with State(tmp_path / "state", own=True) as state:
+        Coordinator(state, exchange).run()
+        assert prove(state).totals["delivered"] == 2
+        assert list((tmp_path / "state" / "staging").iterdir()) == []
 
 
 def job(folder, batch, received_at="2026-09-21T21:30:00+08:00"):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from connectors.contracts import Arrival
 from pipelines import tables
@@ -70,6 +70,16 @@ def test_names_that_no_database_takes_stand_for_themselves(state: State, bad: st
     assert (second.company, second.system) == ("31000001", "31")
     assert first.company  # nobody, and not: whom the payload names
     assert len(first.company) <= 200
+
+
+def test_only_bodies_that_are_taken_are_read(state: State) -> None:
+    put(state, *(arrival(b"%d" % n * 100) for n in range(9)))
+    asked: list[str] = []
+    event.listen(state.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    with state.unit_of_work() as connection:
+        taken = Inbox("collect", state.sealer()).take(connection, 9, 250, 7)
+    assert [one.body for one in taken] == [b"0" * 100, b"1" * 100]
+    assert not [one for one in asked if one.startswith("SELECT") and "body" in one]
 
 
 def test_a_key_is_known_after_its_envelope_went(state: State) -> None:

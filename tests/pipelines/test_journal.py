@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import journal
 from pipelines.accounts import intake
-from pipelines.journal import ADDRESSED, DEAD, FATES, LINE, Interned, Journal, described, join
+from pipelines.journal import ADDRESSED, DEAD, FATES, LINE, Interned, Journal, join
 
 NAMES = st.tuples() | st.tuples(st.sampled_from(["province-44", "ministry", "编"]))
 ROUTES = [(), ("province-44",), ("province-31", "ministry")]
@@ -131,13 +130,3 @@ def test_interned_tuples_keep_the_order_of_their_first_appearance(values):
     numbers = [interned[value] for value in values]
     assert [interned.table[n] for n in numbers] == values
     assert interned.table == list(dict.fromkeys([(), *values]))
-
-
-def test_lines_are_described_by_names():
-    book = made([(5, ADDRESSED, 1, 1, 1, 1, 3), (9, journal.UNPLACED, 1, 1, 1, 1, 1)])
-    first, second = described(book, book.lines)
-    assert first == {
-        "ordinal": 0, "offset": 5, "fate": "addressed", "version": 3, "routes": (), "findings": (), "outcomes": {},
-        "note": "使领馆 / embassy",
-    }  # fmt: skip
-    assert (second["outcomes"], second["findings"]) == ({"ministry": "duplicate"}, ("MILEAGE_ZERO",))

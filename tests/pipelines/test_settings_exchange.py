@@ -61,6 +61,55 @@ def test_placeholders_stand_for_the_file_and_the_state(file):
     assert made.sinks["out"].options["path"] == "{state}/out"
 
 
+def test_what_is_relative_stands_from_anywhere(file, monkeypatch):
+    more = ("source.path=in", "routing.table=mine.toml", "routing.dealers=d.toml", "mapping.profile=p.toml",
+            "sinks.out.path={state}/out", "prism=bin/prism")  # fmt: skip
+    monkeypatch.chdir(file.parent)
+    placed = load(file, more, {}).placed(Path("state"))
+    here = str(file.parent)
+    assert placed.source.options["path"] == f"{here}/in"
+    assert (placed.routing.table, placed.routing.dealers) == (f"{here}/mine.toml", f"{here}/d.toml")
+    assert (placed.routing.oems, placed.mapping.dialect) == ("", "auto")
+    assert (placed.mapping.profile, placed.prism) == (f"{here}/p.toml", f"{here}/bin/prism")
+    assert placed.sinks["out"].options["path"] == f"{here}/state/out"
+    monkeypatch.chdir("/")
+    assert placed.placed(Path("/else")) == placed
+
+
+def test_of_every_connector_what_is_a_local_path_is_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    parts = {
+        "a": {"connector": "sql", "url": "sqlite:///s/*.db"},
+        "b": {"connector": "sql", "url": "sqlite:///:memory:"},
+        "c": {
+            "connector": "http",
+            "request": {"path": "records"},
+            "receipts": "r",
+            "budget": {"folder": "b"},
+            "auth": {"token": "file:t"},
+            "url": "https://host",
+        },
+        "d": {"connector": "sftp", "staging": "s", "key": "file:k", "url": "sftp://u@h/~/in", "known_hosts": "h"},
+        "e": {"connector": "another", "path": "p", "archive": "kept"},
+    }
+    of = {name: {"connector": name, "path": "in", "archive": "done"} for name in ("sftp", "files")}
+    told = {"name": "x", "source": {"connector": "several", "of": of}, "sinks": parts}
+    made = Exchange.model_validate(told).placed(tmp_path)
+    here, sinks = str(tmp_path), {name: sink.options for name, sink in made.sinks.items()}
+    assert made.source.options["of"] == {
+        "sftp": {"connector": "sftp", "path": f"{here}/in", "archive": "done"},
+        "files": {"connector": "files", "path": f"{here}/in", "archive": f"{here}/done"},
+    }
+    assert sinks["a"]["url"] == f"sqlite:///{here}/s/*.db"
+    assert sinks["b"]["url"] == "sqlite:///:memory:"
+    assert (sinks["c"]["request"], sinks["c"]["url"]) == ({"path": "records"}, "https://host")
+    assert (sinks["c"]["receipts"], sinks["c"]["budget"]) == (f"{here}/r", {"folder": f"{here}/b"})
+    assert sinks["c"]["auth"] == {"token": f"file:{here}/t"}
+    assert sinks["d"] == {"staging": f"{here}/s", "key": f"file:{here}/k", "url": "sftp://u@h/~/in",
+                          "known_hosts": f"{here}/h"}  # fmt: skip
+    assert sinks["e"] == {"path": f"{here}/p", "archive": "kept"}
+
+
 @pytest.mark.parametrize(
     ("override", "place", "value"),
     [

@@ -7,6 +7,7 @@ from engine_samples import BULK, payload, write
 
 from connectors.contracts import Misconfigured
 from pipelines.coordinator import Coordinator
+from pipelines.errors import SettingsError
 from pipelines.ledger import prove
 from pipelines.settings import Exchange, load
 from pipelines.state import State
@@ -52,6 +53,22 @@ def test_a_decided_batch_names_the_sink_of_files_that_it_needs(tmp_path, state, 
     Coordinator(state, exchange).run()
     assert len(list((tmp_path / "out").rglob("*.avro"))) == 1
     assert (prove(state).totals["delivered"], prove(state).problems) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ['rules.history=["MILEAGE_REGRESSION"]', "rules.merge=shop", 'versions.also_held=["headquarters"]'],
+)
+def test_what_is_decided_by_the_coordinator_is_refused_beside_sinks_of_files(tmp_path, state, setting):
+    exchange = load(BULK, [f"source.path={tmp_path}", f"sinks.provinces.path={tmp_path / 'out'}", setting], {})
+    with pytest.raises(SettingsError, match=setting.partition("=")[0]):
+        Coordinator(state, exchange)
+    rows = {
+        "provinces": {"connector": "memory", "for": "province-*"},
+        "receipts": {"connector": "files", "for": "receipts", "path": str(tmp_path / "receipts")},
+    }
+    told = exchange.rules.model_copy(update={"receipts": "receipts"})
+    Coordinator(state, with_sinks(exchange.model_copy(update={"rules": told}), rows))
 
 
 def test_rows_wait_where_their_sink_writes_files_now(tmp_path, state, exchange):
