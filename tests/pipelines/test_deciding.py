@@ -171,7 +171,7 @@ def test_what_another_scope_gave_away_is_left_out(state):
 
 def test_a_replay_that_is_older_than_what_stands_is_superseded(state):
     gateway = Gateway(state)
-    first = pack_intake(1, 0, 9)
+    first = pack_intake(1, 9)
     gateway.batch([])
     gateway.batch(one(A, "ministry"))
     assert gateway.batch(one(B, "ministry"), intakes={0: {0: first}}) == [[(SUPERSEDED, 1, ())]]
@@ -182,7 +182,7 @@ def test_a_replay_that_is_older_than_what_stands_is_superseded(state):
 def test_a_replay_of_what_was_taken_back_since_is_superseded(state):
     gateway = Gateway(state)
     gateway.batch(one(A, "ministry"))
-    died = pack_intake(2, 0, 0)
+    died = pack_intake(2, 0)
     gateway.batch([])
     assert gateway.batch(one(A, "ministry"), one(A, "ministry")) == [[(DUPLICATE, 1, ())]] * 2
     assert gateway.batch(one(B, "ministry"), intakes={0: {0: died}}) == [[(SUPERSEDED, 1, ())]]
@@ -192,10 +192,8 @@ def test_a_replay_of_what_was_taken_back_since_is_superseded(state):
 def test_a_replay_of_the_newest_intake_goes_on(state):
     gateway = Gateway(state)
     gateway.batch(one(A, "ministry"))
-    assert gateway.batch(one(B, "ministry"), intakes={0: {0: pack_intake(1, 0, 3)}}) == [
-        [(ADDRESSED, 2, ("ministry",))]
-    ]
-    assert gateway.batch(one(A, "ministry"), intakes={0: {0: pack_intake(1, 0, 2)}}) == [[(SUPERSEDED, 2, ())]]
+    assert gateway.batch(one(B, "ministry"), intakes={0: {0: pack_intake(1, 3)}}) == [[(ADDRESSED, 2, ("ministry",))]]
+    assert gateway.batch(one(A, "ministry"), intakes={0: {0: pack_intake(1, 2)}}) == [[(SUPERSEDED, 2, ())]]
 
 
 def test_what_waited_for_its_home_is_sent_once_it_has_one(state):
