@@ -7,7 +7,7 @@ never refused or given back one by one: what it holds is judged later, so that i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pika.channel import Channel
@@ -19,9 +19,6 @@ from connectors.amqpqueues import QueueForm, declare_queues, waiting
 from connectors.amqpsettings import BrokerSettings
 from connectors.amqpsplitting import Split, arrivals
 from connectors.contracts import Arrival, Unavailable
-
-_LONGEST_NAME = 200
-"""Characters of a company or system that a header may name."""
 
 
 class AmqpFeed(Linked):
@@ -59,7 +56,7 @@ class AmqpFeed(Linked):
 
     def forget(self) -> None:
         """What belongs to one channel: its messages, what is left of the one being taken, the last taken whole."""
-        self._messages: deque[tuple[int, Any, bytes]] = deque()
+        self._messages: deque[tuple[Any, Any, bytes]] = deque()
         self._rest: deque[Arrival] = deque()
         self._rest_tag = self._whole = 0
 
@@ -86,23 +83,25 @@ class AmqpFeed(Linked):
             if not self._rest:
                 if not self._messages:
                     break
-                self._rest_tag, properties, body = self._messages.popleft()
-                self._rest.extend(self._cut(properties, body))
+                method, properties, body = self._messages.popleft()
+                self._rest_tag = method.delivery_tag
+                self._rest.extend(self._cut(method, properties, body))
             given.append(self._rest.popleft())
             if not self._rest:
                 self._whole = self._rest_tag
         return given
 
-    def _cut(self, properties: Any, body: bytes) -> list[Arrival]:  # noqa: ANN401 - pika's
+    def _cut(self, method: Any, properties: Any, body: bytes) -> list[Arrival]:  # noqa: ANN401 - pika's
         settings, headers = self.settings, properties.headers or {}
         return arrivals(
             settings.queue,
             _text(properties.message_id),
             body,
             settings.split,
-            _text(headers.get(settings.company_header))[:_LONGEST_NAME],
-            _text(headers.get(settings.system_header))[:_LONGEST_NAME],
+            _named(headers, settings.company_header),
+            _named(headers, settings.system_header),
             settings.split_bytes,
+            first=not method.redelivered,
         )
 
     def ack(self) -> None:
@@ -122,7 +121,7 @@ class AmqpFeed(Linked):
 
     def _arrived(self, _: Channel, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika's
         with self.changed:
-            self._messages.append((method.delivery_tag, properties, body))
+            self._messages.append((method, properties, body))
             self.changed.notify()
         self.wake()
 
@@ -151,6 +150,11 @@ class AmqpFeed(Linked):
             Misconfigured: refused, or one exists with other arguments.
         """
         return declare_queues(self.settings, [self.settings.queue], self.settings.declare)
+
+
+def _named(headers: Mapping[str, object], header: str) -> str:
+    """What a header that is trusted names; nothing where none is: a name may be empty on the wire."""
+    return _text(headers.get(header)) if header else ""
 
 
 def _text(value: object) -> str:

@@ -47,12 +47,20 @@ def borrowed(settings: BrokerSettings) -> Iterator[BlockingChannel]:
         Unavailable: no node can be reached.
         Misconfigured: refused; see `connectors.amqperrors`.
     """
+    connection, address = _connected(settings)
+    try:
+        with connection:
+            yield connection.channel()
+    except (AMQPError, OSError) as error:
+        raise meaning(error, address) from None
+
+
+def _connected(settings: BrokerSettings) -> tuple[pika.BlockingConnection, Address]:
+    """A connection to the first node that can be reached."""
     last: ConnectorError | None = None
     for address in addresses(settings):
         try:
-            with pika.BlockingConnection(address.parameters) as connection:
-                yield connection.channel()
-            return
+            return pika.BlockingConnection(address.parameters), address
         except (AMQPError, OSError) as error:
             last = meaning(error, address)
             if isinstance(last, Misconfigured):

@@ -23,9 +23,20 @@ _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def arrivals(
-    source: str, key: str, body: bytes, split: Split, company: str = "", system: str = "", longest: int = 16 << 20
+    source: str,
+    key: str,
+    body: bytes,
+    split: Split,
+    company: str = "",
+    system: str = "",
+    longest: int = 16 << 20,
+    *,
+    first: bool = False,
 ) -> list[Arrival]:
     """The arrivals of one message, in order; never none.
+
+    A digest alone does not tell a message from another one of the same bytes (a record, its withdrawal, the record
+    again): it counts only where the broker says that the message may have come before.
 
     Args:
         source: queue.
@@ -35,12 +46,14 @@ def arrivals(
         company: whom the sender was authenticated for.
         system: likewise.
         longest: bytes beyond which nothing is cut: pieces cost many times what they hold.
+        first: the broker delivers it for the first time.
     """
+    new = first and not key
     key = key or sha256(source.encode() + b"\0" + body).hexdigest()
     pieces = _pieces(body, split) if len(body) <= longest else []
     if not pieces:
-        return [Arrival(body, source, key, company, system)]
-    return [Arrival(bytes(piece), source, f"{key}#{n}", company, system) for n, piece in enumerate(pieces)]
+        return [Arrival(body, source, key, company, system, new)]
+    return [Arrival(bytes(piece), source, f"{key}#{n}", company, system, new) for n, piece in enumerate(pieces)]
 
 
 def _pieces(body: bytes, split: Split) -> list[bytes] | list[msgspec.Raw]:

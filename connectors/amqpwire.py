@@ -1,7 +1,7 @@
 """Deliveries as messages: what goes where, one or many to a message, and what no queue will ever take.
 
-A message of one delivery has its id as message id; one of many has a digest of their ids, so that a message that is
-published again after a crash is the same message.
+All of a message are of one batch, which its headers name. A message of one delivery has its id as message id; one of
+many has a digest of their ids, so that a message that is published again after a crash is the same message.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def packed(deliveries: Sequence[Delivery], form: Form) -> Packed:
             refused[place] = outcome
             continue
         group, size = filling.get(one.destination, ([], 0))
-        if not group or len(group) >= form.per_message or size + len(one.body) + 1 > form.longest:
+        full = len(group) >= form.per_message or size + len(one.body) + 1 > form.longest
+        if not group or full or deliveries[group[0]].batch != one.batch:
             group, size = [], 1
             groups.append(group)
         group.append(place)

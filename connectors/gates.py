@@ -83,7 +83,11 @@ class Gate:
         left = self._breaker.claim()
         if left:
             return Pause(left, "对方恢复探测中 / another call is trying whether the peer is back")
-        left = self._budget.take() if self._budget else 0.0
+        try:
+            left = self._budget.take() if self._budget else 0.0
+        except BaseException:
+            self._breaker.release()
+            raise
         if left:
             self._breaker.release()
             return Pause(left, f"呼叫额度用尽 / the call budget is used up: {left:.1f} s")

@@ -1,4 +1,4 @@
-"""Places in JSON, written as in a settings file: `respInfo.code`, `result[0].message`; an empty path is the whole.
+r"""Places in JSON, written as in a settings file: `respInfo.code`, `result[0].message`; an empty path is the whole.
 
 >>> at({"result": [{"code": "1"}]}, "result[0].code")
 '1'
@@ -6,19 +6,35 @@
 True
 >>> raw_at(b'{"data": {"rows": [1.10, 2]}}', "data.rows")
 b'[1.10, 2]'
+
+`raw_at` and `raw_elements` go by brackets, commas and quotes alone where a text on the way is not proper JSON: one
+record with a bad escape must not hide all others.
+
+>>> raw_elements(rb'[{"a": "\ud800"}, nonsense]')
+[b'{"a": "\\ud800"}', b'nonsense']
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 
 import msgspec
+import orjson
+
+from connectors.slicing import SlicingError, array_elements
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_NAME = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")\s*:\s*', re.DOTALL)
+_NO_JSON = "不是 JSON / no JSON"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _OtherwiseError(ValueError):
+    """It is JSON, but no list or no object."""
 
 
 @lru_cache(maxsize=1024)
@@ -62,18 +78,30 @@ def raw_at(data: bytes, path: str) -> bytes | None:
     for step in steps(path):
         try:
             if isinstance(step, str):
-                found = _members.decode(value).get(step)
+                found = _members_of(value).get(step)
             else:
-                listed = _elements.decode(value)
+                listed = raw_elements(value)
                 found = listed[step] if step < len(listed) else None
-        except msgspec.ValidationError:
+        except _OtherwiseError:
             return None
-        except msgspec.DecodeError as error:
-            raise ValueError(str(error)) from None
         if found is None:
             return None
-        value = bytes(found)
+        value = found
     return value
+
+
+def text_at(data: bytes, path: str) -> str | None:
+    """What stands at a path, as text: a string's content, a number as it is written; empty where nothing does.
+
+    None: it cannot be read.
+    """
+    try:
+        found = raw_at(data, path)
+        if found is None or found == b"null":
+            return ""
+        return text_of(orjson.loads(found)) if found.startswith(b'"') else found.decode()
+    except ValueError:
+        return None
 
 
 def raw_elements(data: bytes) -> list[bytes]:
@@ -84,8 +112,39 @@ def raw_elements(data: bytes) -> list[bytes]:
     """
     try:
         return [bytes(one) for one in _elements.decode(data)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    except msgspec.ValidationError as error:
+        raise _OtherwiseError(str(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        return _cut(data)
+
+
+def _members_of(data: bytes) -> dict[str, bytes]:
+    try:
+        return {name: bytes(value) for name, value in _members.decode(data).items()}
+    except msgspec.ValidationError as error:
+        raise _OtherwiseError(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = data.strip()
+        if not (body.startswith(b"{") and body.endswith(b"}")):
+            raise ValueError(_NO_JSON) from None
+        return dict(map(_member, _cut(b"[" + body[1:-1] + b"]")))
+
+
+def _member(text: bytes) -> tuple[str, bytes]:
+    name = _NAME.match(text)
+    if name is None:
+        raise ValueError(_NO_JSON)
+    try:
+        return str(orjson.loads(name[1])), text[name.end() :]
+    except orjson.JSONDecodeError:  # no path names it
+        return name[1].decode("utf-8", "replace"), text[name.end() :]
+
+
+def _cut(data: bytes) -> list[bytes]:
+    try:
+        return [one.body for one in array_elements(BytesIO(data).read, len(data))]
+    except SlicingError:
+        raise ValueError(_NO_JSON) from None
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value

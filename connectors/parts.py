@@ -140,13 +140,14 @@ class StagedFile:
         return StagedPart(names.destination, temporary, names.final, self._hash.hexdigest(), self.count)
 
     def abort(self) -> None:
-        """Remove the staged file. Idempotent."""
+        """Remove the staged file; one that cannot be removed now is left to `sweep`. Idempotent."""
         self._held, self._size = [], 0
         with suppress(OSError):
             if self._handle >= 0:
                 os.close(self._handle)
         self._handle = -1
-        Path(self._names.temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(self._names.temporary).unlink()
 
 
 def _opened(path: str, flags: int) -> int:
@@ -217,7 +218,7 @@ class PartFolder:
         return PartNames(destination, staged, f"{self._path}/{head}{tail}{self.suffix}")
 
     def promote(self, parts: Sequence[StagedPart]) -> None:
-        """Give the staged parts their final names and sync the folder; a part that has its final name already is left.
+        """Give the staged parts their final names and sync their folder; one that has its final name already is left.
 
         A file that stands under a final name with other content is never replaced.
 
@@ -233,11 +234,11 @@ class PartFolder:
                 Path(part.temporary).unlink(missing_ok=True)
             except OSError as error:
                 raise disk_error(error, part.final) from error
-        if parts:
+        for folder in sorted({str(Path(part.final).parent) for part in parts}):  # settings may name another by now
             try:
-                sync_folder(self._path)
+                sync_folder(folder)
             except OSError as error:
-                raise disk_error(error, self._path) from error
+                raise disk_error(error, folder) from error
 
     def _already(self, part: StagedPart) -> None:
         try:

@@ -21,12 +21,12 @@ class PollSettings(RestSettings):
     """Settings of an HTTP feed."""
 
     request: CallTemplate = CallTemplate(method="GET")
-    """The call; knows `{cursor}`."""
+    """The call; knows `{cursor}`. The path `{cursor}` alone is the address of the page, as the last answer gave it."""
     answers: AnswerTable = AnswerTable()
     records: str = ""
     """JSON path to the list of records; empty: the answer is the list."""
     key: str = ""
-    """Path inside a record to what names it at the peer; empty: a digest of its bytes, so equal ones are one."""
+    """Path inside a record to what names it at the peer; one without a name is told by its place and its bytes."""
     body: str = ""
     """Path inside a record to the payload; empty: the record itself, its bytes as they arrived."""
     form: Literal["json", "text", "base64"] = "json"

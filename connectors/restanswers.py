@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 from pydantic import Field, field_validator
 
-from connectors.jsonpaths import at, steps, text_of
+from connectors.jsonpaths import at, steps, text_at, text_of
 from connectors.settings import ConnectorSettings
 
 End = Literal["accepted", "duplicate", "refused", "unavailable", "auth", "stopped"]
@@ -99,9 +99,9 @@ class AnswerTable(ConnectorSettings):
         if not self.code and not self.texts:
             missing = f"答复中没有 {self.records} / the answer holds no {self.records}: HTTP {status}"
             return Said("unavailable", missing) if self.records else Said("accepted")
-        if not readable:
+        code = (text_of(at(opened, self.code)) if readable else text_at(body, self.code) or "") if self.code else ""
+        if not readable and not code:
             return self._by_words(words) or Said("unavailable", f"答复不是 JSON / the answer is no JSON: HTTP {status}")
-        code = text_of(at(opened, self.code)) if self.code else ""
         return self._read(code, words, self.code)
 
     def each(self, status: int, body: bytes, ids: Sequence[tuple[str, ...]]) -> list[Said] | None:

@@ -112,8 +112,8 @@ class Line:
         try:
             while True:
                 answer = self._once(method, address, request.headers, body)
-                target = urljoin(address, answer.headers.get("location", ""))
-                if answer.status not in _REDIRECTS or not left or urlsplit(target)[:2] != self._origin:
+                target = self._target(address, answer) if left and answer.status in _REDIRECTS else ""
+                if not target:
                     return answer
                 if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                     method, body = "GET", None
@@ -129,13 +129,25 @@ class Line:
 
     def _address(self, request: Request) -> str:
         base = self._settings.url
-        address = urljoin(base, request.path) if "://" in request.path else base + request.path
-        if urlsplit(address)[:2] != self._origin:
+        address = request.path if "://" in request.path else base + request.path
+        try:
+            ours = urlsplit(address)[:2] == self._origin
+        except ValueError:
+            ours = False
+        if not ours:
             message = f"地址不属于 {self._name} / the address is not at {self._name}"
             raise Misconfigured(message, "请改正 path / correct path")
         if not request.query:
             return address
         return f"{address}{'&' if '?' in address else '?'}{urlencode(request.query)}"
+
+    def _target(self, address: str, answer: Answer) -> str:
+        """Where a redirection leads; empty: to another origin."""
+        try:
+            target = urljoin(address, answer.headers.get("location", ""))
+            return target if urlsplit(target)[:2] == self._origin else ""
+        except ValueError:
+            raise _unfit(self._name, "改址无法读取 / it redirects to what is no address") from None
 
     def _once(self, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         settings, end = self._settings, time.monotonic() + self._settings.call_seconds

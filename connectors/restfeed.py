@@ -30,7 +30,7 @@ import orjson
 
 from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.gates import Gate, Pause
-from connectors.jsonpaths import raw_at, raw_elements, text_of
+from connectors.jsonpaths import raw_at, raw_elements, text_at
 from connectors.pollsettings import PollSettings, Position, keep, kept
 from connectors.restanswers import AnswerTable
 from connectors.restcalls import Answer, Request
@@ -49,6 +49,8 @@ class _Waiting(NamedTuple):
 
     arrival: Arrival
     after: Position
+    key: str
+    """What the peer knows it by; empty: nothing that could be read."""
 
 
 class HttpFeed:
@@ -106,7 +108,8 @@ class HttpFeed:
             waiting = self._fetched.popleft()
             found.append(waiting.arrival)
             self._taken = waiting.after
-            self._keys.append(waiting.arrival.key)
+            if waiting.key:
+                self._keys.append(waiting.key)
         return found
 
     # -- asking --------------------------------------------------------------------------------------------------------
@@ -161,10 +164,10 @@ class HttpFeed:
     def _queued(self, elements: list[bytes]) -> list[_Waiting]:
         fresh = []
         for element in elements:
-            arrival = self._arrival(element)
-            if arrival.key not in self._open:
-                self._open[arrival.key] = None
-                fresh.append(_Waiting(arrival, Position("")))
+            waiting = self._waiting(element, "", Position(""))
+            if waiting.arrival.key not in self._open:
+                self._open[waiting.arrival.key] = None
+                fresh.append(waiting)
         return fresh
 
     def _following(self, answer: Answer, at_: Position, count: int) -> Position | None:
@@ -172,46 +175,52 @@ class HttpFeed:
         settings = self.settings
         if settings.pages:
             return Position(str(int(at_.cursor) + 1)) if count >= settings.pages else None
-        cursor = _text(answer.body, settings.next) if settings.next else ""
+        cursor = text_at(answer.body, settings.next) if settings.next else ""
+        if cursor is None and count <= at_.done:
+            message = f"{self._name}: {settings.next} 无法读取 / {settings.next} cannot be read"
+            raise Unavailable(message, _FIX)
         return Position(cursor) if cursor and cursor != at_.cursor else None
 
     def _paged(self, elements: list[bytes], at_: Position, following: Position | None) -> list[_Waiting]:
-        fresh = []
+        fresh, after = [], at_
         for number, element in enumerate(elements[at_.done :], at_.done + 1):
-            after = Position(at_.cursor, number)
+            after = Position(after.cursor, after.done + 1)
+            place = f"{at_.cursor} {number}"
             if self.settings.record_cursor:
-                after = Position(self._cursor_of(element))
+                cursor, place = text_at(element, self.settings.record_cursor), ""
+                after = Position(cursor) if cursor else after  # one without stands behind the last that has one
             elif following is not None and number == len(elements):
                 after = following
-            fresh.append(_Waiting(self._arrival(element), after))
+            fresh.append(self._waiting(element, place, after))
         if fresh:
             self._at = fresh[-1].after
         elif following is not None:
             self._at = following
         return fresh
 
-    def _cursor_of(self, element: bytes) -> str:
-        cursor = _text(element, self.settings.record_cursor)
-        if not cursor:
-            message = f"{self._name}: 记录中没有 {self.settings.record_cursor} / a record has no such member"
-            raise Unavailable(message, _FIX)
-        return cursor
+    def _waiting(self, element: bytes, place: str, after: Position) -> _Waiting:
+        """A record; what cannot be read of it is handed over whole, so that the steps refuse it.
 
-    def _arrival(self, element: bytes) -> Arrival:
+        Args:
+            element: the record.
+            place: tells it from another one of the same bytes, where it has no key; the same when it is asked for
+                again.
+            after: where polling stands once it is done.
+        """
         settings = self.settings
-        key = _text(element, settings.key) if settings.key else sha256(element).hexdigest()
-        if not key:
-            message = f"{self._name}: 记录中没有 {settings.key} / a record has no such member"
-            raise Unavailable(message, _FIX)
-        company = _text(element, settings.company) if settings.company else ""
-        return Arrival(self._payload(element), settings.source or self._name, key, company, settings.system)
+        key = text_at(element, settings.key) if settings.key else ""
+        company = text_at(element, settings.company) if settings.company else ""
+        body = element if company is None else self._payload(element)
+        name = key or sha256(f"{place}\0".encode() + element).hexdigest()
+        arrival = Arrival(body, settings.source or self._name, name, company or "", settings.system)
+        return _Waiting(arrival, after, key or "")
 
     def _payload(self, element: bytes) -> bytes:
         """The payload of a record; one that is not as the settings say comes whole, so that the steps refuse it."""
-        found = raw_at(element, self.settings.body)
-        if found is None or self.settings.form == "json":
-            return element if found is None else found
         try:
+            found = raw_at(element, self.settings.body)
+            if found is None or self.settings.form == "json":
+                return element if found is None else found
             text = orjson.loads(found)
             return base64.b64decode(text, validate=True) if self.settings.form == "base64" else text.encode()
         except (ValueError, TypeError, AttributeError, binascii.Error):
@@ -277,13 +286,3 @@ class HttpFeed:
         self._open, self._keys = {}, []
         self._tag, self._due = ("", Position("")), 0.0
         self._peer.close()
-
-
-def _text(data: bytes, path: str) -> str:
-    """What stands at a path, as text: a string's content, a number as it is written; empty where nothing does."""
-    found = raw_at(data, path)
-    if found is None:
-        return ""
-    if found.startswith(b'"'):
-        return text_of(orjson.loads(found))
-    return "" if found == b"null" else found.decode()

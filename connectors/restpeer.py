@@ -22,19 +22,21 @@ from tenacity.wait import wait_random_exponential
 from connectors.breakers import Breaker, Clock
 from connectors.budgets import Budget
 from connectors.confidential import masked
-from connectors.contracts import ConnectorError, Misconfigured, Unavailable
+from connectors.contracts import Misconfigured, Unavailable
 from connectors.gates import AUTH_FAILED, Gate, Pause
 from connectors.restanswers import AnswerTable, Said
 from connectors.restcalls import Answer, Line, Request
 from connectors.restsettings import CallTemplate, LoginAuth, RestSettings
 from connectors.restsigning import moments, signed
-from connectors.resttemplates import Scope, UnfillableError, dumped, filled, render
+from connectors.resttemplates import Scope, UnfillableError, dumped, filled, path_of, render
 from connectors.resttokens import AuthRefused, Credentials
 from connectors.windows import Window
 
 Build = Callable[[Scope], Request]
 """Makes the request of one attempt from what templates know; each attempt has its own moment and nonce."""
 
+WHOLE_ADDRESS = "{cursor}"
+"""A path that is what the peer's last answer gave as the address of the next page."""
 _ASKED_PAUSE = (429, 503)
 _FIX = "请检查凭据后重试 / check the credentials; a change is noticed by itself"
 
@@ -168,8 +170,8 @@ class Peer:
         except Unavailable:
             self.gate.failed()
             raise
-        except ConnectorError:
-            self.gate.release()  # it is our own settings: no fault of the peer
+        except BaseException:
+            self.gate.release()  # no fault of the peer: our own settings, or the process is to end
             raise
         asked = self._asked(answer)
         if asked is not None:
@@ -266,7 +268,7 @@ def from_template(call: CallTemplate, more: dict[str, Any] | None = None) -> Bui
             headers = {name: filled(one, known) for name, one in call.headers.items()}
             query = {name: filled(one, known) for name, one in call.query.items()}
             body = None if call.body is None else dumped(render(call.body, known))
-            path = filled(call.path, known)
+            path = filled(call.path, known) if call.path == WHOLE_ADDRESS else path_of(call.path, known)
         except UnfillableError as error:
             message = f"请求无法生成 / the request cannot be built: {error}"
             kind = Unfilled if error.of_record else Misconfigured

@@ -24,7 +24,7 @@ class CallTemplate(ConnectorSettings):
     """A call to be made."""
 
     path: str = ""
-    """Path below `url`."""
+    """Path below `url`; what its places hold is percent-encoded."""
     method: Method = "POST"
     query: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)

@@ -40,7 +40,7 @@ from connectors.restanswers import AnswerTable, Said
 from connectors.restcalls import Request
 from connectors.restlisting import listed
 from connectors.restpeer import Peer, Unfilled, from_template
-from connectors.resttemplates import Record, UnfillableError, dumped, render
+from connectors.resttemplates import Record, UnfillableError, dumped, places, render
 from connectors.sendsettings import HttpSettings
 
 _FIX = "请检查设置 / check the settings"
@@ -64,6 +64,10 @@ class HttpSink:
     def __init__(self, settings: HttpSettings, *, peer: Peer | None = None, gate: Gate | None = None) -> None:
         self.settings = settings
         self.exact = settings.exact
+        call = settings.request
+        asked = (root for root, _ in places([call.path, call.query, call.headers, call.body]))
+        self.batchwise = "batch" in asked
+        """Whether a request names its batch, and so carries deliveries of one alone."""
         self._peer = peer or Peer(settings, gate=gate)
         self._receipts = ReceiptFiles(settings.receipts) if settings.receipts else None
 
@@ -121,9 +125,9 @@ class HttpSink:
             for one in said
         ]
         accepted = [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == "accepted"]
-        if self._receipts is not None and accepted:
+        if accepted:
             try:
-                self._receipts.add(accepted)
+                self.note(accepted)
             except ConnectorError as error:  # taken there and not provable here: it is sent again with the same id
                 writing.close(group, str(error))
                 return
@@ -190,6 +194,15 @@ class HttpSink:
             raise Misconfigured(message, "请设置 held / set held")
         return listed(self._peer, self.settings.held, since)
 
+    def note(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep receipts of deliveries that the peer holds.
+
+        Raises:
+            ConnectorError: the receipts cannot be written.
+        """
+        if self._receipts is not None:
+            self._receipts.add(deliveries)
+
     def withdraw(self, deliveries: Sequence[Delivery]) -> None:
         """Take back the receipts of deliveries that the peer says it does not hold.
 
@@ -253,7 +266,8 @@ class _Writing:
                 self._found[place] = Outcome(REFUSED, str(error))
                 continue
             full = len(group) >= settings.per_request or held + piece.size > settings.max_request_bytes
-            if group and (full or any(one.delivery.key == delivery.key for one in group)):
+            other = self._sink.batchwise and group and group[0].delivery.batch != delivery.batch
+            if group and (full or other or any(one.delivery.key == delivery.key for one in group)):
                 yield group
                 group, held = [], 0
             if delivery.key in self._waiting:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -103,12 +104,29 @@ def _fragment(value: object) -> Any:  # noqa: ANN401 - orjson's own type
 
 
 def filled(template: str, scope: Scope) -> str:
-    """A template that is text: a path, a header.
+    """A template that is text: a header, a member of the query.
 
     Raises:
         UnfillableError: a place names what is not there.
     """
     return _PLACE.sub(lambda match: text_of(_value(match, scope)), template)
+
+
+def path_of(template: str, scope: Scope) -> str:
+    """A path filled in: whatever a place holds, it stays a part of its segment, and leads nowhere else.
+
+    Raises:
+        UnfillableError: a place names what is not there, or holds `.` or `..`.
+    """
+
+    def segment(match: re.Match[str]) -> str:
+        value = text_of(_value(match, scope))
+        if value in (".", ".."):
+            message = f"不能作路径 / no part of a path: {match[1]}{match[2]}"
+            raise UnfillableError(message, match[1])
+        return quote(value, safe="")
+
+    return _PLACE.sub(segment, template)
 
 
 def _text(template: str, scope: Scope) -> Any:  # noqa: ANN401 - any JSON value
@@ -144,10 +162,7 @@ def _list(template: Any, scope: Scope) -> list[Any]:  # noqa: ANN401 - any JSON 
 
 def _members(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any JSON value
     if isinstance(value, Record):
-        # Member by member, so that numbers stand as they were written.
-        opened = value.opened
-        if isinstance(opened, dict):
-            return opened
+        value = value.opened
     if not isinstance(value, Mapping):
         message = "* 不是对象 / * is no object"
         raise UnfillableError(message)

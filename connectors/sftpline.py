@@ -82,8 +82,8 @@ class SftpSettings(ConnectorSettings):
     @property
     def root(self) -> str:
         """The folder on the server."""
-        path = unquote(urlsplit(self.url).path)
-        return path.removeprefix("/~/") or "." if path.startswith("/~") else path or "/"
+        path = unquote(urlsplit(self.url).path) or "/"
+        return path.removeprefix("/~/") if path != "/~" else "."
 
 
 class _Known:

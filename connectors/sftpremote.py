@@ -87,8 +87,8 @@ class Remote:
         self._sftp, self.root = sftp, root
 
     def path(self, *parts: str) -> str:
-        """A path below the root."""
-        return "/".join((self.root.rstrip("/"), *parts))
+        """A path below the root; where that is the user's own folder, as the user would name it."""
+        return "/".join(parts if self.root == "." else (self.root.rstrip("/"), *parts))
 
     def listing(self, folder: str) -> list[Entry]:
         """What stands in a folder, by name; links are not followed. Raises FileNotFoundError."""
@@ -209,10 +209,6 @@ class Remote:
             if self.look(new) is not None:
                 raise FileExistsError(errno.EEXIST, "taken", new) from None
             self._sftp.posix_rename(os.fsencode(old), os.fsencode(new))
-
-    def replace(self, old: str, new: str) -> None:
-        """Rename, in place of what has the name."""
-        self._sftp.posix_rename(os.fsencode(old), os.fsencode(new))
 
     def remove(self, path: str) -> bool:
         """Remove a file; whether it was there."""

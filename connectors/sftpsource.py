@@ -215,8 +215,9 @@ class SftpSource:
         target = f"{archive}/{relative}"
         if remote.look(target) is not None:
             target = f"{target}.{mark.rpartition(':')[2][:12]}"
+            remote.remove(target)  # the same bytes, archived before
         remote.make_folder(target.rpartition("/")[0])
-        remote.replace(place, target)
+        remote.name(place, target)
         remote.remove(place + DONE)
 
     def check(self) -> list[str]:

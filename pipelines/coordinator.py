@@ -24,10 +24,11 @@ from pipelines.closing import Closer
 from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
-from pipelines.keptsettings import keep
+from pipelines.keptsettings import keep, same_sinks
 from pipelines.knownitems import account_known, batch_id, packed_items
 from pipelines.planning import Chunk, Planner
 from pipelines.progress import Event, Observer, silent
+from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
@@ -65,6 +66,8 @@ class Coordinator:
         self.sinks = Sinks(exchange, state)
         self.sinks.agree()
         self.run_id = 0
+        self._killed: Sequence[int] = ()
+        """Runs that were killed, this one among them where it goes on, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
         self._snapshot_of = self._placed_by = -1
@@ -112,7 +115,7 @@ class Coordinator:
             self._take_in(source)
         else:
             self._take_in(OfDays(source, days))
-        self._unsure = False  # what was done before the kill is behind the marks now
+        self._killed = ()  # what was done before the kill is behind the marks now
 
     def newest(self) -> int:
         """Number of the newest batch; 0 before the first."""
@@ -122,32 +125,38 @@ class Coordinator:
     def end(self) -> None:
         """The run is over: nothing of it is left to do."""
         with self.state.unit_of_work() as connection:
-            connection.execute(
-                update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
-            )
+            self._ended(connection, self.run_id)
         self._tell("ended")
 
     # -- begin and recover ---------------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
-        """A new run, or the one that was killed: it goes on under its number."""
+        """A new run, or the one that was killed: it goes on under its number, unless other sinks are asked for it."""
         t = tables.runs
         kept = keep(self._said, self.sealer)
+        unended = select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None))
         with self.state.unit_of_work() as connection:
-            open_run = connection.execute(
-                select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())
-            ).scalar()
-            self._resumed = self._unsure = open_run is not None
-            if open_run is not None:
-                connection.execute(update(t).where(t.c.id == open_run).values(**kept))
-                return int(open_run)
-            made = connection.execute(
-                insert(t), {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
-            ).inserted_primary_key
-            return int(made[0]) if made else 0
+            self._killed = connection.execute(unended.order_by(t.c.id.desc())).scalars().all()
+            self._resumed = bool(self._killed) and same_sinks(connection, self.sealer, self._killed[0], kept)
+            for run in self._killed[1:] if self._resumed else self._killed:
+                self._ended(connection, run)
+            if not self._resumed:
+                return self._new_run(connection, kept)
+            run = self._killed[0]
+            connection.execute(update(t).where(t.c.id == run).values(**kept))
+            return run
+
+    def _new_run(self, connection: Any, kept: Mapping[str, Any]) -> int:
+        row = {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
+        made = connection.execute(insert(tables.runs), row).inserted_primary_key
+        return int(made[0]) if made else 0
+
+    def _ended(self, connection: Any, run: int) -> None:
+        t = tables.runs
+        connection.execute(update(t).where(t.c.id == run).values(ended_at=now().isoformat()))
 
     def _recover(self) -> None:
-        """Finish decided batches, forget open ones, sweep what nobody names."""
+        """Forget open batches, finish decided ones, sweep what nobody names."""
         t = tables.batches
         with self.state.unit_of_work() as connection:
             mine = [t.c.exchange == self.exchange.name]
@@ -178,12 +187,13 @@ class Coordinator:
                 shutil.rmtree(left, ignore_errors=True)
             elif not left.is_dir():
                 left.unlink(missing_ok=True)
+        scratch.sweep(self.state.path)
         self._snapshot = ""
 
     # -- intake --------------------------------------------------------------------------------------------------------
 
     def _take_in(self, source: Source) -> None:
-        planner = Planner(self.state, self.exchange, self.run_id, unsure=self._unsure)
+        planner = Planner(self.state, self.exchange, self._killed)
         try:
             for chunk, after in _with_next(planner.chunks(source), ahead=self._overlaps):
                 if chunk.items:
@@ -409,17 +419,16 @@ class Coordinator:
         return Resending(self.state, self.exchange, self.sinks, self.sealer, self.closer).queue(places)
 
     def _aside(self, work: Callable[[], _Result]) -> _Result:
-        """Do something as a run of its own."""
-        self.run_id = self._begin()
-        self._recover()
-        result = work()
-        self._sweep()
-        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by this
+        """Do something as a run of its own. One that was killed is left to who calls it again."""
+        try:
             with self.state.unit_of_work() as connection:
-                connection.execute(
-                    update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
-                )
-        self.sinks.close()
+                self.run_id = self._new_run(connection, keep(self._said, self.sealer))
+            self._recover()
+            result = work()
+            self._sweep()
+        finally:
+            self.sinks.close()
+        self.end()
         return result
 
     def _again(self, letters: Sequence[str]) -> str:

@@ -1,13 +1,14 @@
 """The inbox: envelopes whose source cannot be read again (HTTP, AMQP), durable from the commit that put them here.
 
 An envelope that is in it counts as received: the door may answer, the queue may be acknowledged. Batches take waiting
-envelopes in the order of their ids; a batch that was forgotten gives them back, a closed one removes them.
+envelopes in the order of their ids; a batch that was forgotten gives them back, one that is decided removes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
 from connectors.copying import copy_rows
+from dlq.letter import storable
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.partitions import partition_of, vin_in
@@ -23,6 +25,10 @@ from pipelines.vinhash import vin_hashes
 SEALED_FOR = b"inbox"
 """What envelopes are sealed for."""
 _AT_ONCE = 500
+_LONGEST_KEY = 500
+"""Characters; more may be too long for an index."""
+_LONGEST_NAME = 200
+"""Characters of a company or system."""
 _COLUMNS = [column for column in tables.inbox.c if column.name not in ("id", "batch")]
 _NAMES = [column.name for column in _COLUMNS]
 _TAKE_ALL = text(
@@ -77,8 +83,13 @@ class Inbox:
         self._exchange, self._sealer = exchange, sealer
 
     def put(self, connection: Connection, judged: Sequence[Judged], received_at: datetime) -> list[bool]:
-        """Keep envelopes; for each whether it is new. One whose key is known at its source is not kept again."""
+        """Keep envelopes; for each whether it is new. One whose key is known at its source is not kept again.
+
+        A sender names company and key by any text; one that no database takes must not come again and again, so it
+        is written out, or stands by its digest.
+        """
         t = tables.inbox
+        judged = [_fit(one) for one in judged]
         fresh = self._fresh(connection, judged, received_at)
         chosen = [one for one, new in zip(judged, fresh, strict=True) if new]
         if chosen:
@@ -114,7 +125,7 @@ class Inbox:
         keyed = {
             (one.arrival.source, one.arrival.key): i for i, one in reversed(list(enumerate(judged))) if one.arrival.key
         }
-        fresh = [not one.arrival.key for one in judged]
+        fresh = [not one.arrival.key or one.arrival.new for one in judged]
         for known in self._take_keys(connection, sorted(keyed), received_at.isoformat()):
             fresh[keyed[known]] = True
         return fresh
@@ -210,3 +221,14 @@ class Inbox:
         k = tables.inbox_keys
         where = (k.c.exchange == self._exchange) & (k.c.received_at < before.isoformat())
         return connection.execute(delete(k).where(where)).rowcount
+
+
+def _fit(one: Judged) -> Judged:
+    arrival = one.arrival
+    key, company, system = (storable(text) for text in (arrival.key, arrival.company, arrival.system))
+    company, system = company[:_LONGEST_NAME], system[:_LONGEST_NAME]
+    if key != arrival.key or len(key) > _LONGEST_KEY:
+        key = sha256(key.encode()).hexdigest()
+    if (key, company, system) == (arrival.key, arrival.company, arrival.system):
+        return one
+    return one._replace(arrival=arrival._replace(key=key, company=company, system=system))

@@ -113,7 +113,7 @@ def run(
     Args:
         folder: the state's folder; everything lies below it.
         seed: of the sample; None: 7, or that of the sample that is there.
-        scale: of the sample; None: 1.0 (over 52,000 payloads), or that of the sample that is there.
+        scale: of the sample; None: 1.0 (54,440 payloads), or that of the sample that is there.
         observer: told what the exchanges do.
         sampling: told how far the generator is.
 

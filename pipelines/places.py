@@ -9,7 +9,7 @@ from itertools import accumulate
 from sqlalchemy import Connection, select
 
 from pipelines import tables
-from pipelines.journal import Journal, vin_column
+from pipelines.journal import Journal, digest_column
 from pipelines.versions import pack_intake, unpack_intake
 
 Place = tuple[int, int, int]
@@ -54,7 +54,7 @@ class Places:
         j, b = tables.journals, tables.batches
         kept = select(j.c.item, j.c.lines).join(b, b.c.id == j.c.batch).where(b.c.number == batch).order_by(j.c.item)
         rows = self._connection.execute(kept.execution_options(yield_per=8))
-        return ((row.item, len(vin_column(row.lines))) for row in rows)
+        return ((row.item, len(digest_column(row.lines, "vin"))) for row in rows)
 
 
 def starts(lengths: Mapping[int, int]) -> dict[int, int]:

@@ -21,6 +21,7 @@ from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.bodies import locator
+from pipelines.merging import pair_of
 from pipelines.sealedrows import seal_waiting
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
@@ -141,7 +142,7 @@ def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore
         "reason": f"letter:{letter.id}",
         "vin": signed(vin_hash(str(record.get("vin", "")))),
         "version": int(book.lines["version"][int(ordinal)]),
-        "merged_into": _merged_into(connection, letter),
+        "merged_into": pair_of(connection, letter.destination, letter.record_key),
         "attempts": 0,
         "next_attempt": moment.isoformat(),
     }
@@ -152,13 +153,6 @@ def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore
     account.counts.update(dead=-1, waiting=1)
     accounts.change(connection, batch, letter.destination, account)
     store.claim(letter.id, _attempt_of(letter), moment)
-
-
-def _merged_into(connection: Any, letter: Letter) -> str:
-    """The record that this one was merged into at its destination, where it was; the pair is fixed."""
-    t = tables.visits
-    where = (t.c.destination == letter.destination) & (t.c.key == letter.record_key) & t.c.stands.is_(False)
-    return str(connection.execute(select(t.c.partner).where(where)).scalar() or "")
 
 
 def _attempt_of(letter: Letter) -> str:

@@ -273,7 +273,7 @@ def _settle(
                     .where(t.c.id == row.id)
                     .values(
                         trying=False,
-                        attempts=row.attempts + 1,
+                        attempts=row.attempts + found.tried,
                         reason=found.outcome.reason,
                         next_attempt=next_try(exchange, found.sent.delivery.id, row.attempts + 1),
                     )

@@ -203,6 +203,12 @@ class SinkContract(Contract):
         sink.write([self.delivery(2, batch="b10"), self.delivery(3, batch="b10")])
         assert [self.stands(place, sink, batch).count for batch in ("b1", "b10", "b", "")] == [1, 2, 0, 0]
 
+    def test_batches_in_one_call_are_told_apart(self, place: Path) -> None:
+        sink, given = self.sink(place), [self.delivery(n, batch=f"b{n % 2}") for n in range(6)]
+        assert self.statuses(sink, given) == [ACCEPTED] * 6
+        for batch in ("b0", "b1"):
+            assert self.stands(place, sink, batch) == self.tally([one for one in given if one.batch == batch])
+
     def test_a_batch_that_never_was_is_nothing(self, place: Path) -> None:
         assert self.stands(place, self.sink(place), "none") == Tally(0, 0)
 

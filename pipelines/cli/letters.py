@@ -72,8 +72,8 @@ def list_(
     with State(state, own=False) as opened, opened.reading() as connection:
         found = LetterStore(connection, opened.sealer()).search(filters)
         if as_json:
-            for line in screens.json_lines(found):
-                sys.stdout.write(line + "\n")
+            for letter in found:
+                emit(view(letter))
             return
         letters = list(found)
     screen = console()

@@ -45,7 +45,7 @@ def nation(
     state: Annotated[Path, typer.Option(help="状态目录 / folder of the state")] = Path("var/nation"),
     seed: Annotated[int | None, typer.Option(help="样本的随机种子，默认 7 / seed of the sample, 7")] = None,
     scale: Annotated[
-        float | None, typer.Option(min=0.001, max=100.0, help="规模，默认 1，5 万余条 / size; 1 is 54,000 payloads")
+        float | None, typer.Option(min=0.001, max=100.0, help="规模，默认 1，54,440 条 / size; 1 is 54,440 payloads")
     ] = None,
     brief: Annotated[bool, typer.Option("--brief", help="各省合为一行 / provinces in one line")] = False,
     as_json: AsJson = False,

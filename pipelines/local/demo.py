@@ -92,7 +92,7 @@ def demo(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> Iter
     Raises:
         NotOurs: the folder holds something else, or another demo runs in it.
         Ended: a signal came.
-        RuntimeError: a server is not installed, or did not start.
+        NotStarted: a server is not installed, or did not start.
     """
     with ExitStack() as stack:
         stack.enter_context(_owned(folder))

@@ -14,6 +14,7 @@ from servers import rabbitmq
 
 from connectors import registry
 from connectors.amqpfeed import AmqpFeed
+from connectors.amqplink import borrowed
 from connectors.amqpsplitting import arrivals
 from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.testing import FeedContract
@@ -75,14 +76,33 @@ def test_without_an_id_the_key_is_a_digest_of_queue_and_body(bench, made):  # no
     assert not set(keys[0]) & set(keys[1])
 
 
+def test_without_an_id_what_comes_first_is_new_and_what_comes_again_is_known(bench, made):  # noqa: F811
+    queue = bench.queue()
+    bench.put(queue, [b"x", b"y", b"x"])
+    bench.put(queue, [b"z"], ["id"])
+    feed = made(queue)
+    first = drain(feed, 4)
+    assert [one.new for one in first] == [True, True, True, False]
+    feed.close()  # not acked
+    again = drain(feed, 4)
+    assert [one.new for one in again] == [False] * 4
+    assert [one.key for one in again] == [one.key for one in first]
+
+
 def test_headers_name_company_and_system_where_settings_say_so(bench, made):  # noqa: F811
     queue = bench.queue()
     bench.put(queue, [b"x"], headers={"shop": "沪123", "from": "T", "other": 7})
     trusting = made(queue, company_header="shop", system_header="from")
-    assert drain(trusting, 1)[0][3:] == ("沪123", "T")
+    assert drain(trusting, 1)[0][3:5] == ("沪123", "T")
     trusting.close()
     wary = made(queue, company_header="other")
-    assert drain(wary, 1)[0][3:] == ("", "")
+    assert drain(wary, 1)[0][3:5] == ("", "")
+
+
+def test_a_header_without_a_name_names_nobody(bench, made):  # noqa: F811
+    queue = bench.queue()
+    bench.put(queue, [b"x"], headers={"": "someone else"})
+    assert drain(made(queue), 1)[0][3:5] == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -316,6 +336,18 @@ def test_another_node_is_tried_when_one_is_away(bench):  # noqa: F811
     assert feed.check()
     assert [one.body for one in drain(feed, 1)] == [b"1"]
     feed.close()
+
+
+def test_a_connection_lost_in_its_users_hands_is_told_as_that(bench):  # noqa: F811
+    settings = bench.settings(queue="q", nodes=[f"127.0.0.1:{bench.broker.port}"])
+
+    def use():
+        with borrowed(AmqpFeed.Settings(**settings)) as channel:
+            bench.proxy.cut()
+            channel.queue_declare(f"{bench.name}.lost", passive=True)
+
+    with pytest.raises(Unavailable):
+        use()
 
 
 def test_secrets_are_read_from_where_settings_say(bench, made, monkeypatch, tmp_path):  # noqa: F811

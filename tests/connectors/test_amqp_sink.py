@@ -100,6 +100,12 @@ class TestAmqpSink(SinkContract):
         return self.bench.settings(exchange=f"{self.queue}.none")
 
 
+def test_a_message_of_many_is_of_one_batch():
+    given = [delivery(n, batch=batch) for n, batch in enumerate(("b1", "b1", "b2", "b1"))]
+    made = packed(given, Form("", "q", 10, "array", 1 << 20, "application/json")).messages
+    assert [(one.headers["batch"], one.places) for one in made] == [("b1", (0, 1)), ("b2", (2,)), ("b1", (3,))]
+
+
 def test_a_queue_cannot_be_verified_and_says_so(bench, made):  # noqa: F811
     with pytest.raises(Unverifiable):
         made().verify("b1")

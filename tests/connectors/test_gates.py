@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from connectors import budgets
 from connectors.breakers import Breaker, BreakerSettings
 from connectors.budgets import Budget, BudgetSettings, FileBudgets, MemoryBudgets, spend
-from connectors.contracts import Misconfigured
+from connectors.contracts import Misconfigured, Unavailable
 from connectors.gates import AUTH_FAILED, Gate
 from connectors.windows import Window, closed_for
 
@@ -300,6 +300,23 @@ def test_a_call_that_the_budget_holds_back_leaves_the_try_to_others():
     clock.now += 10
     assert "budget" in gate.admit().reason
     assert one.claim() == 0
+
+
+def test_a_budget_that_cannot_be_asked_leaves_the_try_to_others():
+    class Broken:
+        def change(self, name, step):
+            message = "no database"
+            raise Unavailable(message)
+
+    clock = Clock()
+    held = breaker(clock, failures=1)
+    gate = Gate(breaker=held, budget=Budget("p", BudgetSettings(calls=1), store=Broken()), clock=clock)
+    held.failed()
+    clock.now += 10
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            gate.admit()
+    assert held.claim() == 0
 
 
 def test_looking_takes_nothing():

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import httppeer
 
 from connectors import registry
-from connectors.contracts import Misconfigured, Unavailable
+from connectors.contracts import Arrival, Misconfigured, Unavailable
 from connectors.pollsettings import PollSettings
 from connectors.restfeed import HttpFeed
 from connectors.testing import FeedContract
@@ -140,19 +140,105 @@ def test_records_come_byte_for_byte(hub, tmp_path):
     feed.close()
 
 
-def test_records_without_keys_are_named_by_their_bytes(hub, tmp_path):
-    hub.answers.append({"rows": [{"n": 1}, {"n": 1}, {"n": 2}]})
+@pytest.mark.parametrize("way", [{}, {"next": "", "pages": 3}, {"key": "id"}])
+def test_records_without_keys_are_named_by_their_places_and_bytes(hub, tmp_path, way):
+    hub.answers += [{"rows": [{"n": 1}, {"n": 2}, {"n": 1}], "next": "b"}, {"rows": [{"n": 1}]}]
+    feed = poll(hub, tmp_path, **way)
+    keys = [one.key for one in feed.take(2, 10)]
+    feed.ack()
+    keys += [one.key for one in feed.take(2, 10)]
+    keys += [one.key for one in feed.take(2, 10)]
+    assert len(set(keys)) == 4  # a record, its correction, and the record again are three
+    feed.close()
+    hub.answers.extendleft([{"rows": [{"n": 1}, {"n": 2}, {"n": 1}], "next": "b"}])
+    assert [one.key for one in feed.take(10, 10)] == [keys[2]]  # what was not acked comes again by the same key
+    feed.close()
+
+
+BAD = [
+    b'{"id": "\xff1", "cursor": "1"}',
+    rb'{"id": "\ud800", "cursor": "1"}',
+    b'{"cursor": "1"}',
+    b'{"id": null, "cursor": "1"}',
+    b'{"id": "1", "cursor": "\xff"}',
+    b'{"id": "1"}',
+    b'{"id": "1", "cursor": "1", "shop": "\xff"}',
+    rb'{"id": "1", "cursor": "1", "data": "\x"}',
+    b'{"id": "1", "cursor": "1", "\xff": 1}',
+    b'{"id": "1", "cursor": "1", "n": NaN}',
+    b'{"id": "1", "cursor": "1", "deep": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+    b"nonsense",
+    b"5",
+]
+WAYS = [
+    {"next": "next"},
+    {"next": "", "record_cursor": "cursor"},
+    {"next": "", "pages": 3},
+    {"next": "", "confirm": {"path": "/confirm", "body": {"keys": "{keys}"}}},
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_record_that_cannot_be_read_holds_nothing_back(hub, tmp_path, way, bad):
+    good = [b'{"id": "0", "cursor": "0", "data": {"a": 1}}', b'{"id": "2", "cursor": "2", "data": {"b": 2}}']
+    hub.answers.append(b'{"code": "ok", "rows": [' + b", ".join([good[0], bad, good[1]]) + b'], "next": null}')
+    answers = {"code": "code", "codes": {"ok": "accepted"}}
+    about = {"key": "id", "company": "shop", "body": "data", "answers": answers}
+    feed = poll(hub, tmp_path, every_seconds=3600, **way, **about)
+    found = feed.take(10, 10)
+    assert [one.body for one in found] == [b'{"a": 1}', found[1].body, b'{"b": 2}']
+    assert found[1].body in bad
+    assert found[1].company == ""
+    assert len({one.key for one in found}) == 3
+    feed.ack()
+    feed.close()
+    if "confirm" not in way:
+        kept = orjson.loads((tmp_path / "position").read_bytes())
+        assert (kept["cursor"], kept["done"]) in {("2", 0), ("", 3)}
+
+
+def test_records_without_a_cursor_stand_behind_the_last_that_has_one(hub, tmp_path):
+    hub.answers.append({"rows": [{"c": "1"}, {"n": 2}, {"n": 3}]})
+    feed = poll(hub, tmp_path, next="", record_cursor="c", every_seconds=3600)
+    assert len(feed.take(2, 10)) == 2
+    feed.ack()
+    assert orjson.loads((tmp_path / "position").read_bytes()) == {"cursor": "1", "done": 1}
+    feed.close()
+    hub.answers.append({"rows": [{"n": 2}, {"n": 3}, {"c": "4"}]})
+    hub.answers.popleft()
+    assert [orjson.loads(one.body) for one in feed.take(10, 10)] == [{"n": 3}, {"c": "4"}]
+    assert hub.calls[-1].query["c"] == "1"
+    feed.close()
+
+
+def test_a_record_without_a_key_is_not_confirmed_and_comes_once(hub, tmp_path):
+    hub.rows += [b'{"id": "1"}', b'{"id": null}']
+    confirm = {"path": "/confirm", "body": {"keys": "{keys}"}}
+    request = {"method": "GET", "path": "/page"}
+    hub.shape = "queue"
+    feed = poll(hub, tmp_path, request=request, records="data.rows", key="id", next="", confirm=confirm)
+    assert len(feed.take(10, 10)) == 2
+    feed.ack()
+    assert orjson.loads(hub.calls[-1].body) == {"keys": ["1"]}
+    assert feed.take(10, 0.03) == []
+    assert hub.rows == [b'{"id": null}']
+    feed.close()
+
+
+def test_a_next_page_that_cannot_be_read_is_told_once_its_records_are_taken(hub, tmp_path):
+    hub.answers.append(b'{"rows": [{"n": 1}], "next": "\xff"}')
     feed = poll(hub, tmp_path)
-    keys = [one.key for one in feed.take(10, 10)]
-    assert len(keys[0]) == 64
-    assert keys[0] == keys[1] != keys[2]
+    assert len(feed.take(10, 10)) == 1
+    with pytest.raises(Unavailable, match="next"):
+        feed.take(10, 10)
     feed.close()
 
 
 def test_company_system_and_source_come_with_each(hub, tmp_path):
     hub.answers.append({"rows": [{"id": 7, "shop": {"code": 330103000000001}, "text": "机油\n"}]})
     feed = poll(hub, tmp_path, key="id", company="shop.code", system="33", source="peer", body="text", form="text")
-    assert feed.take(10, 10) == [("机油\n".encode(), "peer", "7", "330103000000001", "33")]
+    assert feed.take(10, 10) == [Arrival("机油\n".encode(), "peer", "7", "330103000000001", "33")]
     feed.close()
 
 
@@ -186,9 +272,7 @@ def test_empty_pages_on_the_way_are_passed(hub, tmp_path):
     feed.close()
 
 
-@pytest.mark.parametrize(
-    "answer", [{"rows": 5}, {}, [], {"rows": [{"no": "id"}]}, {"rows": [5]}, {"rows": [{"id": None}]}]
-)
+@pytest.mark.parametrize("answer", [{"rows": 5}, {}, [], b'{"rows": [{"a": "b""}]}', b'{"rows": [1, 2'])
 def test_an_answer_of_another_shape_is_unavailable_with_the_paths(hub, tmp_path, answer):
     hub.answers.append(answer)
     feed = poll(hub, tmp_path, key="id")

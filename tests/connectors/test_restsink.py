@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
+from urllib.parse import unquote
 
 import orjson
 import pytest
@@ -258,6 +260,51 @@ def test_a_redirection_is_followed_within_the_same_origin_only(hub):
         hub.faults.append(f"to:{elsewhere.url}/records")
         assert statuses(sink.write(deliveries())) == [UNAVAILABLE] * 3
         assert not elsewhere.calls
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, ACCEPTED), (307, UNAVAILABLE)])
+def test_an_address_that_is_none_harms_only_a_redirection(hub, status, said):
+    hub.always = f"at:{status}:http://["
+    sink = sink_of(hub, per_request=1, redirects=2, answers={"code": "code", "codes": CODES}, breaker={"failures": 99})
+    assert statuses(sink.write(deliveries(1))) == [said]
+
+
+def test_what_stands_in_a_path_leads_nowhere_else(hub):
+    hub.always = "200"
+    request = {"path": "/records/{record.code}/{key}", "method": "PUT"}
+    sink = sink_of(hub, per_request=1, request=request, answers={})
+    bodies = [b'{"code": "../../admin?x=1#"}', '{"code": "A/b 京"}'.encode(), b'{"code": ".."}']
+    given = [Delivery(f"i{n}", "d", f"k|{n}", 1, "c", body, "b1") for n, body in enumerate(bodies)]
+    assert statuses(sink.write(given))[2] == REFUSED
+    sent = [unquote(one.path) for one in hub.calls]
+    assert sent == ["/records/../../admin?x=1#/k|0", "/records/A/b 京/k|1"]
+    assert [one.query for one in hub.calls] == [{}, {}]
+
+
+def test_an_error_of_our_own_leaves_the_try_to_others(hub):
+    peer = Peer(HttpSettings(url=hub.url, breaker={"failures": 1, "open_seconds": 0.001}))
+    peer.gate.failed()
+    time.sleep(0.002)
+
+    def broken(_):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        peer.call(broken, HttpSettings(url=hub.url).answers)
+    assert peer.pause().seconds == 0
+    peer.close()
+
+
+def test_a_request_that_names_its_batch_carries_that_alone(hub):
+    body = {"batch": "{batch}", "records": "{records}"}
+    given = [Delivery(f"i{n}", "d", f"k{n}", 1, "c", b"{}", batch) for n, batch in enumerate(("b1", "b1", "b2", "b1"))]
+    sink_of(hub, request={"path": "/records", "body": body}).write(given)
+    named = [orjson.loads(one.body) for one in hub.calls]
+    assert [(one["batch"], {r["batch"] for r in one["records"]}) for one in named] == [
+        ("b1", {"b1"}),
+        ("b2", {"b2"}),
+        ("b1", {"b1"}),
+    ]
 
 
 def test_an_answer_that_is_too_large_is_read_no_further(hub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import zipfile
@@ -457,6 +458,38 @@ def test_an_archived_name_that_is_taken_gets_another(server, tmp_path):
         source.finish(["a.ndjson"])
     assert len(names(tmp_path / "out" / ".archive")) == 2
     assert {one.read_bytes() for one in (tmp_path / "out" / ".archive").iterdir()} == {b'{"n":1}\n', b'{"n":2}\n'}
+
+
+def test_archiving_asks_for_no_extension_and_goes_over_what_is_archived(server, tmp_path, monkeypatch):
+    def unsupported(*_):
+        message = "Operation unsupported"
+        raise OSError(message)
+
+    monkeypatch.setattr("paramiko.SFTPClient.posix_rename", unsupported)
+    for n in (1, 2, 2):
+        drop(tmp_path, "a.ndjson", n)
+        source = source_of(server, tmp_path, finished="archive")
+        assert read(source) == [n]
+        source.finish(["a.ndjson"])
+    assert names(tmp_path / "out") == [".archive"]
+    assert len(names(tmp_path / "out" / ".archive")) == 2
+
+
+@pytest.mark.parametrize("path", ["/~", "/~/", "/~/in", "/~/in/"])
+def test_a_folder_of_the_users_own_is_watched_and_its_archive_is_not(server, tmp_path, path):
+    folder = server.home / path.removeprefix("/~").strip("/")
+    folder.mkdir(exist_ok=True)
+    (folder / "a.ndjson").write_bytes(b'{"n":1}\n')
+    url = server.url(Path("/")).rstrip("/") + path
+    archive = {"/~/in": "in/done", "/~/in/": "in/done"}.get(path, "done")
+    source = source_of(server, tmp_path, url=url, finished="archive", archive=archive)
+    assert read(source) == [1]
+    source.finish(["a.ndjson"])
+    assert read(source) == []
+    assert names(folder) == ["done"]
+    shutil.rmtree(folder / "done")
+    if folder != server.home:
+        folder.rmdir()
 
 
 def test_a_file_missing_in_the_spool_is_fetched_again(server, tmp_path):

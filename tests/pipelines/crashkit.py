@@ -112,7 +112,7 @@ def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str], last: in
             victim.begin(step)
             name, more = STEPS[step]
             overrides = [f"received_at={received_at}", *(one.replace("{state}", str(folder)) for one in more)]
-            overrides += bulk if step in (BULK, AGAIN) else ()
+            overrides += [one.replace("{state}", str(folder)) for one in bulk] if step in (BULK, AGAIN) else []
             exchange = load(nation.DEPLOY / "exchanges" / f"{name}.toml", overrides, {})
             Coordinator(state, exchange, victim).run()
 
@@ -175,15 +175,17 @@ class Server:
         kills: list[Kill],
         first: int = 0,
         bulk: tuple[str, ...] = (),
+        again: tuple[str, ...] = (),
         last: int = len(STEPS) - 1,
     ) -> list[Kill]:
         """Run all steps, or those from `first` to `last`, killed at each point in turn; the points that were hit.
 
-        `bulk` are more settings of the bulk exchange.
+        `bulk` are more settings of the bulk exchange, `again` those that are added once it was killed.
         """
         hit = []
         for kill in [*kills, None]:
-            self._process.stdin.write(json.dumps([str(folder), kill, first, bulk, last]) + "\n")
+            more = (*bulk, *again) if hit else bulk
+            self._process.stdin.write(json.dumps([str(folder), kill, first, more, last]) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             if code == -signal.SIGKILL:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,24 @@ def test_the_members_of_a_shown_letter_are_named_too(state, capsys):
     assert members(json.loads(capsys.readouterr().out)) - section("letters list") == set()
     main(["letters", "show", name, "--state", str(folder), "--unmask", "--by", "a", "--for", "b", "--json"])
     assert members(json.loads(capsys.readouterr().out)) - section("letters list") == set()
+
+
+def test_json_is_utf_8_whatever_the_terminal_is(state, monkeypatch):
+    folder, settings, _ = state
+    there = ["--state", str(folder)]
+    for arguments in (
+        ["check", *settings],
+        ["judge", str(folder.parent / "in.ndjson")],
+        ["letters", "list", *there],
+        ["letters", "stats", *there],
+        ["ledger", *there],
+        ["trace", "--vin", "WP1AG2923CLA64129", *there],
+        ["sample", str(folder.parent / "样本"), "--scale", "0.001", "--days", "7"],
+        ["version"],
+    ):
+        with io.BytesIO() as told, io.TextIOWrapper(told, "utf-16") as terminal, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", terminal)
+            assert main([*arguments, "--json"]) in (0, 1), arguments
+            lines = told.getvalue().decode("utf-8").splitlines()
+        assert all(isinstance(json.loads(line), dict) for line in lines), arguments
+        assert lines, arguments

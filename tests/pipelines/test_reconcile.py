@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from engine_samples import payload, run_bulk, run_stores, write
+from row_gate import DEALER, MOMENT, Gate, record, visit
 from sqlalchemy import select
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -25,7 +26,7 @@ from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
 from pipelines.live import Live
-from pipelines.reconciling import commanding, orders, resending
+from pipelines.reconciling import commanding, orders, resending, scratch
 from pipelines.reconciling.resending import CHANGED, GONE, Resending
 from pipelines.settings import load
 from pipelines.state import State
@@ -368,6 +369,70 @@ def test_a_store_is_asked_row_by_row(tmp_path, root, capsys):
     assert main(arguments) == 0
     proof = ledger(tmp_path)
     assert (proof.balanced, proof.problems) == (True, [])
+
+
+@pytest.fixture
+def merged(tmp_path):
+    """A gateway whose ministry holds a visit by both ways, the shop's merged into the headquarters'; days of it."""
+    gate = Gate(tmp_path / "state")
+    gate.put("headquarters/SVW", visit("SVW1", day="2026-09-11"))
+    gate.shop(record("J1", company=DEALER), company=DEALER)
+    for name in ("headquarters", "collect", "report"):
+        gate.run(name)
+    yield gate, commanding.day_range(*[datetime.fromisoformat(MOMENT).date()] * 2)
+    gate.state.close()
+
+
+def lose_merged(gate):
+    with closing(sqlite3.connect(gate.folder / "stores" / "ministry.db")) as store:
+        assert store.execute("delete from repairs where merged_into != ''").rowcount == 1
+        store.commit()
+
+
+def backfilled(gate, days):
+    (exchange,) = commanding.exchanges(gate.state, ["report"])
+    report = commanding.reconcile(gate.state, exchange, *days)
+    if report.missing():
+        commanding.backfill(gate.state, exchange, report)
+    return report
+
+
+def test_a_merged_delivery_that_is_missing_is_sent_again_into_its_pair(merged):
+    gate, days = merged
+    before = gate.rows("ministry", "record_key, merged_into, delivery_id")
+    lose_merged(gate)
+    report = backfilled(gate, days)
+    assert (len(report.missing()), report.backfill) == (1, {"queued": 1})
+    assert gate.rows("ministry", "record_key, merged_into, delivery_id") == before
+    assert gate.account("report", "ministry") == {"addressed": 1, "merged": 1}
+    assert prove(gate.state).problems == []
+    assert backfilled(gate, days).agreed
+
+
+def test_a_merged_delivery_whose_pair_was_parted_is_not_sent_as_something_else(merged):
+    gate, days = merged
+    lose_merged(gate)
+    with gate.state.unit_of_work() as connection:
+        connection.execute(tables.visits.update().values(partner="", stands=True))
+    assert backfilled(gate, days).backfill == {GONE: 1}
+    assert gate.account("report", "ministry") == {"addressed": 1, "merged": 1}
+
+
+def test_what_is_read_again_is_swept_once_its_process_is_gone(tmp_path):
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "reread-killed").mkdir()
+    (tmp_path / "reread-killed" / "registrations.ndjson").write_text("WP1AG2923CLA64129")
+    with scratch.scratch(tmp_path) as mine:
+        scratch.sweep(tmp_path)
+        assert list(tmp_path.glob("reread-*")) == [mine], "that of a process that lives stays"
+    assert list(tmp_path.glob("reread-*")) == []
+
+
+def test_a_gateway_that_starts_sweeps_what_a_killed_command_read_again(tmp_path, hub, send):
+    send(1)
+    (tmp_path / "state" / "reread-killed").mkdir()
+    send(2)
+    assert list((tmp_path / "state").glob("reread-*")) == []
 
 
 def test_files_are_asked_batch_by_batch(tmp_path, capsys):

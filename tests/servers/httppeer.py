@@ -51,7 +51,8 @@ class Hub:
     url: str
     calls: list[Call] = field(default_factory=list)
     faults: deque[str] = field(default_factory=deque)
-    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`."""
+    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `lost` (done, and the answer cut), `drip`,
+    `huge`, `html`, `packed`, `to:PATH`, `at:STATUS:LOCATION`."""
     always: str = ""
     """A fault that every call meets."""
     tokens: set[str] = field(default_factory=set)
@@ -59,11 +60,13 @@ class Hub:
     word: str = PASSWORD
     token_seconds: int = 0
     taken: dict[str, Delivery] = field(default_factory=dict)
+    plain: bool = False
+    """Whether what it holds is known to it, whichever batch it came with: a peer that has never heard of batches."""
     contents: dict[tuple[str, int], str] = field(default_factory=dict)
     room: int = 1 << 30
     """Deliveries that `/full/records` has room for."""
     answers: deque[Any] = field(default_factory=deque)
-    """What `/say` answers: JSON, one a call; the last one stays."""
+    """What `/say` answers: JSON, or its bytes, one a call; the last one stays."""
     rows: list[bytes] = field(default_factory=list)
     """JSON of the elements that `/page` gives."""
     shape: str = "offset"
@@ -120,10 +123,11 @@ def _application(server: Server) -> Starlette:
         body = await request.body()
         hub.calls.append(Call(request.method, path, dict(request.query_params), dict(request.headers), body))
         fault = hub.faults.popleft() if hub.faults else hub.always
-        if fault:
+        if fault and fault != "lost":
             return await _failing(server, fault)
         with hub.lock:
-            return _route(hub, path, request, body)
+            told = _route(hub, path, request, body)
+        return _Cutting() if fault else told
 
     return Starlette(routes=[Route("/{hub}/{path:path}", answer, methods=["GET", "POST", "PUT", "DELETE"])])
 
@@ -144,6 +148,9 @@ async def _failing(server: Server, fault: str) -> Response:
         return Response("<html>登录</html>", media_type="text/html")
     if name == "packed":
         return Response(b"\x1f\x8b" + b"0" * 50, headers={"Content-Encoding": "gzip"})
+    if name == "at":
+        status, _, address = rest.partition(":")
+        return JSONResponse({"code": "ok"}, int(status), headers={"Location": address})
     if name == "to":
         return RedirectResponse(rest, status_code=307)
     headers = {"Retry-After": rest} if rest else {}
@@ -172,7 +179,7 @@ def _route(hub: Hub, path: str, request: Request, body: bytes) -> Response:
         return Response(status_code=204)
     if path == "/say":
         said = hub.answers[0] if len(hub.answers) == 1 else hub.answers.popleft()
-        return JSONResponse(said)
+        return Response(said, media_type="application/json") if isinstance(said, bytes) else JSONResponse(said)
     return Response(status_code=200 if path == "/" else 404)
 
 
@@ -191,7 +198,7 @@ def _records(hub: Hub, body: bytes, room: int) -> Response:
 def _one(hub: Hub, given: Delivery, room: int) -> dict[str, str]:
     before = hub.taken.get(given.id)
     if before is not None:
-        return {"code": "ok" if before.batch == given.batch else "known"}
+        return {"code": "ok" if before.batch == given.batch and not hub.plain else "known"}
     if hub.contents.get((given.key, given.version), given.content) != given.content:
         return {"code": "VERSION_CONFLICT", "message": "该版本已有不同内容"}
     if len(hub.taken) >= room:

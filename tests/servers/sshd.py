@@ -39,7 +39,7 @@ KbdInteractiveAuthentication no
 PubkeyAuthentication yes
 AllowUsers {user}
 Subsystem sftp internal-sftp
-ForceCommand internal-sftp
+ForceCommand internal-sftp -d {folder}/home
 AllowTcpForwarding no
 MaxStartups 100
 MaxSessions 100
@@ -74,6 +74,11 @@ class Server:
         """The address of a folder."""
         return f"sftp://{getpass.getuser()}@127.0.0.1:{port or self.port}{place}"
 
+    @property
+    def home(self) -> Path:
+        """The user's own folder, `/~/` in an address."""
+        return self.folder / "home"
+
     def known(self, port: int) -> Path:
         """A known_hosts file that knows this server under a port (its own, or a proxy's before it)."""
         file = self.folder / f"known-{port}"
@@ -102,7 +107,7 @@ def program() -> str:
 @contextmanager
 def serving(folder: Path, file_bytes: int = 0) -> Iterator[Server]:
     """The server, while it lasts; with `file_bytes` no file on it can grow beyond that."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "home").mkdir(parents=True, exist_ok=True)
     (folder / "host.pub").write_text(write_key(folder / "host"))
     (folder / "authorized").write_text(write_key(folder / "client") + "\n")
     if os.geteuid() == 0:
