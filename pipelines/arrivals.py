@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from pipelines import tables
 from pipelines.journal import Journal
-from pipelines.versions import unpack_intake
+from pipelines.places import Places
 
 
 class Arrivals:
@@ -19,11 +19,12 @@ class Arrivals:
 
     def __init__(self, connection: Connection, exchange: str, batch: int, own: Mapping[int, Journal]) -> None:
         self._connection, self._exchange, self._batch, self._own = connection, exchange, batch, own
+        self._places = Places(connection, batch, own)
         self._read: dict[tuple[int, int], Journal | None] = {}
 
     def __call__(self, intake: int) -> int:
         """The place in the inbox; 0 where it came in another way."""
-        batch, item, ordinal = unpack_intake(intake)
+        batch, item, ordinal = self._places(intake)
         journal = self._own.get(item) if batch == self._batch else self._kept(batch, item)
         return int(journal.lines["offset"][ordinal]) if journal is not None and ordinal < len(journal.lines) else 0
 

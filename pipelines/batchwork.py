@@ -29,6 +29,7 @@ from pipelines.errors import Incomplete
 from pipelines.inbox import Inbox
 from pipelines.journal import KNOWN, Journal
 from pipelines.knownitems import account_known, sender, stop
+from pipelines.places import starts
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowtaking import RowTaking
 from pipelines.segments import RECORD, read_rows
@@ -36,7 +37,7 @@ from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.stagedrows import keep_rows
 from pipelines.state import State
-from pipelines.versions import VersionIndex, key_halves
+from pipelines.versions import VersionIndex, key_halves, pack_intake
 from pipelines.work import Job, Receipt, Task
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ class BatchWork:
         """Keep the letters of this batch. Of a replay only deaths of another kind are letters of their own."""
         store = LetterStore(connection, self._sealer)
         died: Died = {}
+        begins = starts({number: len(book.lines) for number, book in sorted(self._journals.items())})
         count = digest = 0
         for number in sorted(self._receipts):
             for letters in self._died(number, refused):
@@ -284,7 +286,8 @@ class BatchWork:
                     letters = settle(self._extra, number, letters, died)
                 elif self._seen(connection, number):
                     letters = self._unknown(connection, number, letters)
-                tally = store.put_many(letters)
+                begin = pack_intake(self._job.number, begins[number])
+                tally = store.put_many(letter._replace(intake=begin + letter.intake) for letter in letters)
                 count, digest = count + tally.count, digest + tally.digest
         if "letters" in self._extra:
             from pipelines.replaying import resolve_rest
@@ -318,7 +321,7 @@ class BatchWork:
                     kept.add(letter.id)
                     yield letter
                 else:
-                    line = lines[letter.intake & 0xFFFFFF]
+                    line = lines[letter.intake]
                     line["fate"], line["findings"] = KNOWN, 0
 
     def _keep(self, connection: Any, task: Task) -> None:

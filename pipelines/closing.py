@@ -19,6 +19,7 @@ from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.journal import ADDRESSED, Journal
+from pipelines.knownitems import batch_id
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
 from pipelines.queues import Queues
@@ -52,6 +53,10 @@ class Decided(NamedTuple):
     opened: Mapping[str, Account] = {}
     """The accounts of its destinations as they were opened, where those are at hand."""
 
+    def begin(self, item: int) -> int:
+        """How many envelopes of the batch come before an item's first one."""
+        return sum(len(book.lines) for number, book in self.books.items() if number < item)
+
 
 class Closer:
     """Does the effects of decided batches and closes them."""
@@ -75,7 +80,7 @@ class Closer:
         outbox = self.outbox(batch, tried_before=redo)
         for number, rows in self._staged(batch, plan):
             book, merged = books[number], plan["merged"].get(str(number), {})
-            for sent in self._deliveries(batch, number, book, merged, rows):
+            for sent in self._deliveries(row, number, merged, rows):
                 # What may have gone out before a crash is tried again, whatever waits.
                 reason = "" if redo else self._held(sent, int(book.lines[sent.ordinal]["vin"]))
                 if reason:
@@ -125,14 +130,14 @@ class Closer:
 
     def _deliveries(
         self,
-        batch: str,
+        decided: Decided,
         number: int,
-        book: Journal,
         merged: Mapping[str, Mapping[str, str]],
         rows: Iterator[StagedRow],
     ) -> Iterator[Sent]:
         """The deliveries of one segment of staged rows, as decided."""
-        lines = book.lines
+        book, batch = decided.books[number], batch_id(self._exchange.name, decided.number)
+        lines, begin = book.lines, decided.begin(number)
         for staged in rows:
             if staged.kind != RECORD or int(lines["fate"][staged.ordinal]) != ADDRESSED:
                 continue
@@ -151,6 +156,7 @@ class Closer:
                     findings=book.findings[int(line["findings"])],
                     batch=batch,
                     merged_into=into.get(destination, ""),
+                    intake=pack_intake(decided.number, begin + staged.ordinal),
                 )
 
     def send(
@@ -166,12 +172,12 @@ class Closer:
         findings: Sequence[str],
         batch: str,
         merged_into: str,
+        intake: int = 0,
     ) -> Sent:
-        """One delivery on its way, encoded for its destination."""
+        """One delivery on its way, encoded for its destination. `intake`: its number, for the state's own registers."""
         name = self._sinks.name(destination)
         if name == OWN:
-            place = pack_intake(int(batch.rpartition("-")[2]), number, ordinal)
-            made = reference(record, body, destination, place, batch)
+            made = reference(record, body, destination, intake, batch)
         else:
             made = deliver(
                 record,
@@ -298,7 +304,8 @@ class Closer:
             books[sent.number].outcomes.setdefault(ordinal, {})[sent.delivery.destination] = status
             touched.add(sent.number)
             if status == "dead":
-                letters.append(self.letter(unusual, batch, decided.number, decided.received_at))
+                place = decided.begin(sent.number) + sent.ordinal
+                letters.append(self.letter(unusual, batch, pack_intake(decided.number, place), decided.received_at))
             elif status == "waiting":
                 vin = int(books[sent.number].lines[sent.ordinal]["vin"])
                 waiting.append(self._waiting(unusual, batch, vin))
@@ -309,7 +316,7 @@ class Closer:
             self.queues.joined([(row["destination"], row["vin"], len(row["record"])) for row in waiting])
         add_letters(connection, self._sealer, batch, letters)
 
-    def letter(self, unusual: Unusual, batch: str, batch_number: int, received_at: str) -> Letter:
+    def letter(self, unusual: Unusual, batch: str, intake: int, received_at: str) -> Letter:
         """The letter of a delivery that its destination refused; it keeps the canonical record."""
         sent = unusual.sent
         record = orjson.loads(sent.record)
@@ -336,7 +343,7 @@ class Closer:
             destination=sent.delivery.destination,
             record_key=sent.delivery.key,
             vin=str(record.get("vin", "")),
-            intake=pack_intake(batch_number, sent.number, sent.ordinal),
+            intake=intake,
         )
 
     def _waiting(self, unusual: Unusual, batch: str, vin: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ that occur twice in the batch, are looked at one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 from mappings.encoding import WITHDRAWN
 from pipelines import journal, withdrawing
 from pipelines.journal import ADDRESSED, DEAD, DUPLICATE, FILTERED, SUPERSEDED, UNPLACED, Journal
+from pipelines.places import Places, starts
 from pipelines.state import State
 from pipelines.versionruns import ENTRY, Entries
 from pipelines.versions import pack_intake
@@ -84,7 +86,9 @@ class _Known(NamedTuple):
 
 def decide(connection: Connection, state: State, items: Sequence[Item], rule: Rule) -> Decided:
     """Decide all records of a batch and complete the journals' versions and fates in place."""
-    columns = [_candidates(item, rule.batch) for item in items]
+    begins = starts({item.number: len(item.journal.lines) for item in items})
+    columns = [_candidates(item, rule.batch, begins[item.number]) for item in items]
+    places_of = Places(connection, rule.batch, {item.number: item.journal for item in items})
     if not columns:
         return Decided(np.zeros(0, ENTRY), {}, np.zeros(0, ENTRY))
     places = np.concatenate([c[0] for c in columns])
@@ -123,7 +127,7 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
         entry = entries[index]
         changed: Directive | None
         if int(entry["content"]) == WITHDRAWN:
-            changed, keep[index] = _withdrawal(state, connection, items, line, entry, found, rule)
+            changed, keep[index] = _withdrawal(state, connection, items, line, entry, found, rule, places_of)
         else:
             changed, keep[index] = _one(state, connection, item, line, entry, found, rule)
         if changed is not None:
@@ -131,15 +135,19 @@ def decide(connection: Connection, state: State, items: Sequence[Item], rule: Ru
     return Decided(entries[keep], directives, known)
 
 
-def _candidates(item: Item, batch: int) -> tuple[NDArray[np.intp], Entries]:
-    """Positions of the lines that have a key to be numbered, and their index entries as if all were new."""
+def _candidates(item: Item, batch: int, begin: int) -> tuple[NDArray[np.intp], Entries]:
+    """Positions of the lines that have a key to be numbered, and their index entries as if all were new.
+
+    `begin`: envelopes of the batch before this item's.
+    """
     lines = item.journal.lines
+    pack_intake(batch, begin + len(lines))  # there are numbers for all of them
     where = np.flatnonzero(np.isin(lines["fate"], _LASTING) & ((lines["key_hi"] != 0) | (lines["key_lo"] != 0)))
     chosen = lines[where]
     entries = np.zeros(len(where), ENTRY)
     entries["hi"], entries["lo"] = chosen["key_hi"], chosen["key_lo"]
     entries["content"], entries["version"] = chosen["content"], chosen["version"]
-    entries["intake"] = np.uint64(pack_intake(batch, item.number, 0)) + chosen["ordinal"].astype(np.uint64)
+    entries["intake"] = np.uint64(pack_intake(batch, begin)) + chosen["ordinal"].astype(np.uint64)
     for position, line in enumerate(where):
         if not item.intakes:
             break
@@ -218,12 +226,13 @@ def _withdrawal(
     entry: np.void,
     found: dict[tuple[int, int], _Known],
     rule: Rule,
+    places: Places,
 ) -> tuple[Directive, bool]:
     """Decide one withdrawal: the directive, and whether its entry is kept."""
     key = int(entry["hi"]), int(entry["lo"])
     known = found.get(key)
     if known is not None and known.version:
-        line["vin"] = withdrawing.vin_of(connection, items, key, known.intake)
+        line["vin"] = withdrawing.vin_of(connection, items, key, partial(places, known.intake))
     told, after = withdraw(known, int(entry["intake"]), int(entry["version"]), rule)
     if after is not None:
         found[key] = after

@@ -98,6 +98,22 @@ class StateNotEmpty(PipelineError):
         )
 
 
+class NumbersUsedUp(PipelineError):
+    """Intake numbers have no room for a batch or for an envelope's place in it."""
+
+    exit_code = 3
+
+    def __init__(self, batch: int, place: int) -> None:
+        super().__init__(
+            f"接收序号用尽：批次 {batch}，第 {place} 条；请用新的状态目录继续"
+            f" / no intake number for batch {batch}, place {place}: go on with a new state"
+        )
+        self.batch, self.place = batch, place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.batch, self.place)
+
+
 class StateMissing(PipelineError):
     """There is no state in the folder."""
 

@@ -17,20 +17,20 @@ from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from dlq import reasons
 from dlq.sealing import Sealer
-from mappings.encoding import key_digest
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
 from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
+from pipelines.places import Places
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.sealedrows import open_waiting, seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.state import State
-from pipelines.versions import key_halves
+from pipelines.versionruns import ENTRY
 from pipelines.waits import next_try
 from routing.router import Router
 from routing.table import load_table
@@ -284,8 +284,9 @@ def _settle(
                 again = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
                 settle_delivery(connection, sealer, replayed[row.id], again)
             elif status == "dead" and found:
-                number = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
-                letter = closer.letter(found, row.batch, number.number, number.received_at)
+                told = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
+                intake = Places(connection).number(told.number, row.item, row.ordinal)
+                letter = closer.letter(found, row.batch, intake, told.received_at)
                 add_letters(connection, sealer, row.batch, [letter])
         for row in superseded:
             account = totals.setdefault((row.batch, row.destination), Account())
@@ -337,7 +338,7 @@ def _place(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, regis
 
     known = MemoryRegistrations(read_registrations(Path(registrations)))
     router = Router(load_table(exchange.routing.table), known, dealers(exchange))
-    t, b = tables.waiting, tables.batches
+    t = tables.waiting
     last = ""
     while True:
         with state.unit_of_work() as connection:
@@ -352,12 +353,16 @@ def _place(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, regis
             last = rows[-1].id
             standing = _standing(state, connection, rows)
             sets = state.destination_sets(connection)
+            placed: list[tuple[Any, Sequence[str]]] = []
             for row in rows:
                 if _superseded(standing, row):
                     _end_wait(connection, row, SUPERSEDED, "filtered")
                     continue
                 held = sets[int(standing[row.id]["held"])] if row.id in standing else ()
-                _place_one(state, exchange, sinks, sealer, router, connection, row, b, held)
+                destinations = _place_one(sinks, sealer, router, connection, row, held)
+                if destinations and row.id in standing:
+                    placed.append((standing[row.id], destinations))
+            _hold(state, connection, placed)
 
 
 def _end_wait(connection: Any, row: Any, fate: int, count: str) -> None:
@@ -375,16 +380,9 @@ def _end_wait(connection: Any, row: Any, fate: int, count: str) -> None:
 
 
 def _place_one(
-    state: State,
-    exchange: Exchange,
-    sinks: Sinks,
-    sealer: Sealer,
-    router: Router,
-    connection: Any,
-    row: Any,
-    b: Any,
-    held: Sequence[str],
-) -> None:
+    sinks: Sinks, sealer: Sealer, router: Router, connection: Any, row: Any, held: Sequence[str]
+) -> Sequence[str]:
+    """Route one record again; the destinations that it waits for now. `held`: by whom it is held already."""
     body = open_waiting(sealer, row)
     record = orjson.loads(body)
     content = row_of(record)
@@ -397,14 +395,14 @@ def _place_one(
         record["repaircomefrom"],
     )
     if not found.routes and not found.filtered:
-        return
-    t = tables.waiting
+        return ()
+    t, b = tables.waiting, tables.batches
     destinations = tuple(r.destination for r in found.routes if r.destination not in held)
     if found.routes and not destinations:
         _end_wait(connection, row, DUPLICATE, "duplicate_records")
-        return
+        return ()
     if any(map(sinks.takes_files, destinations)):
-        return  # whole files are written by batches only: it waits until it is sent again
+        return ()  # whole files are written by batches only: it waits until it is sent again
     connection.execute(delete(t).where(t.c.id == row.id))
     counts = connection.execute(select(b).where(b.c.id == row.batch)).one()
     moved = {"unplaced": counts.unplaced - 1}
@@ -438,19 +436,18 @@ def _place_one(
             "next_attempt": datetime.now(UTC).isoformat(),
         }
         connection.execute(t.insert(), seal_waiting(sealer, placed, body))
-    if destinations and state.versions is not None:
-        _hold(state, exchange, connection, record, destinations)
+    return destinations
 
 
-def _hold(state: State, exchange: Exchange, connection: Any, record: Any, destinations: Sequence[str]) -> None:
-    """The index learns that these destinations will hold the record."""
-    if state.versions is None:
+def _hold(state: State, connection: Any, placed: Sequence[tuple[Any, Sequence[str]]]) -> None:
+    """The index learns who will hold some records: what it has of each, and the destinations that are new."""
+    if state.versions is None or not placed:
         return
-    key = key_halves(key_digest(exchange.scope, record["system"], record["companycode"], record["costlistcode"]))
-    hi, lo = np.array([key[0]], np.uint64), np.array([key[1]], np.uint64)
-    at, entries = state.versions.find(connection, hi, lo)
-    if not len(at):
-        return
-    held = set(state.destination_sets(connection)[int(entries["held"][0])]) | set(destinations)
-    entries["held"][0] = state.destination_set(connection, tuple(held))
-    state.versions.add(connection, entries)
+    sets = state.destination_sets(connection)
+    held: dict[tuple[int, int], tuple[Any, set[str]]] = {}
+    for entry, destinations in placed:
+        key = int(entry["hi"]), int(entry["lo"])
+        held.setdefault(key, (entry, set(sets[int(entry["held"])])))[1].update(destinations)
+    for entry, names in held.values():
+        entry["held"] = state.destination_set(connection, tuple(names))
+    state.versions.add(connection, np.array([entry for entry, _ in held.values()], ENTRY))

@@ -20,6 +20,7 @@ from pipelines import tables, withdrawing
 from pipelines.journal import ADDRESSED, DEAD, FILTERED, UNPLACED, Journal
 from pipelines.memory import StateHistory, forget, remember
 from pipelines.merging import Coming, Merger
+from pipelines.places import starts
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowform import row_of
 from pipelines.sealedrows import seal_piece, seal_waiting
@@ -76,6 +77,7 @@ class RowTaking:
     ) -> None:
         self._exchange, self._sealer, self._job = exchange, sealer, job
         self._receipts, self._journals = receipts, journals
+        self._begins = starts({number: len(book.lines) for number, book in sorted(journals.items())})
         self.refused: dict[int, list[Letter]] = {}
         """Letters of withdrawals that found no record, by item."""
 
@@ -234,7 +236,7 @@ class RowTaking:
             "company": company,
             "order": order,
             "step": step,
-            "intake": pack_intake(self._job.number, task.number, ordinal),
+            "intake": pack_intake(self._job.number, self._begins[task.number] + ordinal),
             "source": item.source,
             "offset": int(self._journals[task.number].lines["offset"][ordinal]),
             "received_at": self._job.received_at,

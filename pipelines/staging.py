@@ -24,7 +24,6 @@ from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, RowWriter, StagedRow, StagedWithdrawal
 from pipelines.steps import Encoder, company_of, dialect_of, withdrawals
-from pipelines.versions import pack_intake
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
 from pipelines.workbench import Workbench
@@ -250,7 +249,7 @@ class LetterStager:
                     mapping=dialect_of(bench, item),
                     record_key=record_key(system, company, code) if code or about.companycode else "",
                     vin=about.vin,
-                    intake=pack_intake(bench.job.number, task.number, ordinal),
+                    intake=ordinal,  # its batch numbers it when it is decided
                     ref=ref,
                     measured=measured,
                 )

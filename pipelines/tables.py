@@ -47,8 +47,8 @@ batches = Table(
     Column("exchange", Text, nullable=False),
     Column("number", Integer, nullable=False, unique=True),
     Column("run", Integer, ForeignKey("runs.id"), nullable=False),
-    Column("kind", Text, nullable=False),  # source, known, fragments, letters, retry
-    Column("state", Text, nullable=False),  # open, decided, closed
+    Column("kind", Text, nullable=False),  # source, known, inbox, fragments, letters, registrations
+    Column("state", Text, nullable=False),  # open, decided, closed; settling: closed, and what waited is being tried
     Column("received_at", Text, nullable=False),
     Column("items", LargeBinary, nullable=False),  # JSON of the work items
     Column("plan", LargeBinary),  # JSON of what the effects need, from decide to close

@@ -18,12 +18,10 @@ from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.journal import ADDRESSED, FATES, Journal, digest_column
 from pipelines.lookup import Lookup, Name
+from pipelines.places import Place, Places
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
 from pipelines.withdrawing import is_withdrawn
-
-Place = tuple[int, int, int]
-"""Batch number, item, ordinal."""
 
 
 class _Hit(NamedTuple):
@@ -165,8 +163,9 @@ def _usual(batch: Any, promoted: bool | None) -> str:
 def _add_letters(connection: Connection, sealer: Sealer, vin: str, found: list[tuple[Place, dict[str, Any]]]) -> None:
     """Letters: those of a delivery join the version that was refused, others are entries of their own."""
     known = {place: entry for place, entry in found}
+    places = Places(connection)
     for letter in LetterStore(connection, sealer).search(Filters(vin=vin)):
-        place = letter.intake >> 36, (letter.intake >> 24) & 0xFFF, letter.intake & 0xFFFFFF
+        place = places(letter.intake)
         entry = known.get(place) if letter.destination else None
         if entry is not None:
             for destination in entry["destinations"]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, insert, select
 
 from pipelines import tables
+from pipelines.errors import NumbersUsedUp
 from pipelines.versionruns import ENTRY, Entries, Run, merged, newest, sync_folder, write_run
 
 SMALL = 2_000
@@ -29,13 +30,25 @@ FAN_IN = 4
 """So many runs of similar size are merged to one."""
 
 
-def pack_intake(batch: int, item: int, ordinal: int) -> int:
-    """An intake number: batch (28 bits), item (12 bits), ordinal (24 bits); compares in intake order."""
-    return (batch << 36) | (item << 24) | ordinal
+_OF_PLACES, _HALF = 1 << 62, 31
+_MOST = (1 << _HALF) - 1
 
 
-def unpack_intake(intake: int) -> tuple[int, int, int]:
-    """Batch, item and ordinal of an intake number."""
+def pack_intake(batch: int, place: int) -> int:
+    """An intake number: batch (31 bits), place (31 bits: how many of the batch came before); compares in intake order.
+
+    Raises:
+        NumbersUsedUp: there is no such number.
+    """
+    if not 0 <= batch <= _MOST or not 0 <= place <= _MOST:
+        raise NumbersUsedUp(batch, place)
+    return _OF_PLACES | (batch << _HALF) | place
+
+
+def unpack_intake(intake: int) -> tuple[int, int | None, int]:
+    """Batch, no item, and place (`pipelines.places`); of older numbers, which are less, batch, item and ordinal."""
+    if intake & _OF_PLACES:
+        return intake >> _HALF & _MOST, None, intake & _MOST
     return intake >> 36, intake >> 24 & 0xFFF, intake & 0xFFFFFF
 
 

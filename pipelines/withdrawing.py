@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,12 @@ from mappings.findings import REJECT, Finding
 from pipelines import tables
 from pipelines.bodies import by_reference
 from pipelines.journal import DEAD, Journal
+from pipelines.places import Place
 from pipelines.segments import StagedWithdrawal
 from pipelines.settings import Exchange
 from pipelines.staging import envelope_key
 from pipelines.steps import dialect_of_item
 from pipelines.version import BUILD
-from pipelines.versions import pack_intake
 from pipelines.work import Job, Task
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 STAGE = "address"
 """Stage at which a withdrawal dies: nobody is known to whom it could go."""
 UNKNOWN = "WITHDRAWAL_UNKNOWN"
-_ITEM, _ORDINAL = (1 << 12) - 1, (1 << 24) - 1
 
 Key = tuple[int, int]
 
@@ -40,7 +39,7 @@ def is_withdrawn(line: np.void) -> bool:
     return bool(line["content"] == WITHDRAWN and (line["key_hi"] or line["key_lo"]) and line["fate"] != DEAD)
 
 
-def vin_of(connection: Connection, items: Sequence[Item], key: Key, intake: int) -> int:
+def vin_of(connection: Connection, items: Sequence[Item], key: Key, place: Callable[[], Place]) -> int:
     """Hash of the VIN of a record that is withdrawn; 0 where no journal tells it any more.
 
     A withdrawal does not name the vehicle. The record's own journal line does, which the intake number leads to: in
@@ -50,10 +49,10 @@ def vin_of(connection: Connection, items: Sequence[Item], key: Key, intake: int)
     if found:
         return found
     j, b = tables.journals, tables.batches
-    number, place = intake >> 36, (intake >> 24) & _ITEM
+    number, item, _ = place()
     of_key = select(j.c.lines).join(b, b.c.id == j.c.batch)
     for statement in (
-        of_key.where(b.c.number == number, j.c.item == place),
+        of_key.where(b.c.number == number, j.c.item == item),
         of_key.where(b.c.number > number, b.c.kind == "letters").order_by(b.c.number.desc()),
     ):
         with connection.execute(statement.execution_options(yield_per=8)) as rows:
@@ -114,6 +113,6 @@ def letter(
         dialect=told.dialect,
         mapping=dialect_of_item(exchange, item),
         record_key=record_key(system, told.companycode, told.costlistcode),
-        intake=pack_intake(job.number, task.number, ordinal),
+        intake=ordinal,  # as letters have it that are staged
         ref=by_reference(item, offset, len(told.body)) if len(told.body) > INLINE_BYTES else None,
     )

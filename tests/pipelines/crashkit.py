@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 
 from connectors import litewriting, parts, sqlstore
 from dlq.sealing import Sealer
-from pipelines import ledger, nation, runcounts, tables, versions
+from pipelines import ledger, nation, outbox, retrying, runcounts, tables, versions
 from pipelines.coordinator import Coordinator
 from pipelines.journal import Journal
 from pipelines.sample import generate
@@ -58,7 +58,8 @@ class Kill(NamedTuple):
     step: int
     what: str
     """Name of an event, or `commit` (the state's, before it), `inserted` (in a store's transaction), `written` (after
-    it), `renamed` (a part, before its folder is synced)."""
+    it), `renamed` (a part, before its folder is synced), `marked` (what waits is about to be tried), `flushed` (a
+    batch's or an attempt's deliveries are written, and nothing is accounted yet)."""
     count: int = 1
     delay: float = 0.0
     """Seconds from there to the kill; the process goes on meanwhile."""
@@ -99,7 +100,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str]) -> None:
+def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str], last: int) -> None:
     done = folder.with_suffix(".done")
     victim = _Victim(kill, done)
     _watch(victim)
@@ -107,7 +108,7 @@ def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str]) -> None:
     with State(folder, own=True) as state:
         received_at = orjson.loads((folder / "partners/expected.json").read_bytes())["received_at"]
         first = int(done.read_text()) if done.exists() else first
-        for step in range(first, len(STEPS) if kill is None else kill.step + 1):
+        for step in range(first, 1 + (last if kill is None else kill.step)):
             victim.begin(step)
             name, more = STEPS[step]
             overrides = [f"received_at={received_at}", *(one.replace("{state}", str(folder)) for one in more)]
@@ -135,6 +136,18 @@ def _watch(victim: _Victim) -> None:
         insert(statements, connection, rows)
         victim.happened("inserted")
 
+    attempt, flush = retrying._attempt, outbox.Outbox.flush
+
+    def marked(*told, **more):
+        victim.happened("marked")
+        return attempt(*told, **more)
+
+    def flushed(box):
+        outcomes = flush(box)
+        victim.happened("flushed")
+        return outcomes
+
+    retrying._attempt, outbox.Outbox.flush = marked, flushed
     parts.sync_folder, sqlstore.SqlSink.write, litewriting.LiteWriting.insert = synced, written, inserted
 
 
@@ -157,16 +170,22 @@ class Server:
         )
 
     def play(
-        self, folder: Path, kills: list[Kill], first: int = 0, bulk: tuple[str, ...] = (), again: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        kills: list[Kill],
+        first: int = 0,
+        bulk: tuple[str, ...] = (),
+        again: tuple[str, ...] = (),
+        last: int = len(STEPS) - 1,
     ) -> list[Kill]:
-        """Run all steps, or those from `first`, killed at each of the points in turn; the points that were hit.
+        """Run all steps, or those from `first` to `last`, killed at each point in turn; the points that were hit.
 
         `bulk` are more settings of the bulk exchange, `again` those that are added once it was killed.
         """
         hit = []
         for kill in [*kills, None]:
             more = (*bulk, *again) if hit else bulk
-            self._process.stdin.write(json.dumps([str(folder), kill, first, more]) + "\n")
+            self._process.stdin.write(json.dumps([str(folder), kill, first, more, last]) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             if code == -signal.SIGKILL:
@@ -184,12 +203,12 @@ class Server:
 
 def _serve() -> None:
     for line in sys.stdin:
-        folder, kill, first, bulk = json.loads(line)
+        folder, kill, first, bulk, last = json.loads(line)
         child = os.fork()
         if not child:
             code = 1
             try:
-                _play(Path(folder), Kill(*kill) if kill else None, first, bulk)
+                _play(Path(folder), Kill(*kill) if kill else None, first, bulk, last)
                 code = 0
             except Exception:  # noqa: BLE001 - told by exit code and on stderr
                 traceback.print_exc()

@@ -171,7 +171,7 @@ def test_what_another_scope_gave_away_is_left_out(state):
 
 def test_a_replay_that_is_older_than_what_stands_is_superseded(state):
     gateway = Gateway(state)
-    first = pack_intake(1, 0, 9)
+    first = pack_intake(1, 9)
     gateway.batch([])
     gateway.batch(one(A, "ministry"))
     assert gateway.batch(one(B, "ministry"), intakes={0: {0: first}}) == [[(SUPERSEDED, 1, ())]]
@@ -182,7 +182,7 @@ def test_a_replay_that_is_older_than_what_stands_is_superseded(state):
 def test_a_replay_of_what_was_taken_back_since_is_superseded(state):
     gateway = Gateway(state)
     gateway.batch(one(A, "ministry"))
-    died = pack_intake(2, 0, 0)
+    died = pack_intake(2, 0)
     gateway.batch([])
     assert gateway.batch(one(A, "ministry"), one(A, "ministry")) == [[(DUPLICATE, 1, ())]] * 2
     assert gateway.batch(one(B, "ministry"), intakes={0: {0: died}}) == [[(SUPERSEDED, 1, ())]]
@@ -192,17 +192,15 @@ def test_a_replay_of_what_was_taken_back_since_is_superseded(state):
 def test_a_replay_of_the_newest_intake_goes_on(state):
     gateway = Gateway(state)
     gateway.batch(one(A, "ministry"))
-    assert gateway.batch(one(B, "ministry"), intakes={0: {0: pack_intake(1, 0, 3)}}) == [
-        [(ADDRESSED, 2, ("ministry",))]
-    ]
-    assert gateway.batch(one(A, "ministry"), intakes={0: {0: pack_intake(1, 0, 2)}}) == [[(SUPERSEDED, 2, ())]]
+    assert gateway.batch(one(B, "ministry"), intakes={0: {0: pack_intake(1, 3)}}) == [[(ADDRESSED, 2, ("ministry",))]]
+    assert gateway.batch(one(A, "ministry"), intakes={0: {0: pack_intake(1, 2)}}) == [[(SUPERSEDED, 2, ())]]
 
 
 def test_a_replay_of_the_same_content_to_another_destination_makes_nothing_older(state):
     gateway = Gateway(state)
     gateway.batch([])
     gateway.batch(one(A, "province-31"))
-    letters = [pack_intake(1, 0, ordinal) for ordinal in range(2)]
+    letters = [pack_intake(1, ordinal) for ordinal in range(2)]
     assert gateway.batch(one(A, "province-44"), intakes={0: {0: letters[0]}}) == [[(ADDRESSED, 1, ("province-44",))]]
     assert gateway.batch(one(B, "province-31"), intakes={0: {0: letters[1]}}) == [[(SUPERSEDED, 1, ())]]
 

@@ -67,7 +67,7 @@ def test_an_older_record_that_is_decided_after_an_unknown_withdrawal_stays_away(
     gate = Gateway(state)
     gate.number = 5
     gate.batch(back())
-    assert gate.batch(sent(A, "ministry"), intakes={0: {0: pack_intake(3, 0, 0)}}) == [[(SUPERSEDED, 0, ())]]
+    assert gate.batch(sent(A, "ministry"), intakes={0: {0: pack_intake(3, 0)}}) == [[(SUPERSEDED, 0, ())]]
     assert gate.batch(back()) == [[(DEAD, 0, ())]], "nobody holds it still"
 
 
@@ -75,9 +75,9 @@ def test_an_older_withdrawal_changes_nothing_where_a_newer_version_stands(state)
     gate = Gateway(state)
     gate.number = 5
     gate.batch(sent(A, "ministry"))
-    assert gate.batch(back(), intakes={0: {0: pack_intake(3, 0, 0)}}) == [[(SUPERSEDED, 1, ())]]
+    assert gate.batch(back(), intakes={0: {0: pack_intake(3, 0)}}) == [[(SUPERSEDED, 1, ())]]
     assert gate.batch(sent(A, "ministry")) == [[(DUPLICATE, 1, ())]]
-    same_again = pack_intake(7, 0, 0)  # of the batch before this one: the record was sent again after it
+    same_again = pack_intake(7, 0)  # of the batch before this one: the record was sent again after it
     assert gate.batch(back(), intakes={0: {0: same_again}}) == [[(SUPERSEDED, 1, ())]]
 
 
@@ -166,7 +166,7 @@ def _decide(gate, stores, order, rng):
 def test_whatever_the_order_all_stores_end_where_the_order_of_intake_ends(seed, tmp_path):
     rng = random.Random(seed)
     keys = [(rng.getrandbits(60) + 1, number) for number in range(150)]
-    taken = [(event, pack_intake(1, 0, place))
+    taken = [(event, pack_intake(1, place))
              for place, event in enumerate(e for key in keys for e in _events(rng, key))]  # fmt: skip
     twice = [*taken, *rng.sample(taken, len(taken) // 3)]  # the same envelope decided again, as a replay is
     rng.shuffle(twice)
@@ -197,7 +197,7 @@ def test_carried_versions_in_any_order_leave_nobody_with_what_is_withdrawn(seed,
         chosen = [rng.choice([c for c in CONTENTS if CONTENTS[c]]) for _ in range(rng.randint(1, 4))]
         versions = [(key, c, CONTENTS[c], n) for n, c in enumerate(chosen, 1)]
         carried += [*versions, (key, WITHDRAWN, None, len(versions) + 1)]
-    order = [(event, pack_intake(1, 0, place)) for place, event in enumerate([*carried, *carried[::3]])]
+    order = [(event, pack_intake(1, place)) for place, event in enumerate([*carried, *carried[::3]])]
     rng.shuffle(order)
     stores = Stores()
     with State(tmp_path, own=True) as state:

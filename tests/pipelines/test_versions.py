@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from pipelines import tables, versionruns, versions
+from pipelines.errors import NumbersUsedUp
 from pipelines.state import State
 from pipelines.versionruns import ENTRY, Run, merged, newest, write_run
-from pipelines.versions import VersionIndex, key_bytes, key_halves, pack_intake
+from pipelines.versions import VersionIndex, key_bytes, key_halves, pack_intake, unpack_intake
 
 TOP = (1 << 64) - 1
 EDGES = (0, 1, (1 << 58) - 1, 1 << 58, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, (1 << 64) - (1 << 58), TOP - 1, TOP)
@@ -196,9 +197,16 @@ def test_newest_keeps_the_last_of_equal_keys(rows):
 
 
 def test_intake_numbers_compare_in_intake_order_and_fit_the_table(tmp_path):
-    numbers = [pack_intake(*place) for place in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 4095, (1 << 24) - 1), (2, 0, 0))]
-    assert numbers == sorted(numbers)
-    largest = pack_intake((1 << 27) - 1, (1 << 12) - 1, (1 << 24) - 1)
+    numbers = [pack_intake(*place) for place in ((0, 0), (1, 0), (1, 1), (1, (1 << 31) - 1), (2, 0))]
+    older = [5 << 36 | 3 << 24 | 9, (1 << 26) - 1 << 36]
+    assert [*older, *numbers] == sorted([*older, *numbers])
+    assert [unpack_intake(number) for number in (*older[:1], *numbers[2:4])] == [
+        (5, 3, 9), (1, None, 1), (1, None, (1 << 31) - 1),
+    ]  # fmt: skip
+    largest = pack_intake((1 << 31) - 1, (1 << 31) - 1)
+    for batch, place in ((1 << 31, 0), (0, 1 << 31), (-1, 0)):
+        with pytest.raises(NumbersUsedUp):
+            pack_intake(batch, place)
     with opened(tmp_path) as state:
         Model(state).add([(1, 1, TOP, largest, (1 << 31) - 1, 0)])
         with state.reading() as connection:
