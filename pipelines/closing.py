@@ -21,7 +21,7 @@ from pipelines.accounts import Account
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
-from pipelines.queues import AWAY, BEHIND, Queues
+from pipelines.queues import BEHIND, UNTRIED, Queues
 from pipelines.registers import reference
 from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
 from pipelines.settings import Exchange
@@ -204,10 +204,14 @@ class Closer:
         failed: list[tuple[Any, str]] = []
         wrong: list[Misconfigured] = []
         for (sink, destination), group in by_sink.items():
+            held = self.queues.admit(destination)
+            if held:
+                failed += [(row, held) for row in group]
+                continue
             staged = [StagedPart(r.destination, r.temporary, r.final, r.sha256, r.count) for r in group]
             total = sum(r.count for r in group)
             self._observer(Event("sending", self._exchange.name, group[0].batch, 0, total, destination))
-            took = 0
+            took, there = 0, True
             try:
                 self._sinks.part_sink(sink).promote(staged)
                 done += group
@@ -216,6 +220,8 @@ class Closer:
                 wrong.append(error)
             except ConnectorError as error:
                 failed += [(row, str(error)) for row in group]
+                there = False
+            self.queues.answered(destination, there=there)
             self._observer(Event("sent", self._exchange.name, group[0].batch, took, total, destination))
         if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
             raise wrong[0]
@@ -288,7 +294,7 @@ class Closer:
                 letters.append(self.letter(unusual, batch, decided.number, decided.received_at))
             elif status == "waiting":
                 vin = int(books[sent.number].lines[sent.ordinal]["vin"])
-                waiting.append(self._waiting(unusual, batch, vin))
+                waiting.append(self._waiting(unusual, batch, vin, tried_before=outcomes.tried_before))
         for number in touched:
             _rewrite(connection, batch, number, books[number])
         if waiting:
@@ -326,7 +332,7 @@ class Closer:
             intake=pack_intake(batch_number, sent.number, sent.ordinal),
         )
 
-    def _waiting(self, unusual: Unusual, batch: str, vin: int) -> dict[str, Any]:
+    def _waiting(self, unusual: Unusual, batch: str, vin: int, *, tried_before: bool) -> dict[str, Any]:
         sent = unusual.sent
         name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
         return {
@@ -341,7 +347,7 @@ class Closer:
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
             "record": self._sealer.seal(sent.record, name.encode()),
-            "attempts": 0 if unusual.outcome.reason in (AWAY, BEHIND) else 1,
+            "attempts": int(tried_before or unusual.outcome.reason not in (*UNTRIED, BEHIND)),
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
 

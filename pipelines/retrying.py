@@ -24,6 +24,7 @@ from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
 from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
+from pipelines.queues import UNTRIED
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.settings import Exchange
@@ -257,21 +258,16 @@ def _settle(
             status = status_of(found) if found else "delivered"
             account.counts[status] += 1
             if status == "waiting" and found:
-                connection.execute(
-                    update(t)
-                    .where(t.c.id == row.id)
-                    .values(
-                        trying=False,
-                        attempts=row.attempts + 1,
-                        reason=found.outcome.reason,
-                        next_attempt=next_try(exchange, found.sent.delivery.id, row.attempts + 1),
-                    )
-                )
+                kept: dict[str, Any] = {"trying": False, "reason": found.outcome.reason}
+                if row.trying or found.outcome.reason not in UNTRIED:  # trying: before a crash, without an answer
+                    again = next_try(exchange, found.sent.delivery.id, row.attempts + 1)
+                    kept |= {"attempts": row.attempts + 1, "next_attempt": again}
+                connection.execute(update(t).where(t.c.id == row.id).values(**kept))
                 continue
             ended.setdefault((row.batch, row.item), []).append((row, status))
             if row.id in replayed:
-                again = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
-                settle_delivery(connection, sealer, replayed[row.id], again)
+                anew = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
+                settle_delivery(connection, sealer, replayed[row.id], anew)
             elif status == "dead" and found:
                 number = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
                 letter = closer.letter(found, row.batch, number.number, number.received_at)
