@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.figures:
         given.figures.write_text(json.dumps(figures), "utf-8")
     if not given.dry:
-        write_results("", sections)
+        write_results(sections)
 
 
 if __name__ == "__main__":

@@ -83,8 +83,8 @@ def _resident(pid: int) -> float:
 class Bench:
     """The benchmark's folder and inputs."""
 
-    def __init__(self, folder: Path, runs: int) -> None:
-        self.folder, self.runs = folder, runs
+    def __init__(self, folder: Path, runs: int, made: str = "") -> None:
+        self.folder, self.runs, self.made = folder, runs, made
         self.sections: list[str] = []
         self.figures: dict[str, float] = {}
 
@@ -127,8 +127,10 @@ class Bench:
         return [a for a, _ in pairs], [b for _, b in pairs]
 
     def say(self, text: str) -> None:
+        """A section, with the line that says when, where and how it was made below its title."""
+        title, _, rest = text.partition("\n\n")
         print(text, flush=True)
-        self.sections.append(text)
+        self.sections.append(f"{title}\n\n{self.made}\n\n{rest}")
 
 
 def cpu(runs: list[Run]) -> float:
@@ -203,20 +205,25 @@ def workers(bench: Bench) -> None:
 
 
 def store(bench: Bench) -> None:
-    """The SQL store sink alone: deliveries of the reference job's records into SQLite, versions kept."""
-    log = bench.folder / "store.log"
-    runs = []
+    """The SQL store sink alone: deliveries of the reference job's records into SQLite, versions kept.
+
+    A rate says as much of the machine as of the sink, so the loop's on the same records stands beside it.
+    """
+    log, source = bench.folder / "store.log", bench.generate(200_000)
+    rates, loops = [], []
     for _ in range(bench.runs):
         path = bench.folder / "store.db"
         for left in bench.folder.glob("store.db*"):
             left.unlink()
-        measured([PYTHON, str(HERE / "store.py"), str(bench.generate(200_000)), str(path)], log)
-        runs.append(float(log.read_text().split()[0]))
-    bench.figures["store_records_per_second"] = statistics.median(runs)
+        measured([PYTHON, str(HERE / "store.py"), str(source), str(path)], log)
+        rates.append(float(log.read_text().split()[0]))
+        loops.append(200_000 / bench.loop(source).wall)
+    rate, loop = statistics.median(rates), statistics.median(loops)
+    bench.figures |= {"store_records_per_second": rate, "store_to_loop": rate / loop}
     bench.say(
         "## SQL store sink\n\n"
         f"SQLite, versions kept, lists as JSON columns, one durable commit every 2,000 rows: "
-        f"**{statistics.median(runs):,.0f} records/s** wall (target 25,000).\n"
+        f"**{rate:,.0f} records/s** wall (target 25,000) where the loop makes {loop:,.0f}: {rate / loop:.2f} of it.\n"
     )
 
 
@@ -232,7 +239,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="vingate-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder, given.runs)
+    bench = Bench(folder, given.runs, made_by(given.runs, given.only))
     try:
         for name, part in PARTS.items():
             if name in given.only:
@@ -242,26 +249,29 @@ def main() -> None:
             shutil.rmtree(folder, ignore_errors=True)
     if given.figures:
         given.figures.write_text(json.dumps(bench.figures), "utf-8")
-    commit = subprocess.run(
+    write_results(bench.sections)
+
+
+def made_by(runs: int, only: list[str]) -> str:
+    """The line that says of a section by what it was made, when, at which commit, of how many runs, and where."""
+    told = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    head = (
-        "# Results\n\nMade by `make bench`"
-        f" on {datetime.now(UTC):%Y-%m-%d} at commit {commit.stdout.strip() or '-'}: {platform.machine()}, "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}.\n"
-        "The unit is `bench/reference/peer_orjson.py`, the loop that a user would write instead, on the same machine.\n"
+    parts = "" if sorted(only) == sorted(PARTS) else f" --only {' '.join(only)}"
+    return (
+        f"Made by `python bench/run.py --runs {runs}{parts}` on {datetime.now(UTC):%Y-%m-%d} at commit "
+        f"{told.stdout.strip() or '-'}: medians of {runs} runs ({min(runs, 3)} of large inputs), {platform.machine()}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}."
     )
-    write_results(head, bench.sections)
 
 
-def write_results(head: str, sections: list[str]) -> None:
-    """Put new sections in place of those of the same title; the others, and the head without one, stay as they are."""
-    path = HERE / "RESULTS.md"
+def write_results(sections: list[str], path: Path = HERE / "RESULTS.md") -> None:
+    """Put new sections in place of those of the same title; the others, and the head, stay as they are."""
     first, *before = path.read_text("utf-8").split("\n## ") if path.exists() else ["# Results\n"]
     made = {_title(text): text for text in sections}
     kept = [f"## {text.rstrip()}\n" for text in before]
     told = [made.pop(_title(text), "") if _title(text) in {_title(one) for one in sections} else text for text in kept]
-    path.write_text("\n".join([head or first, *filter(None, told), *made.values()]), "utf-8")
+    path.write_text("\n".join([first, *filter(None, told), *made.values()]), "utf-8")
 
 
 def _title(section: str) -> str:

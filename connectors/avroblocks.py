@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from connectors.contracts import Unreadable
+from connectors.unpacking import Limit
 
 MAGIC = b"Obj\x01"
 SYNC = 16
+_CUT = "Avro 文件不完整 / the Avro file is cut short"
 _REMEDY = "请发送方重新生成文件 / ask the sender to write the file again"
 
 
@@ -104,8 +106,10 @@ class RawBlock(NamedTuple):
 
     records: int
     data: bytes
-    problem: str
+    problem: str = ""
     last: bool = False
+    packed: bytes = b""
+    """Its bytes as they are stored, where `data` is empty because they cannot be unpacked or trusted."""
 
 
 class BlockReader:
@@ -115,8 +119,9 @@ class BlockReader:
         Unreadable: (when built) no Avro file, or its header is damaged or larger than 16 MB.
     """
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
+    def __init__(self, file: BinaryIO, most: int, limit: Limit) -> None:
+        self._file, self._most, self._limit = file, most, limit
+        self._stored = self._unpacked = 0
         try:
             if self._take(4) != MAGIC:
                 message = "不是 Avro 文件 / not an Avro file"
@@ -129,14 +134,18 @@ class BlockReader:
         self._codec = self.metadata.get("avro.codec", b"null").decode("ascii", "replace")
 
     def _take(self, count: int) -> bytes:
+        found = self._upto(count)
+        if len(found) != count:
+            raise EOFError
+        return found
+
+    def _upto(self, count: int) -> bytes:
+        """So many bytes; fewer at the end of the file."""
         parts, left = [], count
         while left > 0 and (part := self._file.read(min(left, 1 << 20))):
             parts.append(part)
             left -= len(part)
-        self.partial = b"".join(parts)
-        if left or count < 0:
-            raise EOFError
-        return self.partial
+        return b"".join(parts)
 
     def _long(self, first: bytes = b"") -> int:
         value = shift = 0
@@ -168,23 +177,29 @@ class BlockReader:
         return self._take(size)
 
     def next(self) -> RawBlock | None:
-        """The next block; None at a clean end."""
+        """The next block; None at a clean end.
+
+        Raises:
+            Unreadable: the file as a whole expands further than allowed.
+        """
         first = self._file.read(1)
         if not first:
             return None
-        self.partial = b""
-        records = 0
         try:
             records, size = self._long(first), self._long()
-            if records < 0 or not 0 <= size <= self._most:
-                return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size}", last=True)
-            packed = self._take(size)
-            if self._take(SYNC) != self._sync:
-                return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match", last=True)
         except EOFError:
-            data, _ = self._unpack(self.partial)
-            return RawBlock(records, data, "Avro 文件不完整 / the Avro file is cut short", last=True)
-        return RawBlock(records, *self._unpack(packed))
+            return RawBlock(0, b"", _CUT, last=True)
+        # A record takes a byte at least: a block cannot hold more of them than it may hold bytes.
+        if not 0 <= records <= self._most or not 0 <= size <= self._most:
+            return RawBlock(0, b"", f"Avro 块长度不可信 / block size cannot be right: {records}, {size}", last=True)
+        packed, sync = self._upto(size), self._upto(SYNC)
+        if len(sync) < SYNC:
+            data, _ = self._unpack(packed)
+            return RawBlock(records, data, _CUT, last=True, packed=b"" if data else packed)
+        if sync != self._sync:
+            return RawBlock(records, b"", "Avro 同步标记不符 / sync marker does not match", last=True, packed=packed)
+        data, problem = self._unpack(packed)
+        return RawBlock(records, data, problem, packed=packed if problem else b"")
 
     def _unpack(self, packed: bytes) -> tuple[bytes, str]:
         if self._codec == "null":
@@ -197,6 +212,8 @@ class BlockReader:
             return b"", f"Avro 块损坏 / block is damaged: {error}"
         if left and len(data) >= self._most:
             return b"", f"Avro 块膨胀超限 / block expands beyond {self._most} bytes"
+        self._stored, self._unpacked = self._stored + len(packed), self._unpacked + len(data)
+        self._limit.hold(self._stored, self._unpacked)
         return data, ""
 
 

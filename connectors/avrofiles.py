@@ -26,10 +26,12 @@ from isal import isal_zlib
 from pydantic import Field
 
 from connectors.avroblocks import SYNC, BlockReader, RawBlock, count_records, header, zigzag
+from connectors.avrobounds import refuse_endless
 from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, WorkItem
 from connectors.folders import Folder, FolderSettings
 from connectors.lines import KEPT
 from connectors.parts import PartFolder, PartNames, PartSettings, StagedFile
+from connectors.unpacking import Limit
 
 Schema = Path | dict[str, Any]
 """A schema file (`.avsc`), or the schema itself."""
@@ -58,7 +60,8 @@ class AvroSource:
 
     Its body is the record as JSON: members in the schema's order, decimals as text, dates and times in ISO 8601,
     bytes in base64. Its offset is the record's number in the file. A record that cannot be decoded ends its block,
-    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem.
+    which becomes one problem with the rest of its bytes; a file cut short gives its whole records, then one problem,
+    and one without records a problem.
     """
 
     class Settings(FolderSettings):
@@ -69,6 +72,10 @@ class AvroSource:
         """Schema that the files are read as; one that does not resolve to it is a problem. None: each file's own."""
         max_block_bytes: int = Field(default=64 << 20, ge=1 << 10)
         """Bytes of a block, as it is stored and unpacked."""
+        max_expansion: float = Field(default=200.0, gt=1)
+        """Unpacked bytes for each stored one of a file's blocks, asked from 16 MB on."""
+        max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
+        """Unpacked bytes of one file whose blocks are compressed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -79,7 +86,7 @@ class AvroSource:
         return type(self), (self.settings,)
 
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """One item for each file that waits, by path. Reads each of them once for its SHA-256.
+        """One item for each file that waits, by path. Reads each of them once for its digest.
 
         Raises:
             Misconfigured: the folder cannot be read.
@@ -101,18 +108,23 @@ class AvroSource:
         number = 0
         with io.BufferedReader(self._folder.open(item.source, item.extra["mark"])) as file:
             try:
-                reader = BlockReader(file, self.settings.max_block_bytes)
+                limit = Limit(self.settings.max_expansion, self.settings.max_unpacked_bytes)
+                reader = BlockReader(file, self.settings.max_block_bytes, limit)
                 decoder = _Decoder(reader.metadata, self._reader)
                 while (found := reader.next()) is not None:
-                    bodies, problem = decoder.bodies(found)
-                    for at in range(0, len(bodies), block):
-                        part = bodies[at : at + block]
-                        yield Block(item, part, list(range(number + at, number + at + len(part))), [])
-                    if problem is not None:
-                        yield Block(item, [], [], [(number + len(bodies), *problem)])
-                    number += max(found.records, len(bodies) + (problem is not None))
+                    following = number + found.records
+                    for bodies, problem in decoder.bodies(found, block):
+                        if bodies:
+                            yield Block(item, bodies, list(range(number, number + len(bodies))), [])
+                        number += len(bodies)
+                        if problem is not None:
+                            yield Block(item, [], [], [(number, *problem)])
+                            number += 1
+                    number = max(number, following)
                     if found.last:
                         return
+                if not number:
+                    yield Block(item, [], [], [(0, b"", "没有记录 / no record")])
             except Unreadable as error:
                 yield Block(item, [], [], [(number, b"", str(error))])
 
@@ -142,18 +154,19 @@ class _Decoder:
     def __init__(self, metadata: Mapping[str, bytes], expected: dict[str, Any] | None) -> None:
         try:
             schema = orjson.loads(metadata.get("avro.schema", b""))
-            _refuse_endless(schema)
-            self._schema: Any = fastavro.parse_schema(schema, _write_hint=False)
+            names: dict[str, Any] = {}
+            self._schema: Any = fastavro.parse_schema(schema, names, _write_hint=False)
+            refuse_endless(self._schema, names)
             self._expected: Any = None if expected is None else fastavro.parse_schema(expected, _write_hint=False)
         except (SchemaParseException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"Avro 文件的模式不可用 / the file's Avro schema cannot be used: {type(error).__name__}"
             raise Unreadable(message, "请发送方检查模式 / ask the sender to check the schema") from error
 
-    def bodies(self, block: RawBlock) -> tuple[list[bytes], tuple[bytes, str] | None]:
-        """Bodies that could be decoded, and for the rest its bytes and the reason."""
+    def bodies(self, block: RawBlock, most: int) -> Iterator[tuple[list[bytes], tuple[bytes, str] | None]]:
+        """Bodies that could be decoded, at most so many at a time; with the last, the rest of the bytes and why."""
         stream = io.BytesIO(block.data)
         bodies: list[bytes] = []
-        at, reason = 0, block.problem
+        at, count, reason = 0, 0, block.problem
         # A record takes no bytes only if its schema is empty: a count beyond the bytes is a lie.
         for _ in range(min(block.records, len(block.data) + 1)):
             try:
@@ -163,25 +176,16 @@ class _Decoder:
                 why = f"{type(error).__name__}: {error}"[:300]
                 reason = reason or f"Avro 记录无法解码 / record cannot be decoded: {why}"
                 break
-            at = stream.tell()
-        if not reason and len(bodies) != block.records:
-            reason = f"Avro 块记录数不符 / block holds {len(bodies)} records and claims {block.records}"
+            at, count = stream.tell(), count + 1
+            if len(bodies) == most:
+                yield bodies, None
+                bodies = []
+        if not reason and count != block.records:
+            reason = f"Avro 块记录数不符 / block holds {count} records and claims {block.records}"
         if not reason and at != len(block.data):
             reason = "Avro 块内有多余数据 / bytes are left over in the block"
-        return bodies, (block.data[at : at + KEPT], reason) if reason else None
-
-
-def _refuse_endless(schema: object) -> None:
-    """Refuse arrays of nothing: a few bytes would claim any number of items."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "array" and schema.get("items") in ("null", ["null"], {"type": "null"}):
-            message = "array of null"
-            raise ValueError(message)
-        for value in schema.values():
-            _refuse_endless(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            _refuse_endless(value)
+        left = block.packed or block.data[at:]
+        yield bodies, (left[:KEPT], reason) if reason else None
 
 
 def _plain(value: object) -> object:

@@ -41,21 +41,6 @@ class Unreadable(ConnectorError):
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """One payload exactly as it arrived, where from, and from whom."""
-
-    body: bytes
-    source: str
-    """Where it stands: path inside the source, or queue name."""
-    offset: int
-    """Byte offset (or row number) inside `source`."""
-    key: str
-    """Unique at its source: file digest and offset, message id, idempotency key."""
-    company: str = ""
-    """The company or system it was authenticated for; empty if the payload itself must say."""
-
-
-@dataclass(frozen=True, slots=True)
 class WorkItem:
     """A descriptor of envelopes to read: small, picklable and JSON-able, meaningful in any process.
 
@@ -218,6 +203,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give back what is held. Idempotent."""
+
+
+@runtime_checkable
+class KeepsReceipts(Protocol):
+    """A sink that notes what it gave away, and proves it by that."""
+
+    def note(self, deliveries: Sequence[Delivery]) -> None:
+        """These stand at the destination too: an attempt whose answer was lost brought them. Idempotent.
+
+        Raises ConnectorError where the receipts cannot be written.
+        """
 
 
 class Held(NamedTuple):

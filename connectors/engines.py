@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from connectors.contracts import ConnectorError, Misconfigured, Unavailable
@@ -223,7 +223,7 @@ def store_error(error: DBAPIError | PoolTimeoutError) -> ConnectorError:
     state = str(getattr(cause, "sqlstate", None) or "")
     person = state.startswith(_STATES_FOR_A_PERSON) if state else any(sign in text for sign in _FOR_A_PERSON)
     person = person or (isinstance(error, ProgrammingError) and not state)
-    if person or not isinstance(error, OperationalError | PoolTimeoutError | DBAPIError):
+    if person:
         message = f"数据库无法使用 / database cannot be used: {text}"
         return Misconfigured(message, "请检查路径、权限与表结构 / check path, rights, tables (migrated?)")
     message = f"数据库暂不可用 / database is unavailable: {text}"

@@ -8,14 +8,16 @@
 
 An uncompressed file of lines is cut into items of `item_bytes` that any number of processes can read side by side; any
 other file is one item, a zip file one for each member. What cannot be read as a payload comes as a problem of its
-block; only a file that changed after it was planned raises.
+block, and so does a file without any: nothing but white space, a header without lines, an empty array, an archive
+without files. Only a file that changed after it was planned raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import orjson
 from pydantic import Field
@@ -25,11 +27,13 @@ from connectors.folders import Folder, FolderSettings, Found
 from connectors.lines import CHUNK, Read, Run, lines
 from connectors.parts import PartFolder, PartSettings, StagedFile
 from connectors.slicing import Piece, Rows, csv_payloads, json_payloads
-from connectors.unpacking import Limit, Member, Unpacked, inner_name, members, packing
+from connectors.unpacking import Limit, Unpacked, Zip, inner_name, packing
 
 Format = Literal["auto", "ndjson", "json", "csv", "lines"]
 _ENDINGS = {"ndjson": "ndjson", "jsonl": "ndjson", "json": "json", "csv": "csv", "tsv": "csv", "txt": "lines"}
 _BLOCK_BYTES = 1 << 20
+_BLANK = "只有空白 / nothing but white space"
+_NOTHING = {"csv": "没有数据行 / no line of data", "json": "没有元素 / an array without elements"}
 
 
 class FilesSource:
@@ -60,12 +64,13 @@ class FilesSource:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._folder = Folder(settings)
+        self._last_zip: tuple[tuple[str, str], Zip] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings,)
 
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """Items of the files that wait, by path and offset. Reads each of them once for its SHA-256.
+        """Items of the files that wait, by path and offset. Reads each of them once for its digest.
 
         `extra["mark"]` is the file's mark at this moment: what `mark` gives once the file is finished.
 
@@ -92,16 +97,31 @@ class FilesSource:
     def _members(self, found: Found, extra: dict[str, Any]) -> Iterator[WorkItem]:
         try:
             with self._folder.open(found.name, found.mark) as file:
-                inside = members(file, self.settings.max_members)
+                archive = self._archive(found.name, found.mark, file)
+                inside = archive.members(self.settings.max_members)
                 for index, name in inside:
-                    given: dict[str, Any] = {**extra, "member": index, "member_name": name}
-                    if packing(name):
-                        given["problem"] = "压缩包中的压缩包 / an archive inside an archive"
-                    else:
-                        given["format"] = self._sniffed(name, Member(file, index, self._limit()).read)
-                    yield self._item(found, given)
+                    given = self._inside(name, partial(archive.member, file, index, self._limit()))
+                    yield self._item(found, {**extra, "member": index, "member_name": name, **given})
         except Unreadable as error:
             yield self._item(found, {**extra, "problem": str(error)})
+        else:
+            if not inside:
+                yield self._item(found, {**extra, "problem": "压缩包中没有文件 / no file in the archive"})
+
+    def _inside(self, name: str, opened: Callable[[], Read]) -> dict[str, str]:
+        """Format of a member, or why it cannot be read."""
+        if packing(name):
+            return {"problem": "压缩包中的压缩包 / an archive inside an archive"}
+        try:
+            return {"format": self._sniffed(name, opened)}
+        except Unreadable as error:
+            return {"problem": str(error)}
+
+    def _archive(self, name: str, mark: str, file: BinaryIO) -> Zip:
+        """The zip file of that name and state: the last one's directory is kept, for its items follow each other."""
+        if self._last_zip is None or self._last_zip[0] != (name, mark):
+            self._last_zip = (name, mark), Zip(file)
+        return self._last_zip[1]
 
     @staticmethod
     def _item(found: Found, extra: dict[str, Any], offset: int = 0, length: int = -1) -> WorkItem:
@@ -117,15 +137,15 @@ class FilesSource:
         try:
             with self._folder.open(found.name, found.mark) as file:
                 read = Unpacked(file, packed, self._limit(), found.size).read if packed else file.read
-                return self._sniffed(inner_name(found.name), read)
+                return self._sniffed(inner_name(found.name), lambda: read)
         except Unreadable:
             return "lines"  # reading it says what is wrong
 
-    def _sniffed(self, name: str, read: Read) -> str:
+    def _sniffed(self, name: str, opened: Callable[[], Read]) -> str:
         if self.settings.format != "auto":
             return self.settings.format
         known = _ENDINGS.get(name.rpartition(".")[2].lower(), "")
-        return known if known not in ("json", "") else sniff(read(1 << 16), known)
+        return known if known not in ("json", "") else sniff(opened()(1 << 16), known)
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
         """The item's envelopes; offsets are bytes in the file, unpacked bytes in a compressed one.
@@ -143,7 +163,8 @@ class FilesSource:
             last = item.offset
             try:
                 if "member" in item.extra:
-                    read: Read = Member(file, item.extra["member"], self._limit()).read
+                    archive = self._archive(item.source, mark, file)
+                    read = archive.member(file, item.extra["member"], self._limit())
                 elif item.extra["packed"]:
                     read = Unpacked(file, item.extra["packed"], self._limit(), size).read
                 else:
@@ -156,8 +177,8 @@ class FilesSource:
             except Unreadable as error:
                 yield Block(item, [], [], [(last + 1 if seen else last, b"", str(error))])
                 return
-        if not seen and item.extra["format"] in ("ndjson", "lines") and item.length in (-1, size):
-            yield Block(item, [], [], [(0, b"", "只有空白 / nothing but white space")])
+        if not seen and item.length in (-1, size):
+            yield Block(item, [], [], [(0, b"", _NOTHING.get(item.extra["format"], _BLANK))])
 
     def _blocks(self, item: WorkItem, read: Read, block: int) -> Iterator[Block]:
         form = item.extra["format"]

@@ -4,9 +4,9 @@ Shared by the file and Avro sources. A path *inside the source* is the path belo
 not UTF-8 (GBK names are common) is written `//` + percent-encoding, which no other relative path can look like.
 
 A file's **mark** is `size:mtime_ns:digest`. Planning compares size and time with the mark kept by the gateway, which
-costs one `stat`; only a file that is new or whose time changed is read for its SHA-256 (about 0.8 ms per MB). So a
-file that was merely touched is not planned again, and one that changed is. The mark is that of the moment of
-planning: what is appended later is planned next time.
+costs one `stat`; only a file that is new or whose time changed is read for its digest (BLAKE2b, 256 bits). So a file
+that was merely touched is not planned again, and one that changed is. The mark is that of the moment of planning: what
+is appended later is planned next time.
 """
 
 from __future__ import annotations
@@ -128,11 +128,18 @@ def _why(error: OSError) -> str:
 
 
 class Folder:
-    """The files of one folder setting; holds nothing but the settings and the states that it planned."""
+    """The files of one folder setting; holds nothing but the settings and the states that it planned.
+
+    Raises:
+        Misconfigured: (when built) the archive is the watched folder itself.
+    """
 
     def __init__(self, settings: FolderSettings) -> None:
         self.settings = settings
         self.root = settings.path
+        if settings.archive is not None and settings.archive.resolve() == self.root.resolve():
+            message = f"archive 不能是被监视的目录本身 / archive cannot be the watched folder itself: {self.root}"
+            raise Misconfigured(message, "请为 archive 另设目录 / give archive a folder of its own")
         self._layout = layout_pattern(settings.layout) if settings.layout else None
         self._planned: dict[str, str] = {}
 
@@ -156,7 +163,7 @@ class Folder:
         return self.root / relative
 
     def plan(self, done: Mapping[str, str]) -> Iterator[Found]:
-        """Files that wait, with their SHA-256; those that `done` knows are left out.
+        """Files that wait, with their digest; those that `done` knows are left out.
 
         The order is stable: a folder's files by name, then its folders by name. Links to folders are not followed.
         """
@@ -202,7 +209,9 @@ class Folder:
                 yield found
 
     def _listing(self) -> Iterator[tuple[str, str]]:
-        top, archive = str(self.root), str(self.settings.archive or "")
+        top, archive = str(self.root), ""
+        if self.settings.archive:  # as the walk would come to it, however the two paths are written
+            archive = f"{top}/{os.path.relpath(self.settings.archive.resolve(), self.root.resolve())}"
         for folder, folders, files in os.walk(top, onerror=self._unlisted):
             folders[:] = sorted(one for one in folders if not one.startswith(".") and f"{folder}/{one}" != archive)
             here = set(files)

@@ -52,6 +52,19 @@ class PartNames:
     final: str
 
 
+def place_of(final: str, sink: object) -> Path | None:
+    """Where a part lies on this machine; None: its sink keeps it on another one.
+
+    Args:
+        final: its final name, as it was noted; older ones may be relative to the folder where their run was called.
+        sink: the sink of parts that wrote it, with an absolute path; None where it is not known any more.
+    """
+    path = Path(final)
+    if isinstance(sink, PartFolder):
+        return path if path.is_absolute() else Path(str(sink.settings.path)) / path.name
+    return path if sink is None else None
+
+
 def safe(text: str) -> str:
     """Text as a part of a file name, reversible."""
     return _UNSAFE.sub(lambda match: f"%{ord(match[0]):02X}", text)
@@ -127,13 +140,14 @@ class StagedFile:
         return StagedPart(names.destination, temporary, names.final, self._hash.hexdigest(), self.count)
 
     def abort(self) -> None:
-        """Remove the staged file. Idempotent."""
+        """Remove the staged file; one that cannot be removed now is left to `sweep`. Idempotent."""
         self._held, self._size = [], 0
         with suppress(OSError):
             if self._handle >= 0:
                 os.close(self._handle)
         self._handle = -1
-        Path(self._names.temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(self._names.temporary).unlink()
 
 
 def _opened(path: str, flags: int) -> int:
@@ -177,7 +191,7 @@ class PartFolder:
 
     def __init__(self, settings: PartSettings) -> None:
         self.settings = settings
-        self._path = str(settings.path)
+        self._path = str(settings.path.absolute())  # names are kept, and read from other folders than this one
         self._staging = f"{self._path}/.staging"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -204,7 +218,7 @@ class PartFolder:
         return PartNames(destination, staged, f"{self._path}/{head}{tail}{self.suffix}")
 
     def promote(self, parts: Sequence[StagedPart]) -> None:
-        """Give the staged parts their final names and sync the folder; a part that has its final name already is left.
+        """Give the staged parts their final names and sync their folder; one that has its final name already is left.
 
         A file that stands under a final name with other content is never replaced.
 
@@ -220,11 +234,11 @@ class PartFolder:
                 Path(part.temporary).unlink(missing_ok=True)
             except OSError as error:
                 raise disk_error(error, part.final) from error
-        if parts:
+        for folder in sorted({str(Path(part.final).parent) for part in parts}):  # settings may name another by now
             try:
-                sync_folder(self._path)
+                sync_folder(folder)
             except OSError as error:
-                raise disk_error(error, self._path) from error
+                raise disk_error(error, folder) from error
 
     def _already(self, part: StagedPart) -> None:
         try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,6 +21,17 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "d": date.fromisoformat,
     "s": str,
 }
+
+
+_FORMS: tuple[Callable[[datetime], str], ...] = (
+    lambda moment: moment.date().isoformat(),
+    *(
+        partial(datetime.isoformat, sep=sep, timespec=spec)
+        for spec in ("seconds", "microseconds", "milliseconds", "minutes")
+        for sep in " T"
+    ),
+)
+"""How a moment is written as text."""
 
 
 class UnfitError(ValueError):
@@ -119,8 +132,11 @@ def place_value(text: str) -> Any:  # noqa: ANN401 - what a driver takes
 def earlier(value: Any, overlap: float) -> Any:  # noqa: ANN401 - both ways
     """A place so much before another: seconds of moments (days at least one), else units of numbers.
 
+    SQLite keeps moments as text: one that is written as `2025-06-05` or `2025-06-05 10:00:00` (or with T, minutes
+    alone, parts of seconds, an offset, Z) gives a text of the same form, so that both sort as the moments do.
+
     Raises:
-        UnfitError: a text that is no moment.
+        UnfitError: a text that is no moment of such a form.
     """
     if isinstance(value, datetime):
         return value - timedelta(seconds=overlap)
@@ -128,11 +144,14 @@ def earlier(value: Any, overlap: float) -> Any:  # noqa: ANN401 - both ways
         return value - timedelta(days=max(1, round(overlap / 86_400)))
     if isinstance(value, int | Decimal):
         return value - type(value)(int(overlap))
-    try:  # SQLite keeps moments as text
-        before = datetime.fromisoformat(value) - timedelta(seconds=overlap)
-    except ValueError:
-        message = "overlap 需要时间或数字列 / an overlap needs a cursor of moments or numbers"
-        raise UnfitError(message) from None
-    if len(value) == len("2025-01-01"):
-        return before.date().isoformat()
-    return before.isoformat(value[10], "microseconds" if "." in value else "auto")
+    told, zone = (value[:-1], "Z") if value.endswith("Z") else (value, "")
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(told)
+        for written in _FORMS:
+            if written(moment) == told:
+                return written(moment - timedelta(seconds=overlap)) + zone
+    message = (
+        "overlap 需要数字、时间或形如 2025-06-05 10:00:00 的文本列"
+        " / an overlap needs a cursor of numbers, moments, or texts like 2025-06-05 10:00:00"
+    )
+    raise UnfitError(message)

@@ -125,9 +125,9 @@ class HttpSink:
             for one in said
         ]
         accepted = [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == "accepted"]
-        if self._receipts is not None and accepted:
+        if accepted:
             try:
-                self._receipts.add(accepted)
+                self.note(accepted)
             except ConnectorError as error:  # taken there and not provable here: it is sent again with the same id
                 writing.close(group, str(error))
                 return
@@ -193,6 +193,15 @@ class HttpSink:
             message = "未说明如何查询对方的记录 / the settings do not say how this peer is asked for its records"
             raise Misconfigured(message, "请设置 held / set held")
         return listed(self._peer, self.settings.held, since)
+
+    def note(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep receipts of deliveries that the peer holds.
+
+        Raises:
+            ConnectorError: the receipts cannot be written.
+        """
+        if self._receipts is not None:
+            self._receipts.add(deliveries)
 
     def withdraw(self, deliveries: Sequence[Delivery]) -> None:
         """Take back the receipts of deliveries that the peer says it does not hold.

@@ -162,10 +162,7 @@ def _list(template: Any, scope: Scope) -> list[Any]:  # noqa: ANN401 - any JSON 
 
 def _members(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any JSON value
     if isinstance(value, Record):
-        # Member by member, so that numbers stand as they were written.
-        opened = value.opened
-        if isinstance(opened, dict):
-            return opened
+        value = value.opened
     if not isinstance(value, Mapping):
         message = "* 不是对象 / * is no object"
         raise UnfillableError(message)

@@ -189,7 +189,8 @@ def csv_payloads(read: Read, rows: Rows) -> Iterator[Piece]:
 
     With `group_by`, consecutive rows that have the same value in that column are one envelope. A row ends at a line
     break outside quotes; a quote opens a field only where the field begins. Bytes are looked at, not characters:
-    in UTF-8 and in GBK no byte of a character can be taken for a quote, comma, semicolon, tab or line break.
+    in UTF-8 and in GBK no byte of a character can be taken for a quote, comma, semicolon, tab or line break. Lines end
+    with LF; where the first megabyte holds none, with CR.
     """
     above = _Header()
     physical = _physical_lines(read, rows.longest, above)
@@ -204,7 +205,7 @@ def csv_payloads(read: Read, rows: Rows) -> Iterator[Piece]:
     if header.reason:
         yield header
         return
-    head = header.body if header.body.endswith(b"\n") else header.body + b"\n"
+    head = header.body if header.body.endswith((b"\n", b"\r")) else header.body + b"\n"
     above.offset, above.body = header.offset, head
     column = -1
     if rows.group_by:
@@ -264,23 +265,33 @@ class _Header:
 
 
 def _physical_lines(read: Read, longest: int, above: _Header) -> Iterator[Piece]:
+    first, end = _line_end(read)
+    chunks = chain([first], iter(lambda: read(CHUNK), b""))
     at, rest = 0, b""
-    while chunk := read(CHUNK):
-        parts = (rest + chunk).split(b"\n")
+    for chunk in chunks:
+        parts = (rest + chunk).split(end)
         rest = parts.pop()
         for part in parts:
-            yield _line(at, part + b"\n", longest, above)
+            yield _line(at, part + end, longest, above)
             at += len(part) + 1
         if len(rest) > longest:
             line = measured(rest, above.body)
-            while (chunk := read(CHUNK)) and b"\n" not in chunk:
-                line.add(chunk)
-            cut = chunk.find(b"\n") + 1
-            line.add(chunk[:cut])
+            while (more := next(chunks, b"")) and end not in more:
+                line.add(more)
+            cut = more.find(end) + 1
+            line.add(more[:cut])
             yield above.problem(at, line)
-            at, rest = at + line.length, chunk[cut:]
+            at, rest = at + line.length, more[cut:]
     if rest:
         yield _line(at, rest, longest, above)
+
+
+def _line_end(read: Read) -> tuple[bytes, bytes]:
+    """The first bytes, and what lines end with."""
+    first = b""
+    while b"\n" not in first and len(first) < CHUNK and (chunk := read(CHUNK)):
+        first += chunk
+    return first, b"\r" if b"\r" in first and b"\n" not in first else b"\n"
 
 
 def _line(at: int, body: bytes, longest: int, above: _Header) -> Piece:

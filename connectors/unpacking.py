@@ -11,7 +11,8 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from copy import copy
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -95,7 +96,7 @@ class Inside(NamedTuple):
         """
         read: Callable[[int], bytes] = file.read
         if self.packed == "zip":
-            read = Member(file, self.member, _ANY).read
+            read = Zip(file).member(file, self.member, _ANY)
         elif self.packed:
             read = Unpacked(file, self.packed, _ANY, 1 << 62).read
         at = 0
@@ -146,8 +147,10 @@ class Unpacked:
 
     def _step(self, count: int) -> bytes | None:
         if self._stream.eof:
-            rest = self._stream.unused_data or self._more()
-            if not rest.strip(b"\0"):
+            rest = self._stream.unused_data.lstrip(b"\0")  # a member may be followed by any number of NULs
+            while not rest and (chunk := self._more()):
+                rest = chunk.lstrip(b"\0")
+            if not rest:
                 return None
             self._stream, self._input = self._fresh(), rest
         elif not self._input and (self._packed == "gz" or self._stream.needs_input):
@@ -166,17 +169,54 @@ class Unpacked:
         return chunk
 
 
-class Member:
-    """A reader of one member of a zip file."""
+class Zip:
+    """A zip file, whose directory is read once for all its members.
 
-    def __init__(self, file: BinaryIO, index: int, limit: Limit) -> None:
-        self._limit, self._given = limit, 0
+    Raises:
+        Unreadable: (when built) not a zip file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
         try:
-            archive = zipfile.ZipFile(file)
-            self._info = archive.infolist()[index]
-            self._stream = archive.open(self._info)
+            self._archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise _bad_zip(error) from error
+
+    def members(self, most: int) -> list[tuple[int, str]]:
+        """Index and name of each file in it.
+
+        Raises:
+            Unreadable: more than `most`.
+        """
+        found = [(index, info.filename) for index, info in enumerate(self._archive.infolist()) if not info.is_dir()]
+        if len(found) > most:
+            message = f"zip 内文件过多 / too many files in the zip: {len(found)} > {most}"
+            raise Unreadable(message, "请分成多个压缩包 / split it into several archives")
+        return found
+
+    def member(self, file: BinaryIO, index: int, limit: Limit) -> Callable[[int], bytes]:
+        """A reader of one member: at most so many bytes, none at the end; itself raises Unreadable as `_Member.read`.
+
+        Args:
+            file: the same zip file, opened for this reader.
+            index: which member.
+            limit: how far it may expand.
+
+        Raises:
+            Unreadable: no such member, damaged, encrypted, or packed in an unknown way.
+        """
+        archive = copy(self._archive)
+        archive.fp = file
+        try:
+            info = archive.infolist()[index]
+            return _Member(archive.open(info), info.compress_size, limit).read
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, IndexError, ValueError) as error:
             raise _bad_zip(error) from error
+
+
+class _Member:
+    def __init__(self, stream: IO[bytes], packed: int, limit: Limit) -> None:
+        self._stream, self._packed, self._limit, self._given = stream, packed, limit, 0
 
     def read(self, count: int) -> bytes:
         """At most `count` bytes; none at the end.
@@ -189,25 +229,8 @@ class Member:
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError) as error:
             raise _bad_zip(error) from error
         self._given += len(data)
-        self._limit.hold(self._info.compress_size, self._given)
+        self._limit.hold(self._packed, self._given)
         return data
-
-
-def members(file: BinaryIO, most: int) -> list[tuple[int, str]]:
-    """Index and name of each file in a zip file.
-
-    Raises:
-        Unreadable: not a zip file, or more than `most` members.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            found = [(index, info.filename) for index, info in enumerate(archive.infolist()) if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _bad_zip(error) from error
-    if len(found) > most:
-        message = f"zip 内文件过多 / too many files in the zip: {len(found)} > {most}"
-        raise Unreadable(message, "请分成多个压缩包 / split it into several archives")
-    return found
 
 
 def _bad_zip(error: Exception) -> Unreadable:

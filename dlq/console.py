@@ -1,4 +1,4 @@
-"""Letters on a terminal: rich tables for people, JSON lines for machines. The commands themselves are in `pipelines`.
+"""Letters on a terminal: rich tables for people. The commands themselves are in `pipelines`.
 
 Whatever stood in a payload is printed as plain text: rich markup and control sequences in it do nothing.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import orjson
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ from rich.text import Text
 from dlq.letter import Letter
 from dlq.letters import Count, Replay
 from dlq.shapes import mask_shapes
-from dlq.views import totals, view, view_body, view_count
+from dlq.views import totals, view_body
 
 _STATES = {
     "open": "待处理 open",
@@ -29,18 +28,6 @@ _KINDS = {
     "unavailable": "自动重试 / retried by itself",
     "bug": "由本方处理 / this side mends it",
 }
-
-
-def json_lines(letters: Iterable[Letter]) -> Iterator[str]:
-    """One JSON object a letter, as `dlq.views.view` gives it, without its body."""
-    for letter in letters:
-        yield orjson.dumps(view(letter)).decode()
-
-
-def json_counts(counts: Iterable[Count]) -> Iterator[str]:
-    """One JSON object a line of the statistics."""
-    for count in counts:
-        yield orjson.dumps(view_count(count)).decode()
 
 
 def list_table(letters: Iterable[Letter]) -> RenderableType:

@@ -42,7 +42,6 @@ _L, _B, _R = TABLES.letters, TABLES.bodies, TABLES.replays
 # SQLite lets a hand put text into a binary column, which then could not even be fetched.
 _SEALED = cast(_B.c.sealed, LargeBinary).label("sealed")
 _PUT = 1_000
-WAITING = "waiting"
 _TRIED = tuple(_R.c[name] for name in Tried._fields)
 _SINCE = Letter._fields[Letter._fields.index("sealed") + 1 : -1]
 
@@ -62,7 +61,7 @@ class Replay(NamedTuple):
     batch: str
     generation: int
     outcome: str
-    """`resolved`, `open` when it failed, or `waiting` when it met only what heals by itself."""
+    """`resolved`, or `open` when it failed."""
     reasons: tuple[Reason, ...]
     at: str
 
@@ -149,25 +148,12 @@ class LetterStore:
         values = {name: getattr(after, name) for name in _SINCE}
         values["last_reasons"] = pack(after.last_reasons) if after.last_reasons else ""
         values["reason"], values["codes"] = codes_of(after)
-        delayed = after.state != RESOLVED and after.generation == before.generation
-        failed = "" if after.state == RESOLVED or delayed else pack(after.last_reasons)
-        outcome = WAITING if delayed else after.state
-        now = Tried(batch, before.generation, outcome, failed, after.updated_at)
+        failed = "" if after.state == RESOLVED else pack(after.last_reasons)
+        now = Tried(batch, before.generation, after.state, failed, after.updated_at)
         mine = (_L.c.state == CLAIMED) & (_L.c.claimed_by == batch) & (_L.c.generation == before.generation)
         if not self._changed(before.id, mine, values, tried, now):
             raise _wrong(before.id, CLAIMED)
         self._conn.execute(insert(_R).values(id=before.id, **now._asdict()))
-
-    def resolve(self, letter_id: str, batch: str, now: datetime, note: str = "") -> None:
-        """Mark an open or claimed letter as resolved by a batch. Idempotent for the same batch.
-
-        Raises:
-            WrongState: it is discarded, or another batch claims or resolved it.
-        """
-        mine = or_(_L.c.state == OPEN, (_L.c.state == CLAIMED) & (_L.c.claimed_by == batch))
-        again = (_L.c.state == RESOLVED) & (_L.c.resolved_by == batch)
-        values = {"state": RESOLVED, "resolved_by": batch, "updated_at": utc(now), "note": note, "parked": False}
-        self._change(letter_id, or_(mine, again), values, OPEN)
 
     def discard(self, letter_id: str, note: str, now: datetime) -> None:
         """Give a letter up, with a note that says why.

@@ -8,17 +8,12 @@ counted as dead where it died.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from connectors.contracts import Envelope
-from dlq.errors import WrongState
-from dlq.letter import CLAIMED, GENERATIONS, OPEN, RESOLVED, Letter, Origin
+from dlq.letter import CLAIMED, GENERATIONS, OPEN, RESOLVED, Letter
 from dlq.reasons import Reason
 from dlq.rows import utc
-
-_PREFIX = "letter:"
 
 
 class Refusal(NamedTuple):
@@ -26,15 +21,6 @@ class Refusal(NamedTuple):
 
     zh: str
     en: str
-
-
-class Split(NamedTuple):
-    """The letters that one replay left behind."""
-
-    again: tuple[Reason, ...]
-    """Reasons for which the letter itself died again; empty if it went through."""
-    new: tuple[Letter, ...]
-    """Deaths of another kind on the way (another destination): letters of their own, children of this one."""
 
 
 def refusal(letter: Letter) -> Refusal | None:
@@ -53,60 +39,11 @@ def refusal(letter: Letter) -> Refusal | None:
 
 def key(letter: Letter) -> str:
     """The envelope key of the letter's next replay: `letter:<id>:<generation>`."""
-    return f"{_PREFIX}{letter.id}:{letter.generation}"
-
-
-def letter_of(envelope_key: str) -> tuple[str, int] | None:
-    """Id and generation that a replay's envelope key names; None for any other key."""
-    if not envelope_key.startswith(_PREFIX):
-        return None
-    name, _, generation = envelope_key[len(_PREFIX) :].rpartition(":")
-    return (name, int(generation)) if name and generation.isdecimal() else None
-
-
-def envelope(letter: Letter, body: bytes) -> Envelope:
-    """What a replay hands to the door: the original bytes, as the company that they were authenticated for.
-
-    Raises:
-        WrongState: the letter may not be replayed. A letter that this replay claimed already may.
-    """
-    why = refusal(letter if letter.state != CLAIMED else letter._replace(state=OPEN))
-    if why:
-        msg = f"死信 {letter.id} 不能重放: {why.zh} / letter {letter.id} is not replayed: {why.en}"
-        raise WrongState(msg)
-    return Envelope(body=body, source=letter.source, offset=letter.offset, key=key(letter), company=letter.company)
-
-
-def origin(letter: Letter, origin_of_batch: Origin) -> Origin:
-    """The origin of letters that a replay leaves behind: this batch's, with the letter as parent."""
-    return origin_of_batch._replace(
-        source=letter.source,
-        company=letter.company,
-        system=letter.system,
-        parent=letter.id,
-        generation=letter.generation + 1,
-    )
-
-
-def split(letter: Letter, left: Iterable[Letter]) -> Split:
-    """Tell the letter's own new death from other deaths on the way.
-
-    What dies again is what died before: an envelope anywhere before its destinations, a delivery for its destination.
-    """
-    again: list[Reason] = []
-    new: list[Letter] = []
-    for dead in left:
-        if dead.destination == letter.destination:
-            again.extend(reason for reason in dead.reasons if reason not in again)
-        else:
-            new.append(dead)
-    return Split(tuple(again), tuple(new))
+    return f"letter:{letter.id}:{letter.generation}"
 
 
 def after(letter: Letter, batch: str, again: tuple[Reason, ...], now: datetime) -> Letter:
     """The letter after a replay by `batch`: resolved, or open again with one generation more, or parked.
-
-    A replay that met only what heals by itself (the store was away) counts as an attempt, not as a generation.
 
     Args:
         letter: as it was claimed.
@@ -117,13 +54,11 @@ def after(letter: Letter, batch: str, again: tuple[Reason, ...], now: datetime) 
     tried = letter._replace(attempts=letter.attempts + 1, updated_at=utc(now))
     if not again:
         return tried._replace(state=RESOLVED, resolved_by=batch, parked=False)
-    if all(reason.heals for reason in again):
-        return tried._replace(state=OPEN, last_reasons=letter.last_reasons, claimed_by="")
     generation = letter.generation + 1
     return tried._replace(
         state=OPEN,
         claimed_by="",
         generation=generation,
         parked=generation >= GENERATIONS,
-        last_reasons=tuple(reason for reason in again if not reason.heals),
+        last_reasons=again,
     )

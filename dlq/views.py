@@ -60,7 +60,7 @@ def view(
         "reasons": [view_reason(reason) for reason in letter.current],
         "source": masked_text(letter.source),
         "offset": letter.offset,
-        "company": letter.named_company,
+        "company": masked_text(letter.named_company),
         "system": letter.system,
         "dialect": letter.dialect,
         "profile": letter.profile,

@@ -10,9 +10,12 @@ import json
 import linecache
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from mappings.records import Part, Project, Provenance, RepairRow
 
 DECIMAL_SCALE = 4
 """Decimal places kept of quantities, hours and mileage (domain rule 5: one or two occur; four are accepted)."""
@@ -20,6 +23,7 @@ DECIMAL_SCALE = 4
 _DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": DECIMAL_SCALE}
 _DATE = {"type": "int", "logicalType": "date"}
 _INSTANT = {"type": "long", "logicalType": "timestamp-millis"}
+_KINDS: Mapping[Any, Any] = {str: "string", int: "int", Decimal: _DECIMAL, date: _DATE, datetime: _INSTANT}
 
 _MEMO_LIMIT = 65_536
 DAY_ZERO = date(1970, 1, 1).toordinal()
@@ -27,44 +31,35 @@ DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
 def repair_schema() -> dict[str, Any]:
-    """The schema of a delivered repair record: key, content in `RepairRow` order, provenance.
+    """The schema of a delivered repair record: the members of `RepairRow`, then those of `Provenance`, as annotated.
 
     Members that came after the first edition have a default, so that readers of either edition read both.
     """
-
-    def row(name: str, *fields: tuple[str, Any]) -> dict[str, Any]:
-        return {"type": "record", "name": name, "fields": [{"name": n, "type": t} for n, t in fields]}
-
-    maybe_decimal = ["null", _DECIMAL]
-    schema = row(
-        "Repair",
-        ("companycode", "string"),
-        ("companyname", "string"),
-        ("plate", "string"),
-        ("vin", "string"),
-        ("repairdate", _DATE),
-        ("settledate", _DATE),
-        ("mileage", _DECIMAL),
-        ("faultdescription", "string"),
-        ("costlistcode", "string"),
-        (
-            "parts",
-            {
-                "type": "array",
-                "items": row("Part", ("name", "string"), ("quantity", maybe_decimal), ("code", "string")),
-            },
-        ),
-        ("projects", {"type": "array", "items": row("Project", ("name", "string"), ("hours", maybe_decimal))}),
-        ("system", "string"),
-        ("version", "int"),
-        ("repaircomefrom", "int"),
-        ("dialect", "string"),
-        ("received_at", _INSTANT),
-        ("findings", {"type": "array", "items": "string"}),
-    )
+    row, provenance = get_type_hints(RepairRow), get_type_hints(Provenance)
+    fields = row | {name: provenance[name] for name in Provenance.model_fields}
+    schema = _record("Repair", fields)
     schema["namespace"] = "vingate"
-    schema["fields"].append({"name": "withdrawn", "type": ["null", "string"], "default": None})
+    schema["fields"].append({"name": "withdrawn", "type": _kind(str | None), "default": None})
     return schema
+
+
+def _record(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": [{"name": n, "type": _kind(kind)} for n, kind in fields.items()]}
+
+
+def _kind(annotation: Any) -> Any:  # noqa: ANN401 - a type, and any node of a schema
+    """The Avro type of a member, by its annotation."""
+    if annotation in _KINDS:
+        return _KINDS[annotation]
+    inner = get_args(annotation)
+    if get_origin(annotation) is tuple and inner[1:] == (...,):
+        return {"type": "array", "items": _kind(inner[0])}
+    if get_origin(annotation) is UnionType and inner[1:] == (NoneType,):
+        return ["null", _kind(inner[0])]
+    if isinstance(annotation, type) and issubclass(annotation, Part | Project):
+        return _record(annotation.__name__, get_type_hints(annotation))
+    message = f"no Avro type for {annotation!r}"
+    raise ValueError(message)
 
 
 def schema_text() -> str:

@@ -13,8 +13,8 @@ SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 """Asia/Shanghai as a fixed offset: it holds for all dates of the system (no summer time since 1991) and needs no time
 zone database, which slim machines lack."""
 
-LONG_TERM = "99990909"
-"""Licence end date on the wire that means *unlimited* (domain table 1.3). `day` does not read it: it is no day."""
+LONG_TERM = date(9999, 9, 9)
+"""Licence end date on the wire that means *unlimited* (domain table 1.3). `day` does not give it: it is no day."""
 
 FIRST_YEAR, LAST_YEAR = 1950, 2200
 
@@ -31,12 +31,23 @@ def day(value: object) -> date | None:
     Forms: `yyyyMMdd` (text or number), `yyyy-MM-dd`, `yyyy/MM/dd` (also `yyyy/M/d`), each of the last two also with a
     time of day after a blank or `T`. A time that names its zone (`Z`, `+08:00`) is read as that moment's day in China.
     """
+    found = _written(value)
+    return found if found is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
+
+
+def is_long_term(value: object) -> bool:
+    """Whether a scalar as sent names `LONG_TERM`, in any form of `day`."""
+    return _written(value) == LONG_TERM
+
+
+def _written(value: object) -> date | None:
+    """The day that a scalar names, in whatever year."""
     if isinstance(value, str):
         return _of_text(value) if len(value) <= 64 else None
     if isinstance(value, datetime):
-        return _in_range(day_in_shanghai(value) if value.tzinfo else value.date())
+        return day_in_shanghai(value) if value.tzinfo else value.date()
     if isinstance(value, date):
-        return _in_range(value)
+        return value
     if isinstance(value, bool):
         return None
     if isinstance(value, Decimal):
@@ -62,9 +73,9 @@ def _of_text(text: str) -> date | None:
     text = digits(text)
     try:
         if len(text) == 8 and text.isascii() and text.isdigit():
-            return _in_range(date(int(text[:4]), int(text[4:6]), int(text[6:])))
+            return date(int(text[:4]), int(text[4:6]), int(text[6:]))
         found = _FORM.fullmatch(text)
-        return _in_range(_of_parts(found)) if found else None
+        return _of_parts(found) if found else None
     except (ValueError, OverflowError):
         return None
 
@@ -85,7 +96,3 @@ def _zone(text: str) -> timezone:
         return UTC
     sign = -1 if text[0] == "-" else 1
     return timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[-2:])))
-
-
-def _in_range(result: date) -> date | None:
-    return result if FIRST_YEAR <= result.year <= LAST_YEAR else None

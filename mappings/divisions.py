@@ -15,8 +15,8 @@ from mappings.tables import table
 BINGTUAN = "bt"
 """Province key of 新疆生产建设兵团."""
 _BINGTUAN_DIVISION = "6590"
-_BINGTUAN_COUNTERPART = "66"
-_OUTSIDE = frozenset({"71", "81", "82"})
+OUTSIDE = frozenset({"71", "81", "82"})
+"""Level-1 codes that take no part in the system; a vehicle may be registered there all the same."""
 
 
 class Province(NamedTuple):
@@ -38,7 +38,7 @@ def _load() -> dict[str, Province]:
     found: dict[str, Province] = {}
     for code, row in table("gb2260").details.items():
         key = code[:2]
-        if code.endswith("0000") and key not in _OUTSIDE:
+        if code.endswith("0000") and key not in OUTSIDE:
             found[key] = Province(key, row["name"], row["en"], characters[key], mot[key])
     found[BINGTUAN] = Province(BINGTUAN, "新疆生产建设兵团", "Xinjiang Bingtuan", characters["65"], mot[BINGTUAN])
     return found
@@ -60,23 +60,21 @@ def by_character(character: str) -> str | None:
     return BY_CHARACTER.get(character)
 
 
-def of_division(code: str, *, counterpart_66: bool = False) -> str | None:
+def of_division(code: str) -> str | None:
     """The province key of a GB/T 2260 code (6 digits; 2 or 4 leading ones will do), or None.
 
-    6590xx is 兵团. 66xxxx, which some systems use for 兵团, is not in the standard: None unless `counterpart_66`.
+    6590xx is 兵团. 66xxxx, which some systems use for 兵团, is not in the standard: None.
     """
     if not (code.isascii() and code.isdigit()):
         return None
     if code.startswith(_BINGTUAN_DIVISION):
         return BINGTUAN
-    if counterpart_66 and code.startswith(_BINGTUAN_COUNTERPART):
-        return BINGTUAN
     return code[:2] if code[:2] in PROVINCES else None
 
 
-def of_company(companycode: str, *, counterpart_66: bool = False) -> str | None:
+def of_company(companycode: str) -> str | None:
     """The province key of a company code by its leading division (15 digits; Shanghai 12), or None (test accounts)."""
-    return of_division(companycode[:6], counterpart_66=counterpart_66)
+    return of_division(companycode[:6])
 
 
 def of_mot(code: str) -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from mappings.findings import FLAG, INFO, REJECT, Finding
 from mappings.judging import Draft
@@ -93,23 +92,29 @@ def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft
         node = opener.child(parent, path[-1], path[:-1], dict) if isinstance(parent, dict) else None
         if node is not None:
             opener.look(node, path, path)
-    for section in plan.sections:
-        _gather(section, payload, opener, csv=plan.csv)
+    spots = {section.name: _gather(section, payload, opener, csv=plan.csv) for section in plan.sections}
     found, wrong = plan.run(payload)
-    for place, value in wrong:
-        opener.note(_place(plan, place), kind_of(value), "文本或数字 / a text or a number")
     members, provenance = split_provenance(found)
+    rows = dict(spots)
     for section in plan.sections:
         if section.merge_by and section.name in members:
-            members[section.name] = merged(members[section.name], section.merge_by)
+            apart = {place[1] for place, _ in wrong if place[0] == ROWS[section.name]}
+            members[section.name], kept = merged(members[section.name], section.merge_by, apart)
+            rows[section.name] = [spots[section.name][number] for number in kept]
+    names = _Names(plan, rows)
+    for place, value in wrong:
+        section_of = next((section for section in plan.sections if place[0] == ROWS[section.name]), None)
+        if section_of is not None and isinstance(place[1], int):
+            place = (*spots[section_of.name][place[1]], *place[2:])
+        opener.note(place, kind_of(value), "文本或数字 / a text or a number", names.of(place, section_of))
     order = reach(payload, plan.order) if plan.order else None
     return Draft(
         kind=plan.shape.kind,
         dialect=plan.dialect,
         members=members,
-        wire=_wire(plan, payload),
+        wire={**_wire(plan, payload), **_rows_on_the_wire(plan, rows, tree, envelope.path)},
         notes=(
-            *_problems(plan, tree, envelope.path),
+            *_problems(names, tree, envelope.path),
             *envelope.notes,
             *opener.notes(),
             *_absent(plan, sent, payload),
@@ -122,9 +127,14 @@ def _draft(plan: Plan, tree: Tree, limits: Limits, envelope: _Wrapping) -> Draft
     )
 
 
-def _gather(section: SectionPlan, payload: dict[str, Json], opener: Opener, *, csv: bool) -> None:
-    """Put the section's rows where the validator looks for them; nothing if its list is not there."""
+def _gather(section: SectionPlan, payload: dict[str, Json], opener: Opener, *, csv: bool) -> list[Place]:
+    """Put the section's rows where the validator looks for them; nothing if its list is not there.
+
+    Returns:
+        For each row the place in the payload that it comes from.
+    """
     rows: list[dict[str, Json]] = []
+    spots: list[Place] = []
     for place, row in opener.rows(payload, section.path):
         if section.where and not _belongs(section, row, place, opener):
             continue
@@ -132,12 +142,16 @@ def _gather(section: SectionPlan, payload: dict[str, Json], opener: Opener, *, c
             _open_row(row, path, place, opener)
         if csv and all(is_placeholder(row.get(path[0])) for path in section.members):
             continue
-        rows += _split(section, row, place, opener) if section.split else [row]
+        rows += _split(section, row, place, opener, len(rows)) if section.split else [row]
+        spots += [place] * (len(rows) - len(spots))
     if section.distinct:
-        rows = list({tuple(clean(reach(row, path)) for path in section.members): row for row in rows}.values())
+        texts = [tuple(clean(reach(row, path)) for path in section.members) for row in rows]
+        kept = dict(zip(reversed(texts), reversed(range(len(rows))), strict=True))
+        rows, spots = [rows[i] for i in sorted(kept.values())], [spots[i] for i in sorted(kept.values())]
     first = section.path[: section.path.index("[]")] if "[]" in section.path else section.path
     if isinstance(reach(payload, first), list):
         payload[ROWS[section.name]] = rows
+    return spots
 
 
 def _belongs(section: SectionPlan, row: dict[str, Json], place: Place, opener: Opener) -> bool:
@@ -157,8 +171,13 @@ def _open_row(row: dict[str, Json], path: Path, place: Place, opener: Opener) ->
             return
 
 
-def _split(section: SectionPlan, row: dict[str, Json], place: Place, opener: Opener) -> Iterator[dict[str, Json]]:
-    """A row whose cells are lists -> one row for each entry."""
+def _split(
+    section: SectionPlan, row: dict[str, Json], place: Place, opener: Opener, first: int
+) -> Iterator[dict[str, Json]]:
+    """A row whose cells are lists -> one row for each entry, the first of them our row `first`.
+
+    A cell that says nothing says so of each entry.
+    """
     assert section.split is not None  # noqa: S101 - the caller looked
     cells: dict[str, list[str]] = {}
     for path in section.members:
@@ -167,54 +186,86 @@ def _split(section: SectionPlan, row: dict[str, Json], place: Place, opener: Ope
             cells[path[0]] = [entry.strip() for entry in section.split.split(clean(value))]
     most = max(map(len, cells.values()), default=0)
     for name, entries in cells.items():
-        if len(entries) != most and entries != [""]:
+        if len(entries) == 1 and is_placeholder(entries[0]):
+            cells[name] = entries * most
+        elif len(entries) != most:
             expected = f"{most} 个，与同行其他单元格一致 / {most} entries, as in the other cells of the row"
-            opener.note((*place, name), f"{len(entries)} entries", expected)
+            field = f"{section.name}[{first}].{section.members[name,]}"
+            opener.note((*place, name), f"{len(entries)} entries", expected, field)
     for number in range(most):
         yield {name: entries[number] for name, entries in cells.items() if number < len(entries)}
 
 
-def merged(rows: list[dict[str, Json]], by: str) -> list[dict[str, Json]]:
-    """Rows that are equal in `by` become one, their quantities added; only where all of them are numbers.
+def merged(
+    rows: list[dict[str, Json]], by: str, apart: Container[str | int]
+) -> tuple[list[dict[str, Json]], list[int]]:
+    """Rows that are equal in `by` become one, their quantities added; only where all of these are numbers over 0.
 
-    Shanghai hangs parts under projects, the national record has one flat list (payload 17).
+    Shanghai hangs parts under projects, the national record has one flat list (payload 17). A row that has no
+    name, and those whose numbers are in `apart`, stay rows of their own, so that judging finds them.
+
+    Returns:
+        The rows, and for each the number of the first row that it was made of.
     """
     result: list[dict[str, Json]] = []
+    numbers: list[int] = []
     seen: dict[str, int] = {}
-    for row in rows:
-        key = clean(row.get(by))
-        if is_placeholder(row.get(by)) or key not in seen:
-            if not is_placeholder(row.get(by)):
-                seen[key] = len(result)
-            result.append(row)
-            continue
-        first = result[seen[key]]
-        mine, theirs = _number(row.get("quantity")), _number(first.get("quantity"))
-        if mine is None or theirs is None:
-            result.append(row)
-        else:
-            result[seen[key]] = {**first, "quantity": mine + theirs}
-    return result
+    for number, row in enumerate(rows):
+        key = "" if is_placeholder(row.get(by)) else clean(row.get(by))
+        if key in seen and number not in apart and not is_placeholder(row.get("name")):
+            first = result[seen[key]]
+            mine, theirs = read_number(row.get("quantity")), read_number(first.get("quantity"))
+            if mine is not None and theirs is not None and mine > 0 and theirs > 0:
+                result[seen[key]] = {**first, "quantity": mine + theirs}
+                continue
+        elif key:
+            seen.setdefault(key, len(result))
+        result.append(row)
+        numbers.append(number)
+    return result, numbers
 
 
-def _number(value: Json) -> Decimal | None:
-    return None if isinstance(value, bool) else read_number(value)
+class _Names:
+    """Our names for places of a payload; rows by the numbers that they have here."""
+
+    def __init__(self, plan: Plan, rows: Mapping[str, Sequence[Place]]) -> None:
+        self._plan, self._rows = plan, rows
+        self._numbers: dict[str, dict[Place, int]] = {}
+
+    def of(self, place: Place, section: SectionPlan | None = None) -> str:
+        """The name, or `""`; where several sections read one list, in the given one or in the one with that row."""
+        for one in self._plan.sections if section is None else (section,):
+            end = len(one.path) + 1
+            number = self._of(one).get(place[:end])
+            member = one.members.get(tuple(map(str, place[end:])))
+            if number is not None and member is not None:
+                return f"{one.name}[{number}].{member}"
+        return field_of(self._plan.canonical, place)
+
+    def _of(self, section: SectionPlan) -> Mapping[Place, int]:
+        """Place of a row -> its number, the first of those that a row of cells was split into."""
+        if section.name not in self._numbers:
+            rows = self._rows[section.name]
+            self._numbers[section.name] = dict(zip(reversed(rows), range(len(rows) - 1, -1, -1), strict=True))
+        return self._numbers[section.name]
 
 
-def _place(plan: Plan, place: Place) -> Place:
-    """A place in the validator's input -> the place in the payload."""
-    for section in plan.sections:
-        if place and place[0] == ROWS[section.name]:
-            return (*section.path, *place[1:])
-    return place
+def _rows_on_the_wire(plan: Plan, rows: Mapping[str, Sequence[Place]], tree: Tree, base: Path) -> dict[str, str]:
+    """Our row -> the partner's, where their numbers are not the same: rows were left out, split, merged or nested."""
+    return {
+        f"{section.name}[{number}]": written((*base, *spot), tree.spelled)
+        for section in plan.sections
+        for number, spot in enumerate(rows[section.name])
+        if spot != (*section.path, number)
+    }
 
 
-def _problems(plan: Plan, tree: Tree, base: Path) -> Iterator[Finding]:
+def _problems(names: _Names, tree: Tree, base: Path) -> Iterator[Finding]:
     """What parsing found wrong, by canonical field where there is one."""
     for problem in tree.problems:
         inner = problem.path[len(base) :] if problem.path[: len(base)] == base else problem.path
         wire = written(problem.path, tree.spelled)
-        field = field_of(plan.canonical, inner) or wire
+        field = names.of(inner) or wire
         yield Finding(STRUCTURE_WRONG, REJECT, field, problem.value, problem.expected, wire if wire != field else "")
 
 

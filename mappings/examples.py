@@ -1,8 +1,8 @@
 """Examples beside mapping files: an input, and what must come of it.
 
-The examples of a mapping stand in `examples/NAME/` beside the mapping file: `CASE.in.json` or `CASE.in.csv` and
-`CASE.expected.json`, an object with any of `kind`, `dialect`, `step`, `order`, `header_date`, `members`, `provenance`
-and `notes` (a list of codes). What it names must be equal; what it leaves out is not compared.
+The examples of a mapping stand in `examples/NAME/` beside the mapping file, NAME being its `name`: `CASE.in.json` or
+`CASE.in.csv` and `CASE.expected.json`, an object with any of `kind`, `dialect`, `step`, `order`, `header_date`,
+`members`, `provenance` and `notes` (a list of codes). What it names must be equal; what it leaves out is not compared.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mappings.layout import Layout, MappingError, dialect_names, load_layout, sh
 from mappings.reading import read
 
 _COMPARED = ("kind", "dialect", "step", "order", "header_date", "members", "provenance", "notes")
+_OBJECTS = frozenset({"members", "provenance"})
 _SUFFIXES = (".in.json", ".in.csv")
 
 
@@ -61,19 +62,20 @@ def run_examples(mapping: str) -> list[ExampleResult]:
         MappingError: no such mapping, or an example without its expectation (or one that is not JSON).
     """
     layout = load_layout(mapping)
-    return [_run(layout.name, mapping, case, body, expected) for case, body, expected in _cases(_folder(mapping))]
+    folder = examples_folder(layout, mapping)
+    return [_run(layout.name, mapping, case, body, expected) for case, body, expected in _cases(folder)]
 
 
 def _info(layout: Layout) -> MappingInfo:
-    examples = sum(1 for _ in _cases(_folder(layout.name)))
+    examples = sum(1 for _ in _cases(examples_folder(layout, layout.name)))
     return MappingInfo(layout.name, layout.title, layout.edition, layout.source, examples)
 
 
-def _folder(mapping: str) -> Traversable:
+def examples_folder(layout: Layout, mapping: str) -> Traversable:
+    """Where the examples of a layout stand, which `mapping` is the name or the file of."""
     if mapping.endswith(".toml"):
-        path = Path(mapping)
-        return path.parent / "examples" / path.stem
-    return files("mappings").joinpath(f"data/mappings/examples/{mapping}")
+        return Path(mapping).parent / "examples" / layout.name
+    return files("mappings").joinpath(f"data/mappings/examples/{layout.name}")
 
 
 def _cases(folder: Traversable) -> Iterator[tuple[str, bytes, Mapping[str, Any]]]:
@@ -96,6 +98,10 @@ def _expected(path: Traversable) -> Mapping[str, Any]:
     if not isinstance(found, dict) or set(found) - set(_COMPARED):
         message = f"{path.name}: 未知的成员 / unknown members; known: {', '.join(_COMPARED)}"
         raise MappingError(message, remedy)
+    for key in _OBJECTS & set(found):
+        if not isinstance(found[key], dict):
+            message = f"{path.name}: {key} 应为对象 / must be an object"
+            raise MappingError(message, remedy)
     return found
 
 
@@ -107,7 +113,7 @@ def _run(name: str, mapping: str, case: str, body: bytes, expected: Mapping[str,
 def _differences(draft: Draft, expected: Mapping[str, Any]) -> Iterator[str]:
     for key, wanted in expected.items():
         found: Any = [note.code for note in draft.notes] if key == "notes" else getattr(draft, key)
-        if key in ("members", "provenance"):
+        if key in _OBJECTS:
             for member in sorted({*wanted, *found}):
                 if wanted.get(member) != found.get(member):
                     yield f"{key}.{member}: {found.get(member)!r}, expected {wanted.get(member)!r}"

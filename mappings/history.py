@@ -9,10 +9,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+from mappings.dates import day_in_shanghai
 from mappings.findings import Finding, Profile
 from mappings.records import RepairRow
 
@@ -28,7 +29,6 @@ HISTORY_CODES = frozenset(
 )
 """The codes that this module can give; an exchange passes the subset that it wants."""
 
-_SHANGHAI = timezone(timedelta(hours=8))
 _TEN = Decimal(10)
 
 
@@ -117,25 +117,6 @@ def visit(row: RepairRow) -> Visit:
     return Visit(row.companycode, row.costlistcode, row.vin, row.plate, row.repairdate, row.settledate, row.mileage)
 
 
-def history_findings(
-    row: RepairRow,
-    history: History,
-    received_at: datetime,
-    profile: Profile,
-    codes: Collection[str] = HISTORY_CODES,
-) -> list[Finding]:
-    """The history findings of one record; for many use `batch_findings`, which asks the store once.
-
-    Args:
-        row: the judged record.
-        history: the store; versions of this very record in it are left out of account.
-        received_at: when the record came (aware).
-        profile: severities and limits.
-        codes: the rules that are switched on.
-    """
-    return batch_findings([row], history, received_at, profile, codes)[0]
-
-
 def batch_findings(
     rows: Sequence[RepairRow],
     history: History,
@@ -147,9 +128,16 @@ def batch_findings(
 
     The store is asked at most four questions for the whole batch. An earlier record of the batch counts as history
     for a later one.
+
+    Args:
+        rows: the judged records.
+        history: the store; versions of the very record that is judged are left out of account.
+        received_at: when the records came (aware).
+        profile: severities and limits.
+        codes: the rules that are switched on.
     """
     known = _ask(rows, history, frozenset(codes))
-    day = received_at.astimezone(_SHANGHAI).date()
+    day = day_in_shanghai(received_at)
     found = []
     for row in rows:
         found.append([finding for finding in _judge(row, known, day, profile) if finding.code in codes])

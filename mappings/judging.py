@@ -20,8 +20,8 @@ class Draft:
 
     `members` holds canonical names with the scalars exactly as sent (str, int, Decimal, bool, None); `parts` and
     `projects` are lists of such dicts. A member that was not sent is absent. `wire` gives the partner's path where it
-    differs. `notes` are findings of unwrapping itself (UNKNOWN_MEMBER, STRUCTURE_WRONG, SIGN_NOT_CHECKED), their
-    severities not yet weighed by a profile.
+    differs, and of a row (`parts[2]`) where its number does. `notes` are findings of unwrapping itself (UNKNOWN_MEMBER,
+    STRUCTURE_WRONG, SIGN_NOT_CHECKED), their severities not yet weighed by a profile.
     """
 
     kind: str

@@ -23,6 +23,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -62,6 +64,9 @@ CANONICAL: dict[str, frozenset[str]] = {
 """Kind of draft -> the canonical members that a mapping may fill. A step's fuel, use, engine, brand and USCC and a
 record's test_no are judged and not kept."""
 
+_SOME_DAY = datetime(2024, 3, 18, 9, 20, 5, tzinfo=UTC)
+"""A day that no form of a date can give by leaving something out: it is no first day and no first month."""
+
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}
 )
@@ -82,6 +87,14 @@ class MappingError(Exception):
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _no_rows(paths: Iterable[str]) -> Iterable[str]:
+    """Refuse a path through a list where one value is meant: it would find nothing."""
+    if found := next((path for path in paths if "[]" in path), None):
+        message = f"{found}: 此处不能有 [] / no [] here: a list's rows are mapped by parts and projects"
+        raise ValueError(message)
+    return paths
 
 
 class Rule(_Part):
@@ -115,11 +128,34 @@ class Rule(_Part):
             value = {**value, "from": [value["from"]]}
         return value
 
+    @model_validator(mode="after")
+    def _one_value(self) -> Self:
+        _no_rows(self.from_)
+        asked = [name for name in ("secret", "codes", "table", "scale", "format", "epoch") if getattr(self, name)]
+        if len(asked) > 1:
+            message = f"{asked[0]} 与 {asked[1]} 只能取一 / only one of {asked[0]} and {asked[1]}"
+            raise ValueError(message)
+        return self
+
     @field_validator("scale")
     @classmethod
     def _number(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
             message = 'scale must be a plain decimal number in quotes, such as "1000" or "0.001"'
+            raise ValueError(message)
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _names_a_day(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            read = datetime.strptime(_SOME_DAY.strftime(value), value).date()  # noqa: DTZ007 - a day, no moment
+        except (ValueError, re.error):
+            read = None
+        if read != _SOME_DAY.date():
+            message = 'format 不能表示一天 / format names no day; strptime, 如 / such as "%d.%m.%Y %H:%M"'
             raise ValueError(message)
         return value
 
@@ -171,6 +207,8 @@ class Recognise(_Part):
     """How many of `any` must be there."""
     none: tuple[str, ...] = ()
     equals: dict[str, str] = {}
+
+    _one_value = field_validator("all", "any", "none", "equals")(_no_rows)
 
 
 class Shape(_Part):

@@ -36,13 +36,19 @@ def number(value: object) -> Decimal | None:
     return _plain(value) if isinstance(value, Decimal) else None
 
 
-def _of_text(text: str) -> Decimal | None:
-    if len(text) <= INTEGER_DIGITS and text.isascii() and text.isdigit():
-        return Decimal(int(text))
+def spelled(text: str) -> Decimal | None:
+    """The decimal that a text spells by the grammar of `number`, of whatever size; None where it spells none."""
     if len(text) > _TEXT_LENGTH:
         return None
     text = digits(text)
-    return _plain(Decimal(text)) if _GRAMMAR.fullmatch(text) else None
+    return Decimal(text) if _GRAMMAR.fullmatch(text) else None
+
+
+def _of_text(text: str) -> Decimal | None:
+    if len(text) <= INTEGER_DIGITS and text.isascii() and text.isdigit():
+        return Decimal(int(text))
+    found = spelled(text)
+    return None if found is None else _plain(found)
 
 
 def _plain(value: Decimal) -> Decimal | None:

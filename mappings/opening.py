@@ -14,7 +14,7 @@ from mappings.placeholders import is_placeholder
 from mappings.trees import STRUCTURE_WRONG, Json, Limits, Tree, TreeError, parse_text
 
 UNKNOWN_NOTES = 50
-"""Most UNKNOWN_MEMBER notes of one payload; the last one says how many more there were."""
+"""Most members of one payload that UNKNOWN_MEMBER names; a further note says how many more there were."""
 
 Place = tuple[str | int, ...]
 Kind = type[dict[str, Json]] | type[list[Json]]
@@ -40,10 +40,13 @@ class Opener:
         self._notes: list[Finding] = []
         self._unknown: dict[str, str] = {}
 
-    def note(self, place: Place, value: str, expected: str) -> None:
-        """Remember a STRUCTURE_WRONG at a place of the payload, by our name for it where there is one."""
+    def note(self, place: Place, value: str, expected: str, field: str = "") -> None:
+        """Remember a STRUCTURE_WRONG at a place of the payload, by our name for it where there is one.
+
+        `field` is that name where the caller knows it better: our rows have numbers of their own.
+        """
         wire = written((*self._base, *place), self._tree.spelled)
-        field = field_of(self._canonical, place) or wire
+        field = field or field_of(self._canonical, place) or wire
         self._notes.append(Finding(STRUCTURE_WRONG, REJECT, field, value, expected, wire if wire != field else ""))
 
     def notes(self) -> list[Finding]:
@@ -51,9 +54,8 @@ class Opener:
         expected = "标准以外的成员，已剔除 / not in the standard, left out"
         names = list(self._unknown.items())
         found = [Finding("UNKNOWN_MEMBER", INFO, wire, name, expected) for wire, name in names[:UNKNOWN_NOTES]]
-        if len(names) > UNKNOWN_NOTES:
-            more = f"+{len(names) - UNKNOWN_NOTES}"
-            found[-1] = Finding("UNKNOWN_MEMBER", INFO, names[UNKNOWN_NOTES - 1][0], more, expected)
+        if (more := len(names) - UNKNOWN_NOTES) > 0:
+            found.append(Finding("UNKNOWN_MEMBER", INFO, written(self._base, self._tree.spelled), f"+{more}", expected))
         return [*dict.fromkeys(self._notes), *found]
 
     def child(self, parent: dict[str, Json], name: str, place: Place, kind: Kind) -> Json:

@@ -45,7 +45,8 @@ class SectionPlan:
 
     name: str
     path: Path
-    members: tuple[Path, ...]
+    members: Mapping[Path, str]
+    """Path of a member within its row -> our name."""
     where: str
     equals: frozenset[str]
     others: frozenset[str]
@@ -75,7 +76,8 @@ class Plan:
     choices: tuple[tuple[str, tuple[Path, ...]], ...]
     """Members that may stand at several paths."""
     wire: Mapping[str, str]
-    """Our name -> the partner's path where it differs, the envelope's included, as the mapping spells it."""
+    """Our name -> the partner's path, the envelope's included, as the mapping spells it; outside rows only where it
+    differs."""
     prefix: str
     """The envelope's path with its dot."""
     strict: SchemaValidator
@@ -164,7 +166,7 @@ def _section(name: str, section: Section, all_: list[tuple[str, Section]], *, wh
     return SectionPlan(
         name=name,
         path=(CSV_ROWS,) if whole else parse_path(section.from_),
-        members=tuple(path for paths in _paths(section.members, whole=whole).values() for path in paths),
+        members={path: member for member, paths in _paths(section.members, whole=whole).items() for path in paths},
         where=parse_path(section.where, whole=True)[0] if section.where else "",
         equals=frozenset(value.lower() for value in section.equals),
         others=frozenset(value.lower() for value in others),
@@ -196,7 +198,7 @@ def _wire(shape: Shape, given: list[tuple[str, Section]], prefix: str) -> dict[s
     for name, section in given:
         wire[name] = section.from_
         wire |= {f"{name}[].{m}": f"{section.from_}[].{r.from_[0]}" for m, r in section.members.items() if r.from_}
-    return {name: prefix + path for name, path in wire.items() if name != prefix + path}
+    return {name: prefix + path for name, path in wire.items() if "[]" in name or name != prefix + path}
 
 
 def _validator(

@@ -6,9 +6,10 @@ dates are dates, mileage is in kilometres.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,7 +32,7 @@ class Project(NamedTuple):
 class RepairRow(NamedTuple):
     """The content of a repair record in its compact form: the 13 elements of JT/T 1132.2, in Avro field order.
 
-    Bulk steps carry this tuple instead of `RepairRecord`: equal in content, a tenth of the cost. `companycode` is
+    Steps carry this tuple instead of `RepairRecord`: equal in content, a tenth of the cost. `companycode` is
     part of the record's key; the other members are its content (they decide whether a version is new).
     """
 
@@ -62,22 +63,25 @@ class _Frozen(BaseModel):
 
 
 class Provenance(_Frozen):
-    """Where a record came from: everything about it that is not content."""
+    """Where a record came from: everything about it that is not content, in Avro field order."""
 
     system: str
     """Collecting system: division of the province (`44`), `bt` for 兵团, or an OEM headquarters (`oem-SVW`)."""
-    dialect: str
-    repaircomefrom: int = 1
-    """维修企业来源: 1 同步 (collected by the store's own system), 2 上级下发 (came down from the ministry)."""
-    received_at: datetime
     version: int = 1
     """Assigned once by the collecting system, in intake order; travels with the record."""
+    repaircomefrom: int = 1
+    """维修企业来源: 1 同步 (collected by the store's own system), 2 上级下发 (came down from the ministry)."""
+    dialect: str
+    received_at: datetime
     findings: tuple[str, ...] = ()
     """Codes of the flags that travel with the record."""
 
 
 class RepairRecord(_Frozen):
-    """One settled repair visit: the 13 elements of JT/T 1132.2 plus provenance."""
+    """One settled repair visit as it is delivered: the 13 elements of JT/T 1132.2 plus provenance.
+
+    This is the type for who reads what vingate delivered; the steps of an exchange carry `RepairRow`.
+    """
 
     companycode: str
     companyname: str
@@ -96,6 +100,23 @@ class RepairRecord(_Frozen):
     def from_row(cls, row: RepairRow, provenance: Provenance) -> RepairRecord:
         """Build the record of a compact row."""
         return cls(**row._asdict(), provenance=provenance)
+
+    @classmethod
+    def from_delivered(cls, members: Mapping[str, Any]) -> RepairRecord:
+        """Build the record that a reader of our Avro files gives: flat, its rows as mappings.
+
+        Raises:
+            ValueError: it is none of ours, or a withdrawn version, which has no content (`withdrawn` says why).
+        """
+        if members.get("withdrawn") is not None:
+            message = f"已撤回，没有内容 / withdrawn, without content: {members['withdrawn']}"
+            raise ValueError(message)
+        content: dict[str, Any] = {name: members.get(name) for name in RepairRow._fields}
+        content["parts"] = tuple(Part(**part) for part in members["parts"])
+        content["projects"] = tuple(Project(**project) for project in members["projects"])
+        provenance: dict[str, Any] = {name: members.get(name) for name in Provenance.model_fields}
+        provenance["findings"] = tuple(members["findings"])
+        return cls(**content, provenance=Provenance(**provenance))
 
     def row(self) -> RepairRow:
         """The record's content in its compact form."""
@@ -132,21 +153,39 @@ class VehicleRegistration(_Frozen):
     vin: str
     plate: str | None = None
     home: str
-    """Province key as in routing: GB/T 2260 level 1 (`44`) or `bt` for 兵团."""
+    """Province key as in routing: GB/T 2260 level 1 (`44`) or `bt` for 兵团; `71`, `81`, `82` have no system."""
     valid_from: date
     valid_to: date | None = None
     """Last day of validity; None while it is in force."""
 
 
+class ReceiptFinding(_Frozen):
+    """A finding as a receipt tells it."""
+
+    code: str
+    severity: Literal["reject", "flag", "info"]
+    field: str
+    value: str
+    expected: str
+
+
 class Receipt(_Frozen):
-    """The answer to one payload: what became of it, and every finding."""
+    """The answer to one payload, a line of a receipts file: what became of it, and every finding.
+
+    This is the type for who reads receipts (`Receipt.model_validate_json(line)`).
+    """
 
     companycode: str
     costlistcode: str
-    verdict: str
-    """`accept` or `reject`."""
-    duplicate: bool = False
-    version: int | None = None
-    findings: tuple[dict[str, str], ...] = ()
+    """Empty where the payload did not say it."""
+    verdict: Literal["accept", "reject"]
+    duplicate: bool
+    piece: bool
+    """Whether it is a step of an order, which waits for the others."""
+    version: int | None
+    """None of what was rejected, and of a piece."""
+    status: str
+    """What the shop is told, in Chinese: all faults in one text (rule 21)."""
+    findings: tuple[ReceiptFinding, ...]
     source: str
     """The payload's place at its source: path and offset."""

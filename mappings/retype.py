@@ -5,21 +5,23 @@ A value that does not fit is handed on as sent, so that judging says what is wro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, DecimalException
+from datetime import UTC, datetime
+from decimal import Decimal
 
-from mappings.folding import compact, half_width
+from mappings.dates import day_in_shanghai
+from mappings.folding import compact, digits, half_width
 from mappings.layout import Rule
+from mappings.numbers import spelled
 from mappings.placeholders import clean, is_placeholder
 from mappings.tables import table
 from mappings.trees import Json
 
-CHINA = timezone(timedelta(hours=8))
-"""Asia/Shanghai as it has been since 1991."""
-
 SECRET = "***"  # noqa: S105 - what stands in place of a secret
 """What a draft holds instead of a credential that was sent."""
+
+_WHOLE = re.compile("[+-]?[0-9]{1,20}")
 
 Convert = Callable[[Json], Json]
 
@@ -63,13 +65,8 @@ def _by_table(name: str) -> Convert:
 
 def _by_scale(factor: Decimal) -> Convert:
     def convert(value: Json) -> Json:
-        if isinstance(value, bool):
-            return value
-        try:
-            number = Decimal(half_width(clean(value)))
-            return number * factor if number.is_finite() and number.adjusted() <= 40 else value
-        except DecimalException:
-            return value
+        number = None if isinstance(value, bool) else spelled(clean(value))
+        return number * factor if number is not None and number.adjusted() <= 40 else value
 
     return convert
 
@@ -86,8 +83,11 @@ def _by_format(form: str) -> Convert:
 
 def _by_epoch(units: int) -> Convert:
     def convert(value: Json) -> Json:
+        text = digits(clean(value))
+        if not _WHOLE.fullmatch(text):
+            return value
         try:
-            return datetime.fromtimestamp(int(clean(value)) / units, UTC).astimezone(CHINA).date().isoformat()
+            return day_in_shanghai(datetime.fromtimestamp(int(text) / units, UTC)).isoformat()
         except (ValueError, OverflowError, OSError):
             return value
 

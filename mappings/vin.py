@@ -101,7 +101,7 @@ def maker(vin: str) -> str | None:
 def brand_words(vin: str) -> tuple[str, ...]:
     """The words that this maker's brands are written with (upper case), for plausibility only; empty where unknown."""
     row = table("wmi").details.get(wmi(vin))
-    return tuple(row["brands"].split("|")) if row and row["brands"] else ()
+    return tuple(filter(None, row["brands"].upper().split("|"))) if row else ()
 
 
 @cache

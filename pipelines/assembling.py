@@ -14,6 +14,7 @@ from dlq.sealing import Sealer
 from mappings.assembly import assemble as assemble_order
 from mappings.assembly import family
 from pipelines import tables
+from pipelines.sealedrows import open_piece
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -55,7 +56,7 @@ def assemble(state: State, exchange: Exchange, sealer: Sealer) -> Iterator[tuple
                 ).all()
                 name = names.get(company, "")
                 for mine in _families(rows) if name else ():
-                    pieces = [(r.step, sealer.unseal(r.body, r.id.encode())) for r in mine]
+                    pieces = [(r.step, open_piece(sealer, r)) for r in mine]
                     document = assemble_order(pieces, company, name)
                     if document is not None:
                         whole[system, company].append(document)
@@ -105,7 +106,7 @@ def expire(
         old = [r for r in rows if datetime.fromisoformat(r.received_at) < datetime.fromisoformat(oldest)]
         pieces: dict[tuple[str, str], list[bytes]] = defaultdict(list)
         for row in old:
-            pieces[row.system, row.company].append(sealer.unseal(row.body, row.id.encode()))
+            pieces[row.system, row.company].append(open_piece(sealer, row))
     if old:
         yield _items(state, sealer, pieces, "pieces", {TOO_OLD: True}), [r.id for r in old]
 

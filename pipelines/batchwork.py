@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -38,6 +38,9 @@ from pipelines.stagedrows import keep_rows
 from pipelines.state import State
 from pipelines.versions import VersionIndex, key_halves
 from pipelines.work import Job, Receipt, Task
+
+if TYPE_CHECKING:
+    from pipelines.replaying import Died
 
 _ASKED = 500
 """Letters asked for at a time."""
@@ -271,13 +274,14 @@ class BatchWork:
     def _letters(self, connection: Any, refused: Mapping[int, Sequence[Letter]]) -> tuple[int, int]:
         """Keep the letters of this batch. Of a replay only deaths of another kind are letters of their own."""
         store = LetterStore(connection, self._sealer)
+        died: Died = {}
         count = digest = 0
         for number in sorted(self._receipts):
             for letters in self._died(number, refused):
                 if "letters" in self._extra:
                     from pipelines.replaying import settle
 
-                    letters = settle(store, self._job, self._extra, number, letters)
+                    letters = settle(self._extra, number, letters, died)
                 elif self._seen(connection, number):
                     letters = self._unknown(connection, number, letters)
                 tally = store.put_many(letters)
@@ -285,7 +289,7 @@ class BatchWork:
         if "letters" in self._extra:
             from pipelines.replaying import resolve_rest
 
-            again = resolve_rest(store, self._job, self._extra)
+            again = resolve_rest(store, self._job, self._extra, died)
             count, digest = count + again[0], digest + again[1]
         return count, digest & accounts.MASK
 

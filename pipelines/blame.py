@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from connectors.contracts import ConnectorError
+from connectors.contracts import ConnectorError, Unavailable
 from dlq.errors import DlqError
 from pipelines.errors import PipelineError
 
@@ -13,6 +13,11 @@ EXPECTED = (ConnectorError, DlqError, PipelineError, OSError, PoolTimeout)
 """What is said in words and is nobody's defect: who drives the work waits and tries again."""
 _OF_DATA = ("22", "23", "42", "54")
 """Classes of SQLSTATE that one payload may cause: bad data, a broken constraint, a wrong statement, a limit."""
+
+
+def waits(error: Exception) -> bool:
+    """Whether something outside is away or busy: whoever needs it tries again, however often."""
+    return isinstance(error, Unavailable | PoolTimeout) or is_outage(error)
 
 
 def is_outage(error: Exception) -> bool:

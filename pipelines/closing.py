@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import bindparam, insert, select, update
 
-from connectors.contracts import ConnectorError, Misconfigured, StagedPart
+from connectors.contracts import ConnectorError, Misconfigured, PartSink, StagedPart
 from dlq import reasons
 from dlq.letter import Letter, Origin, compose
 from dlq.letters import LetterStore
@@ -21,8 +21,9 @@ from pipelines.accounts import Account
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
-from pipelines.queues import BEHIND, UNTRIED, Queues
+from pipelines.queues import Queues
 from pipelines.registers import reference
+from pipelines.sealedrows import seal_waiting
 from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
@@ -213,7 +214,7 @@ class Closer:
             self._observer(Event("sending", self._exchange.name, group[0].batch, 0, total, destination))
             took, there = 0, True
             try:
-                self._sinks.part_sink(sink).promote(staged)
+                self._part_sink(sink, group).promote(staged)
                 done += group
                 took = total
             except Misconfigured as error:
@@ -226,6 +227,18 @@ class Closer:
         if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
             raise wrong[0]
         return done, failed
+
+    def _part_sink(self, name: str, rows: Sequence[Any]) -> PartSink:
+        """The sink that staged some parts. Raises Misconfigured: the settings have it no more."""
+        try:
+            return self._sinks.part_sink(name)
+        except Misconfigured as error:
+            held = ", ".join(sorted({row.batch for row in rows}))
+            remedy = (
+                f"批次 {held} 还有文件要交给它：请改回这个 sink，完成后再更名或删除"
+                f" / batch {held} has files for it still: put it back, and rename or remove it once they are delivered"
+            )
+            raise Misconfigured(str(error), remedy) from None
 
     def _account_parts(
         self, connection: Any, batch: str, promoted: Sequence[Any], failed: Sequence[tuple[Any, str]]
@@ -335,7 +348,7 @@ class Closer:
     def _waiting(self, unusual: Unusual, batch: str, vin: int, *, tried_before: bool) -> dict[str, Any]:
         sent = unusual.sent
         name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
-        return {
+        row = {
             "id": name,
             "exchange": self._exchange.name,
             "batch": batch,
@@ -346,10 +359,10 @@ class Closer:
             "vin": signed(vin),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
-            "record": self._sealer.seal(sent.record, name.encode()),
-            "attempts": int(tried_before or unusual.outcome.reason not in (*UNTRIED, BEHIND)),
+            "attempts": int(unusual.tried or tried_before),
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
+        return seal_waiting(self._sealer, row, sent.record)
 
     # -- attempts that began -------------------------------------------------------------------------------------------
 

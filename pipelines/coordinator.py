@@ -24,10 +24,11 @@ from pipelines.closing import Closer
 from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
-from pipelines.keptsettings import keep
+from pipelines.keptsettings import keep, same_sinks
 from pipelines.knownitems import account_known, batch_id, packed_items
 from pipelines.planning import Chunk, Planner
 from pipelines.progress import Event, Observer, silent
+from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange
@@ -65,8 +66,11 @@ class Coordinator:
         self.sinks = Sinks(exchange, state)
         self.sinks.agree()
         self.run_id = 0
+        self._killed: Sequence[int] = ()
+        """Runs that were killed, this one among them where it goes on, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
+        self._snapshot_of = self._placed_by = -1
 
     def run(self, days: tuple[date, date] | None = None) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result.
@@ -111,7 +115,7 @@ class Coordinator:
             self._take_in(source)
         else:
             self._take_in(OfDays(source, days))
-        self._unsure = False  # what was done before the kill is behind the marks now
+        self._killed = ()  # what was done before the kill is behind the marks now
 
     def newest(self) -> int:
         """Number of the newest batch; 0 before the first."""
@@ -121,32 +125,38 @@ class Coordinator:
     def end(self) -> None:
         """The run is over: nothing of it is left to do."""
         with self.state.unit_of_work() as connection:
-            connection.execute(
-                update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
-            )
+            self._ended(connection, self.run_id)
         self._tell("ended")
 
     # -- begin and recover ---------------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
-        """A new run, or the one that was killed: it goes on under its number."""
+        """A new run, or the one that was killed: it goes on under its number, unless other sinks are asked for it."""
         t = tables.runs
         kept = keep(self._said, self.sealer)
+        unended = select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None))
         with self.state.unit_of_work() as connection:
-            open_run = connection.execute(
-                select(t.c.id).where(t.c.exchange == self.exchange.name, t.c.ended_at.is_(None)).order_by(t.c.id.desc())
-            ).scalar()
-            self._resumed = self._unsure = open_run is not None
-            if open_run is not None:
-                connection.execute(update(t).where(t.c.id == open_run).values(**kept))
-                return int(open_run)
-            made = connection.execute(
-                insert(t), {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
-            ).inserted_primary_key
-            return int(made[0]) if made else 0
+            self._killed = connection.execute(unended.order_by(t.c.id.desc())).scalars().all()
+            self._resumed = bool(self._killed) and same_sinks(connection, self.sealer, self._killed[0], kept)
+            for run in self._killed[1:] if self._resumed else self._killed:
+                self._ended(connection, run)
+            if not self._resumed:
+                return self._new_run(connection, kept)
+            run = self._killed[0]
+            connection.execute(update(t).where(t.c.id == run).values(**kept))
+            return run
+
+    def _new_run(self, connection: Any, kept: Mapping[str, Any]) -> int:
+        row = {"exchange": self.exchange.name, "started_at": now().isoformat(), **kept}
+        made = connection.execute(insert(tables.runs), row).inserted_primary_key
+        return int(made[0]) if made else 0
+
+    def _ended(self, connection: Any, run: int) -> None:
+        t = tables.runs
+        connection.execute(update(t).where(t.c.id == run).values(ended_at=now().isoformat()))
 
     def _recover(self) -> None:
-        """Finish decided batches, forget open ones, sweep what nobody names."""
+        """Forget open batches, finish decided ones, sweep what nobody names."""
         t = tables.batches
         with self.state.unit_of_work() as connection:
             mine = [t.c.exchange == self.exchange.name]
@@ -177,12 +187,13 @@ class Coordinator:
                 shutil.rmtree(left, ignore_errors=True)
             elif not left.is_dir():
                 left.unlink(missing_ok=True)
+        scratch.sweep(self.state.path)
         self._snapshot = ""
 
     # -- intake --------------------------------------------------------------------------------------------------------
 
     def _take_in(self, source: Source) -> None:
-        planner = Planner(self.state, self.exchange, self.run_id, unsure=self._unsure)
+        planner = Planner(self.state, self.exchange, self._killed)
         try:
             for chunk, after in _with_next(planner.chunks(source), ahead=self._overlaps):
                 if chunk.items:
@@ -329,7 +340,7 @@ class Coordinator:
         return (self.exchange.received_at or now()).isoformat()
 
     def _registrations(self) -> str:
-        """Path of a snapshot of the registrations, written once a run; empty where none are asked."""
+        """Path of a snapshot of the registrations; empty where none are asked, or there are none."""
         if not self.exchange.routing.registrations or self._snapshot:
             return self._snapshot
         from pipelines.registering import snapshot  # imported late: exchanges without registrations need none of it
@@ -347,32 +358,48 @@ class Coordinator:
         from pipelines.assembling import assemble, expire
         from pipelines.reconciling.orders import serve as serve_backfills
         from pipelines.registering import reread
-        from pipelines.retrying import retry
 
-        self._snapshot = ""  # registrations of this very run count too
         if not self.state.leads:
-            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+            self._retry()
             return
         for items, taken in assemble(self.state, self.exchange, self.sealer):
             self._batch("fragments", items, {"fragments": taken})
         for items, taken in expire(self.state, self.exchange, self.sealer, self._received_at()):
             self._batch("fragments", items, {"fragments": taken})
         serve_backfills(self.state, self.exchange.name, self.queue_again)
-        retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+        self._retry()
         for items, mark in reread(self.state, self.exchange):
             self._batch("registrations", items, {"mark": mark})
         self.serve_orders()
+
+    def _retry(self) -> None:
+        """Try what is due; place what waits for a home, where registrations came since that was done."""
+        from pipelines.registering import newest
+        from pipelines.retrying import retry, waits_for_a_home
+
+        placing, latest = "", 0
+        if self.exchange.routing.registrations:
+            with self.state.reading() as connection:
+                latest, waits = newest(connection), waits_for_a_home(connection, self.exchange.name)
+            if latest != self._snapshot_of:  # no batch is being worked on that reads it
+                self._snapshot, self._snapshot_of = "", latest
+            placing = self._registrations() if waits and latest != self._placed_by else ""
+        retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, placing)
+        self._placed_by = latest
 
     def serve_orders(self) -> None:
         """Replay the letters that commands beside this run have ordered."""
         from pipelines.replayorders import Orders
 
         if not self.closer.queues.full:  # what is replayed may have to wait as well
-            Orders(self.state, self.exchange.name, self._again, self.begin).serve()
+            Orders(self.state, self.exchange, self._again, self.begin).serve()
 
-    def replay(self, letters: Sequence[str]) -> str:
-        """Replay letters as one batch, as a run of its own; its id. Each enters by the same door as new data."""
-        return self._aside(lambda: self._again(letters))
+    def replay(self, *portions: Sequence[str]) -> list[str]:
+        """Replay letters as a run of its own, each portion as one batch; their ids.
+
+        Each letter enters by the same door as new data.
+        """
+        return self._aside(lambda: [batch for letters in portions if (batch := self._again(letters))])
 
     def resend(self, places: Iterable[Place]) -> dict[Place, str]:
         """Send deliveries again that their destinations do not hold, as a run of its own; what became of each."""
@@ -392,17 +419,16 @@ class Coordinator:
         return Resending(self.state, self.exchange, self.sinks, self.sealer, self.closer).queue(places)
 
     def _aside(self, work: Callable[[], _Result]) -> _Result:
-        """Do something as a run of its own."""
-        self.run_id = self._begin()
-        self._recover()
-        result = work()
-        self._sweep()
-        if not self._resumed:  # a run that was killed goes on when it is called again: it is not ended by this
+        """Do something as a run of its own. One that was killed is left to who calls it again."""
+        try:
             with self.state.unit_of_work() as connection:
-                connection.execute(
-                    update(tables.runs).where(tables.runs.c.id == self.run_id).values(ended_at=now().isoformat())
-                )
-        self.sinks.close()
+                self.run_id = self._new_run(connection, keep(self._said, self.sealer))
+            self._recover()
+            result = work()
+            self._sweep()
+        finally:
+            self.sinks.close()
+        self.end()
         return result
 
     def _again(self, letters: Sequence[str]) -> str:
@@ -412,9 +438,7 @@ class Coordinator:
         items, extra = prepare(self.state, self.exchange, self.sealer, letters)
         batch = self._batch("letters", items, extra) if items else ""
         if extra.get("deliveries"):
-            from pipelines.retrying import retry
-
-            retry(self.state, self.exchange, self.sinks, self.sealer, self.closer, self._registrations())
+            self._retry()
         return batch
 
     def _tell(self, name: str, batch: str = "", done: int = 0, total: int = 0, note: str = "") -> None:

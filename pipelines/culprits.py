@@ -14,7 +14,7 @@ from connectors.parts import PartFolder, safe
 from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
 from dlq.masking import masked_text
-from mappings.encoding import content_bytes, content_digest, delivery_id, key_digest
+from mappings.encoding import WITHDRAWN, content_bytes, content_digest, delivery_id, key_digest
 from pipelines import tables
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
@@ -120,6 +120,8 @@ def _altered(row: Mapping[str, Any], what: _Wanted) -> str:
         return "content"
     if bool(row["current"]) != (row["version"] == row["newest"]):
         return "current"
+    if what.content == WITHDRAWN:  # it has no content: only that it was withdrawn
+        return "" if row["withdrawn"] else "withdrawn"
     try:
         record = {**row, "parts": orjson.loads(row["parts"]), "projects": orjson.loads(row["projects"])}
         digest = int.from_bytes(content_digest(content_bytes(row_of(record)[1:])), "big")

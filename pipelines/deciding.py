@@ -200,6 +200,8 @@ def _one(
     lasting = fate in _LASTING or said_again
     if lasting:
         newest = known is None or version >= known.version
+        if known is not None and content == known.content and rule.before(intake, known.intake):
+            intake = known.intake  # what a replay brings again came no earlier by that
         found[key] = _Known(content, version, intake, held) if newest else known._replace(held=held)  # type: ignore[union-attr]
         entry["content"], entry["version"], entry["intake"] = found[key].content, found[key].version, found[key].intake
         entry["held"] = state.destination_set(connection, tuple(held))

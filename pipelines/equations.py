@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
 from isal import isal_zlib
-from sqlalchemy import Connection, Select, func, literal, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from dlq.errors import SealError
 from dlq.sealing import Sealer
@@ -17,6 +17,7 @@ from pipelines.accounts import ENDS
 from pipelines.itemproof import check_items
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
+from pipelines.sealedrows import open_piece, open_waiting
 
 _UNREADABLE = (ValueError, LookupError, TypeError, cast("type[Exception]", isal_zlib.error))
 
@@ -236,19 +237,21 @@ def _waiting(stored: Stored) -> Iterator[Problem]:
 def check_kept(connection: Connection, sealer: Sealer, batches: Sequence[str]) -> list[Problem]:
     """Whether everything of some batches that waits can still be opened: a changed one could never be sent."""
     w, f = tables.waiting, tables.fragments
-    kept = select(w.c.batch, w.c.destination, w.c.id, w.c.record).where(w.c.batch.in_(batches))
-    pieces = select(f.c.batch, literal(""), f.c.id, f.c.body).where(f.c.batch.in_(batches), f.c.assembled == 0)
+    rows = connection.execute(select(w).where(w.c.batch.in_(batches)))
+    pieces = connection.execute(select(f).where(f.c.batch.in_(batches), f.c.assembled == 0))
     return [
-        Problem("waiting", batch, destination, "sealed", "changed", name, "unreadable")
-        for statement in (kept, pieces)
-        for batch, destination, name, sealed in connection.execute(statement)
-        if not _opens(sealer, sealed, name)
+        *(_changed(row, row.destination) for row in rows if not _opens(open_waiting, sealer, row)),
+        *(_changed(row, "") for row in pieces if not _opens(open_piece, sealer, row)),
     ]
 
 
-def _opens(sealer: Sealer, sealed: bytes, name: str) -> bool:
+def _changed(row: Row[Any], destination: str) -> Problem:
+    return Problem("waiting", row.batch, destination, "sealed", "changed", row.id, "unreadable")
+
+
+def _opens(opened: Callable[[Sealer, Row[Any]], bytes], sealer: Sealer, row: Row[Any]) -> bool:
     try:
-        sealer.unseal(sealed, name.encode())
+        opened(sealer, row)
     except (SealError, TypeError):
         return False
     return True

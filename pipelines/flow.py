@@ -297,3 +297,7 @@ class Kept:
                 raise
             raise found from error
         return read_manifest(self._folder)
+
+    def close(self) -> None:
+        """Take its worker down."""
+        self._worker.close()

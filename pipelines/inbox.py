@@ -1,7 +1,7 @@
 """The inbox: envelopes whose source cannot be read again (HTTP, AMQP), durable from the commit that put them here.
 
 An envelope that is in it counts as received: the door may answer, the queue may be acknowledged. Batches take waiting
-envelopes in the order of their ids; a batch that was forgotten gives them back, a closed one removes them.
+envelopes in the order of their ids; a batch that was forgotten gives them back, one that is decided removes them.
 """
 
 from __future__ import annotations

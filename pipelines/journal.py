@@ -122,13 +122,12 @@ class Journal:
         return totals
 
 
-def vin_column(packed: bytes) -> NDArray[np.uint64]:
-    """The VIN hashes of a packed journal, in order, without unpacking the rest: what a search reads."""
-    head, small = int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:8], "big")
-    digests = len(packed) - 8 - head - small
-    width = LINE["vin"].itemsize
-    count = digests // (width * len(_DIGESTS))
-    return np.frombuffer(packed, LINE["vin"], count, len(packed) - width * count)
+def digest_column(packed: bytes, name: str) -> NDArray[np.uint64]:
+    """`key_hi`, `key_lo`, `content` or `vin` of a packed journal, in order: what a search reads of it."""
+    begin = 8 + int.from_bytes(packed[:4], "big") + int.from_bytes(packed[4:8], "big")
+    width = LINE[name].itemsize
+    count = (len(packed) - begin) // (width * len(_DIGESTS))
+    return np.frombuffer(packed, LINE[name], count, begin + width * count * _DIGESTS.index(name))
 
 
 class Interned(dict[tuple[str, ...], int]):

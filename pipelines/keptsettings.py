@@ -6,6 +6,7 @@ the folder where the run was called.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ def keep(exchange: Exchange, sealer: Sealer) -> dict[str, Any]:
             if isinstance(value, str):
                 sink[name] = _absolute(name, value)
     return {"receipts": exchange.rules.receipts, "settings": sealer.seal(orjson.dumps(plain), SETTINGS)}
+
+
+def same_sinks(connection: Connection, sealer: Sealer, run: int, kept: Mapping[str, Any]) -> bool:
+    """Whether a run kept the sinks and the receipts of these values of a row: else its deliveries lie elsewhere.
+
+    Raises:
+        SealError: what it kept was changed, or sealed with another key.
+    """
+    t = tables.runs
+    before = connection.execute(select(t.c.receipts, t.c.settings).where(t.c.id == run)).one()
+    if before.settings is None:
+        return False
+    told = [orjson.loads(sealer.unseal(sealed, SETTINGS))["sinks"] for sealed in (before.settings, kept["settings"])]
+    return bool(before.receipts == kept["receipts"] and told[0] == told[1])
 
 
 def _absolute(name: str, value: str) -> str:

@@ -12,7 +12,18 @@ from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.keptsettings import kept_exchange, newest_run
 from pipelines.progress import Observer, silent
-from pipelines.replayorders import FAILED, ORDERED, SKIPPED, Outcome, awaited, order, outcome_of, refused
+from pipelines.replayorders import (
+    FAILED,
+    ORDERED,
+    SKIPPED,
+    Outcome,
+    awaited,
+    order,
+    outcome_of,
+    portions,
+    refused,
+    too_long,
+)
 from pipelines.settings import Exchange, load
 from pipelines.state import State
 from pipelines.usable import usable
@@ -62,25 +73,27 @@ def replay_letters(
         NoSuchLetter: an id that is not there.
     """
     told: dict[str, Outcome] = {}
-    going: dict[str, list[str]] = {}
+    going: dict[str, list[Letter]] = {}
     given = load(settings, overrides) if settings is not None else None
     if overrides and given is None:
         message = "--set 需要 --settings 设置文件 / --set needs a settings file: name it with --settings"
         raise SettingsError(message)
     for letter in _letters(state, ids):
         if (known := refused(letter)) is None:
-            going.setdefault(letter.exchange, []).append(letter.id)
+            going.setdefault(letter.exchange, []).append(letter)
         else:
             told[letter.id] = known
-    batches = []
-    for exchange, names in going.items():
+    batches: list[str] = []
+    for exchange, letters in going.items():
         chosen = _settings(state, exchange, given)
         usable(chosen.placed(state.path))
-        coordinator = Coordinator(state, chosen, observer)
-        batches.append(coordinator.replay(names))
-        for letter in _letters(state, names):
-            told[letter.id] = outcome_of(letter)
-    return Replayed(tuple(told[name] for name in dict.fromkeys(ids)), tuple(batch for batch in batches if batch))
+        told |= {letter.id: known for letter in letters if (known := too_long(letter, chosen)) is not None}
+        readable = sorted((one for one in letters if one.id not in told), key=lambda letter: letter.intake)
+        names = [[letter.id for letter in portion] for portion in portions(readable, chosen.batch.bytes)]
+        if names:
+            batches += Coordinator(state, chosen, observer).replay(*names)
+        told |= {letter.id: outcome_of(letter) for letter in _letters(state, [name for one in names for name in one])}
+    return Replayed(tuple(told[name] for name in dict.fromkeys(ids)), tuple(batches))
 
 
 def order_letters(state: State, ids: Sequence[str], seconds: float) -> Replayed:

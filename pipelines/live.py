@@ -135,10 +135,13 @@ class Live:
     def reload(self, exchange: Exchange) -> None:
         """Go on with other settings, tables and mappings, which the caller has validated."""
         forget()
-        old = self._coordinator
+        old, kept = self._coordinator, self._kept
         self._open(exchange)
-        old.end()
-        old.sinks.close()
+        kept.close()
+        try:
+            old.end()
+        finally:
+            old.sinks.close()
         self._coordinator.begin()
 
     def close(self) -> None:
@@ -150,6 +153,7 @@ class Live:
         if self._coordinator.run_id:
             self._coordinator.end()
         self._coordinator.sinks.close()
+        self._kept.close()
 
     @property
     def breakers(self) -> dict[str, str]:

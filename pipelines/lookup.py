@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import fastavro
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from connectors.contracts import ConnectorError
+from connectors.parts import place_of
 from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
 from dlq.errors import SealError
@@ -19,6 +20,7 @@ from dlq.sealing import Sealer
 from mappings.encoding import key_digest
 from pipelines import tables
 from pipelines.keptsettings import kept_exchange
+from pipelines.sealedrows import open_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
@@ -81,27 +83,26 @@ class Lookup:
         self, connection: Connection, run: int, batch: str, item: int, ordinal: int, routes: Sequence[str]
     ) -> Iterator[Iterable[Name]]:
         p, w = tables.parts, tables.waiting
-        rows = connection.execute(
-            select(w.c.id, w.c.record).where(w.c.batch == batch, w.c.item == item, w.c.ordinal == ordinal)
-        ).all()
-        yield [
-            name
-            for name, vin in (self._waiting(row.id, row.record) for row in rows)
-            if name is not None and vin == self._vin
-        ]
+        rows = connection.execute(select(w).where(w.c.batch == batch, w.c.item == item, w.c.ordinal == ordinal)).all()
+        yield [name for name, vin in map(self._waiting, rows) if name is not None and vin == self._vin]
         finals = connection.execute(
-            select(p.c.final, p.c.temporary, p.c.promoted).where(p.c.batch == batch, p.c.destination.in_(routes))
+            select(p.c.sink, p.c.final, p.c.temporary, p.c.promoted).where(
+                p.c.batch == batch, p.c.destination.in_(routes)
+            )
         ).all()
-        for final, temporary, promoted in finals:
-            if Path(final).suffix == ".avro" and Path(final).name.split("--")[-1].startswith(f"{item:05d}-"):
-                yield self._part(final if promoted or not Path(temporary).exists() else temporary)
         made = self._made(connection, run)
+        sinks = made[1].parts() if made is not None else {}
+        for name, final, temporary, promoted in finals:
+            place = place_of(final, sinks.get(name))
+            if place is None or place.suffix != ".avro" or not place.name.split("--")[-1].startswith(f"{item:05d}-"):
+                continue
+            yield self._part(str(place) if promoted or not Path(temporary).exists() else temporary)
         for destination in routes if made is not None and not finals else ():
             yield self._store(made[1], destination) if made is not None else ()
 
-    def _waiting(self, place: str, sealed: bytes) -> tuple[Name | None, str]:
+    def _waiting(self, row: Row[Any]) -> tuple[Name | None, str]:
         try:
-            record = orjson.loads(self._sealer.unseal(sealed, place.encode()))
+            record = orjson.loads(open_waiting(self._sealer, row))
         except SealError:
             return None, ""
         return Name(record["system"], record["companycode"], record["costlistcode"]), record.get("vin", "")

@@ -128,6 +128,13 @@ class Merger:
         self._changed[destination, kept.visit.key] = None
 
 
+def pair_of(connection: Connection, destination: str, key: str) -> str:
+    """Key of the record that this one was merged into at a destination; empty where it stands for itself."""
+    t = tables.visits
+    where = (t.c.destination == destination) & (t.c.key == key) & t.c.stands.is_(False)
+    return str(connection.execute(select(t.c.partner).where(where)).scalar() or "")
+
+
 @cache
 def _keeping(dialect: str) -> Any:
     statement = inserting(dialect, tables.visits, _COLUMNS)

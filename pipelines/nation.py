@@ -35,6 +35,27 @@ PARTNERS, STORES, RECEIPTS = "partners", "stores", "receipts"
 """Folders below the state: what partners sent, the provinces' and the ministry's stores, the shops' receipts."""
 
 
+class NoCheckout(PipelineError):
+    """The settings of the shipped exchanges and roles are not there: vingate was installed without its checkout."""
+
+    exit_code = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"需要源码目录：没有 {DEPLOY}；请在仓库中运行 make run 或 make demo-servers"
+            f" / it needs a checkout, there is no {DEPLOY}: run `make run` or `make demo-servers` in one"
+        )
+
+    def __reduce__(self) -> tuple[type[NoCheckout], tuple[()]]:
+        return NoCheckout, ()
+
+
+def need_checkout() -> None:
+    """See that the shipped settings are there, before anything is made. Raises NoCheckout."""
+    if not DEPLOY.is_dir():
+        raise NoCheckout
+
+
 class Step(NamedTuple):
     """One run of an exchange; `source` is its input below the partners' folder where that is not the settings' own."""
 
@@ -113,14 +134,16 @@ def run(
     Args:
         folder: the state's folder; everything lies below it.
         seed: of the sample; None: 7, or that of the sample that is there.
-        scale: of the sample; None: 1.0 (over 52,000 payloads), or that of the sample that is there.
+        scale: of the sample; None: 1.0 (54,440 payloads), or that of the sample that is there.
         observer: told what the exchanges do.
         sampling: told how far the generator is.
 
     Raises:
+        NoCheckout: the shipped settings are not there.
         OtherSample: there is a sample with another seed or scale.
         StateBusy: another gateway uses the folder.
     """
+    need_checkout()
     began = time.monotonic()
     with State(folder, own=True) as state:
         received_at = _sample(folder, seed, scale, sampling)

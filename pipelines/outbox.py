@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from connectors.contracts import (
     UNAVAILABLE,
     ConnectorError,
     Delivery,
+    KeepsReceipts,
     Outcome,
     Sink,
     fingerprint,
@@ -35,6 +36,8 @@ class Unusual(NamedTuple):
 
     sent: Sent
     outcome: Outcome
+    tried: bool = True
+    """Whether its destination was called: a queue or a pause may have held it back."""
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Outcomes:
     standing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(batch, destination) -> count and fingerprints of what is there now."""
 
-    def take(self, sent: Sent, outcome: Outcome, sink: str) -> None:
+    def take(self, sent: Sent, outcome: Outcome, sink: str, *, tried: bool = True) -> None:
         """Count one outcome; it leaves flight."""
         account = self.accounts.setdefault(sent.delivery.destination, Account(sink))
         account.counts["in_flight"] -= 1
@@ -62,7 +65,7 @@ class Outcomes:
             count, digest = self.standing.get(place, (0, 0))
             self.standing[place] = (count + 1, digest + mark)
         if status != "delivered":
-            self.exceptions.append(Unusual(sent, outcome))
+            self.exceptions.append(Unusual(sent, outcome, tried))
 
 
 def _end(delivery: Delivery, outcome: Outcome) -> str:
@@ -102,7 +105,8 @@ class Outbox:
 
     def hold(self, sent: Sent, reason: str) -> None:
         """Add a delivery that joins its destination's queue without being tried."""
-        self.outcomes.take(sent, Outcome(UNAVAILABLE, reason), self._sink_for(sent.delivery.destination)[0])
+        name, _ = self._sink_for(sent.delivery.destination)
+        self.outcomes.take(sent, Outcome(UNAVAILABLE, reason), name, tried=False)
 
     def flush(self) -> Outcomes:
         """Write what is left; all outcomes."""
@@ -127,13 +131,22 @@ class Outbox:
             self._tell("sent", destination, sum(one.status in (ACCEPTED, DUPLICATE) for one in answers), len(queue))
             if self._queues is not None:
                 self._queues.answered(destination, there=any(one.status != UNAVAILABLE for one in answers))
-        unsure = self._tried and not getattr(sink, "exact", False)
+        if self._tried and not getattr(sink, "exact", False):
+            answers = _of_the_attempt_before(sink, queue, answers)
         for sent, outcome in zip(queue, answers, strict=True):
-            answered = outcome
-            if unsure and outcome.status == DUPLICATE:
-                # An attempt without an answer went before: what is there now is that attempt's.
-                answered = Outcome(ACCEPTED)
-            self.outcomes.take(sent, answered, name)
+            self.outcomes.take(sent, outcome, name, tried=not closed)
+
+
+def _of_the_attempt_before(sink: Sink, queue: Sequence[Sent], answers: Sequence[Outcome]) -> list[Outcome]:
+    """An attempt without an answer went before: what is a duplicate now that attempt delivered."""
+    there = [sent.delivery for sent, one in zip(queue, answers, strict=True) if one.status == DUPLICATE]
+    taken = Outcome(ACCEPTED)
+    if there and isinstance(sink, KeepsReceipts):
+        try:
+            sink.note(there)
+        except ConnectorError as error:  # there and not provable here: it is sent again with the same id
+            taken = Outcome(UNAVAILABLE, str(error))
+    return [taken if one.status == DUPLICATE else one for one in answers]
 
 
 def _closed(sink: Sink) -> str:

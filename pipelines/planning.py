@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ _UNKNOWN_SIZE = 1 << 20
 _FOR_PROCESSES = 2
 """With worker processes batches are so many times larger: each has about as much to do as a single one would."""
 _ROW_SIZE = 800
+_LOOKED_AT = 50
+"""Batches read at a time of what killed runs did."""
 
 
 class Chunk(NamedTuple):
@@ -35,9 +37,9 @@ class Chunk(NamedTuple):
 class Planner:
     """Plans one run of an exchange."""
 
-    def __init__(self, state: State, exchange: Exchange, run: int, *, unsure: bool) -> None:
-        """`unsure`: the run was killed before, so that some of its items may be done and not marked yet."""
-        self._state, self._exchange, self._run, self._unsure = state, exchange, run, unsure
+    def __init__(self, state: State, exchange: Exchange, killed: Sequence[int] = ()) -> None:
+        """`killed`: runs that were, this one among them where it goes on: what they did may not be marked yet."""
+        self._state, self._exchange, self._killed = state, exchange, killed
 
     def chunks(self, source: Source) -> Iterator[Chunk]:
         """Planned items in batches. The same bytes of a sender are worked on once, however often they lie there."""
@@ -48,11 +50,11 @@ class Planner:
         last: tuple[str, str] | None = None
         for named in source.plan(self._positions()):
             item = self._named(named)
-            here = (item.source, str(item.extra.get("mark", "")))
+            here = (item.source, _mark(item))
             if last is not None and here[0] != last[0]:
                 chunk.complete.append(last)
             last = here
-            if (item.source, *identity(item)) in done:
+            if (*here, *identity(item)) in done:
                 continue
             if identity(item) in planned or self._is_known(item):
                 chunk.repeated.append(item)
@@ -84,13 +86,31 @@ class Planner:
         return len(marks)
 
     def _done(self) -> set[tuple[Any, ...]]:
-        """What this run did before it was killed: paths and identities of its items."""
-        if not self._unsure:
-            return set()
+        """What killed runs did of paths that were not read to their end: paths, marks and identities of items.
+
+        One path is read after the other: what was worked on before a path that is read to its end is so too.
+        """
+        finished = self._positions()
+        done: set[tuple[Any, ...]] = set()
+        for items in self._worked():
+            done.update((item.source, _mark(item), *identity(item)) for item in items)
+            if any(finished.get(item.source) == _mark(item) for item in items):
+                break
+        return done
+
+    def _worked(self) -> Iterator[list[WorkItem]]:
+        """The items of each batch that killed runs made of their source, the newest first."""
         b = tables.batches
-        with self._state.reading() as connection:
-            rows = connection.execute(select(b.c["items"]).where(b.c.run == self._run)).scalars().all()
-        return {(item.source, *identity(item)) for packed in rows for item in unpacked_items(packed)}
+        mine = select(b.c.number, b.c["items"]).where(b.c.run.in_(self._killed), b.c.kind.in_(("source", "known")))
+        newest_first = mine.order_by(b.c.number.desc()).limit(_LOOKED_AT)
+        rows: Sequence[Any] = ()
+        while self._killed:
+            with self._state.reading() as connection:
+                before = [b.c.number < rows[-1].number] if rows else []
+                rows = connection.execute(newest_first.where(*before)).all()
+            if not rows:
+                return
+            yield from (unpacked_items(row._mapping["items"]) for row in rows)
 
     def _named(self, item: WorkItem) -> WorkItem:
         """The item with the collecting system that the settings make of the one in its layout (`oem-{system}`)."""
@@ -116,3 +136,8 @@ class Planner:
         """Whether this very item was taken before."""
         with self._state.reading() as connection:
             return envelopes_of(connection, self._exchange.name, item) is not None
+
+
+def _mark(item: WorkItem) -> str:
+    """The mark of an item's path as it was planned."""
+    return str(item.extra.get("mark", ""))

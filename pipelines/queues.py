@@ -28,8 +28,8 @@ AWAY = "DESTINATION_AWAY: 对方不可用，排队等待 / the destination is aw
 PACED = (
     "DESTINATION_PACED: 维护时段或额度用尽，排队等待 / a maintenance window or the call budget: this waits in its queue"
 )
-UNTRIED = (AWAY, PACED)
-"""Reasons of what waits without having been tried."""
+HELD = (AWAY, PACED)
+"""Reasons of what waits until its destination may be called again, and stays due meanwhile."""
 BEHIND = "BEHIND: 同一车辆有更早的记录在等待 / an earlier record of this vehicle waits"
 _ASK_AGAIN_SECONDS = 1.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from connectors.contracts import WorkItem
 from pipelines import sources, tables
@@ -39,18 +39,22 @@ def snapshot(state: State, path: Path) -> str:
     return str(path) if count else ""
 
 
+def newest(connection: Connection) -> int:
+    """Number of the registration that came last; 0 before the first."""
+    return int(connection.execute(select(func.max(tables.registrations.c.sequence))).scalar() or 0)
+
+
 def begin(state: State, exchange: Exchange) -> None:
     """Before an exchange's first batch: the registrations that are there route it, so none of them is news to it."""
     if not exchange.routing.registrations:
         return
-    t, meta, b = tables.registrations, tables.meta, tables.batches
+    meta, b = tables.meta, tables.batches
     name = _served(exchange)
     with state.unit_of_work() as connection:
         worked = connection.execute(select(b.c.id).where(b.c.exchange == exchange.name, b.c.state != "open").limit(1))
         if worked.first() is None:
-            latest = connection.execute(select(func.max(t.c.sequence))).scalar() or 0
             connection.execute(delete(meta).where(meta.c.name == name))
-            connection.execute(insert(meta), {"name": name, "value": str(latest)})
+            connection.execute(insert(meta), {"name": name, "value": str(newest(connection))})
 
 
 def _served(exchange: Exchange) -> str:
@@ -69,7 +73,7 @@ def reread(state: State, exchange: Exchange) -> Iterator[tuple[list[WorkItem], i
     name = _served(exchange)
     with state.reading() as connection:
         served = int(connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar() or 0)
-        latest = int(connection.execute(select(func.max(t.c.sequence))).scalar() or 0)
+        latest = newest(connection)
         if latest <= served:
             return
         vins = list(

@@ -59,7 +59,7 @@ class _Histories:
         asked = sorted({name[0] for name in self._rows})
         for at in range(0, len(asked), _ASKED):
             for row in connection.execute(select(table).where(column.in_(asked[at : at + _ASKED]))):
-                kept = self._rows.get(self._name(row._mapping))
+                kept = self._rows.get(self._name(row._asdict()))
                 if kept is not None:
                     kept.append(_Row(row.intake, row.record.encode(), row.current))
 

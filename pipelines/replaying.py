@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -20,6 +21,8 @@ from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.bodies import locator
+from pipelines.merging import pair_of
+from pipelines.sealedrows import seal_waiting
 from pipelines.segments import RECORD, RowWriter, StagedRow
 from pipelines.settings import Exchange
 from pipelines.state import State
@@ -29,12 +32,16 @@ from pipelines.work import Job
 
 DOOR = "door:"
 """How the sources of envelopes from the door begin."""
+Died = dict[tuple[int, int], list[Reason]]
+"""Item and offset of replayed letters that died again -> why."""
 
 
 def prepare(
     state: State, exchange: Exchange, sealer: Sealer, chosen: Sequence[str]
 ) -> tuple[list[WorkItem], dict[str, Any]]:
     """Items of the letters of envelopes, one a sender and dialect; letters of deliveries become due deliveries.
+
+    All their bodies are held meanwhile: `pipelines.replayorders.portions` says how many letters may come at a time.
 
     Raises:
         WrongState: a letter may not be replayed now; the text says why.
@@ -43,8 +50,9 @@ def prepare(
     deliveries: list[str] = []
     with state.unit_of_work() as connection:
         store = LetterStore(connection, sealer, locator(exchange))
-        for name in chosen:
-            letter = store.get(name)
+        letters = [store.get(name) for name in chosen]
+        accounts.hold(connection, [letter.batch for letter in letters if letter.destination])
+        for letter in letters:
             why = replay.refusal(letter)
             if why:
                 message = f"死信 {letter.id}：{why.zh} / letter {letter.id}: {why.en}"
@@ -63,8 +71,9 @@ def prepare(
         path = folder / f"{number:05d}.rows"
         path.unlink(missing_ok=True)
         writer = RowWriter(path, sealer)
-        writer.add([StagedRow(i, RECORD, body) for i, (_, body) in enumerate(group)])
-        digest = "letters:" + ",".join(replay.key(letter) for letter, _ in group)
+        for i, (_, body) in enumerate(group):  # a frame each: together they may be more than one can hold
+            writer.add([StagedRow(i, RECORD, body)])
+        digest = f"letters:{_fingerprint(letter for letter, _ in group)}"
         extra = {"sealed": writer.close()} | ({"dialect": dialect} if dialect else {})
         items.append(WorkItem("letters", digest, 0, -1, company, system, extra))
         told["letters"][number] = [letter.id for letter, _ in group]
@@ -72,36 +81,37 @@ def prepare(
     return items, told
 
 
+def _fingerprint(letters: Iterable[Letter]) -> str:
+    """Stands for the replay of these letters, in this order and for this generation of each."""
+    return sha256(",".join(map(replay.key, letters)).encode()).hexdigest()
+
+
 def _dialect(exchange: Exchange, letter: Letter) -> str:
     """What a letter from the door was answered as, and is read as again; empty: the exchange's mapping counts."""
     return letter.mapping if letter.source.startswith(DOOR) and letter.mapping != exchange.mapping.dialect else ""
 
 
-def settle(
-    store: LetterStore, job: Job, extra: Mapping[str, Any], number: int, letters: Iterable[Letter]
-) -> Iterator[Letter]:
-    """Letters that a replayed item left: the replayed letter's own death goes back to it, another one is passed on."""
+def settle(extra: Mapping[str, Any], number: int, letters: Iterable[Letter], died: Died) -> Iterator[Letter]:
+    """Letters that a replayed item left: the replayed letter's own death is put into `died`, another one passed on."""
     names: list[str] = extra["letters"].get(number, [])
-    died: dict[int, list[Reason]] = extra.setdefault("died", {}).setdefault(number, {})  # type: ignore[attr-defined]
     for letter in letters:
         if letter.destination:
             yield letter._replace(parent=names[letter.offset])
         else:
-            died.setdefault(letter.offset, []).extend(letter.reasons)
+            died.setdefault((number, letter.offset), []).extend(letter.reasons)
 
 
-def resolve_rest(store: LetterStore, job: Job, extra: Mapping[str, Any]) -> tuple[int, int]:
+def resolve_rest(store: LetterStore, job: Job, extra: Mapping[str, Any], died: Died) -> tuple[int, int]:
     """Settle every replayed letter: resolved, or open with one generation more; tally of those that died again."""
     moment = datetime.now(UTC)
     from dlq.rows import failed_replay
 
     count = digest = 0
     for number, names in extra["letters"].items():
-        died = extra.get("died", {}).get(number, {})
         for offset, name in enumerate(names):
             store.claim(name, job.batch, moment)
             before = store.get(name)
-            after = replay.after(before, job.batch, tuple(died.get(offset, ())), moment)
+            after = replay.after(before, job.batch, tuple(died.get((number, offset), ())), moment)
             store.settle(before, after, job.batch)
             if after.generation > before.generation:
                 count, digest = count + 1, digest + failed_replay(after, job.batch)
@@ -122,37 +132,27 @@ def _due(connection: Any, exchange: Exchange, sealer: Sealer, store: LetterStore
 
     book = Journal.unpack(packed)
     moment = datetime.now(UTC)
-    connection.execute(
-        insert(tables.waiting),
-        {
-            "id": name,
-            "exchange": exchange.name,
-            "batch": batch,
-            "item": int(number),
-            "ordinal": int(ordinal),
-            "destination": letter.destination,
-            "reason": f"letter:{letter.id}",
-            "vin": signed(vin_hash(str(record.get("vin", "")))),
-            "version": int(book.lines["version"][int(ordinal)]),
-            "merged_into": _merged_into(connection, letter),
-            "record": sealer.seal(body, name.encode()),
-            "attempts": 0,
-            "next_attempt": moment.isoformat(),
-        },
-    )
+    row = {
+        "id": name,
+        "exchange": exchange.name,
+        "batch": batch,
+        "item": int(number),
+        "ordinal": int(ordinal),
+        "destination": letter.destination,
+        "reason": f"letter:{letter.id}",
+        "vin": signed(vin_hash(str(record.get("vin", "")))),
+        "version": int(book.lines["version"][int(ordinal)]),
+        "merged_into": pair_of(connection, letter.destination, letter.record_key),
+        "attempts": 0,
+        "next_attempt": moment.isoformat(),
+    }
+    connection.execute(insert(tables.waiting), seal_waiting(sealer, row, body))
     book.outcomes.setdefault(ordinal, {})[letter.destination] = "waiting"
     connection.execute(update(t).where(t.c.batch == batch, t.c.item == int(number)).values(lines=book.pack()))
     account = Account()
     account.counts.update(dead=-1, waiting=1)
     accounts.change(connection, batch, letter.destination, account)
     store.claim(letter.id, _attempt_of(letter), moment)
-
-
-def _merged_into(connection: Any, letter: Letter) -> str:
-    """The record that this one was merged into at its destination, where it was; the pair is fixed."""
-    t = tables.visits
-    where = (t.c.destination == letter.destination) & (t.c.key == letter.record_key) & t.c.stands.is_(False)
-    return str(connection.execute(select(t.c.partner).where(where)).scalar() or "")
 
 
 def _attempt_of(letter: Letter) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from dlq.letter import CLAIMED, RESOLVED, Letter
 from dlq.letters import LetterStore
 from pipelines import tables
 from pipelines.blame import EXPECTED, is_outage
+from pipelines.settings import Exchange
 from pipelines.state import State
 
 LOG = logging.getLogger("vingate.replays")
@@ -42,6 +43,31 @@ class Outcome(NamedTuple):
     """`resolved`, `open` (it died again), `parked` (for the third time), `waiting` (its destination was away),
     `skipped` (it may not be replayed now), `failed` (the steps broke on it), or `ordered` (not answered yet)."""
     why: str
+
+
+_TOO_LONG = (
+    "原文超过 limits.payload_bytes（{0}），请先调大 / longer than limits.payload_bytes ({0}): raise that setting first"
+)
+
+
+def too_long(letter: Letter, exchange: Exchange) -> Outcome | None:
+    """The outcome of a letter whose payload the exchange would not read: it is not held to die again."""
+    longest = exchange.limits.payload_bytes
+    return Outcome(letter.id, SKIPPED, _TOO_LONG.format(longest)) if letter.body_size > longest else None
+
+
+def portions(letters: Iterable[Letter], size: int) -> Iterator[list[Letter]]:
+    """Letters in portions that a batch can hold: at most `MOST`, and after the first no more than `size` bytes."""
+    portion: list[Letter] = []
+    held = 0
+    for letter in letters:
+        if portion and (len(portion) == MOST or held + letter.body_size > size):
+            yield portion
+            portion, held = [], 0
+        portion.append(letter)
+        held += letter.body_size
+    if portion:
+        yield portion
 
 
 def outcome_of(letter: Letter) -> Outcome:
@@ -128,13 +154,13 @@ class Orders:
 
     Args:
         state: the state, owned.
-        exchange: name of the exchange.
+        exchange: the exchange.
         again: replays letters as one batch; its id.
         recover: takes up what a batch left that broke.
     """
 
     def __init__(
-        self, state: State, exchange: str, again: Callable[[Sequence[str]], str], recover: Callable[[], None]
+        self, state: State, exchange: Exchange, again: Callable[[Sequence[str]], str], recover: Callable[[], None]
     ) -> None:
         self._state, self._exchange, self._again, self._recover = state, exchange, again, recover
 
@@ -154,7 +180,7 @@ class Orders:
     def _next(self) -> list[Any]:
         """The oldest orders; one that was tried before is taken alone, and first."""
         t = tables.replay_orders
-        waiting = select(t).where(t.c.exchange == self._exchange, t.c.answered_at == "")
+        waiting = select(t).where(t.c.exchange == self._exchange.name, t.c.answered_at == "")
         with self._state.reading() as connection:
             alone = connection.execute(waiting.where(t.c.tries > 0).order_by(t.c.asked_at, t.c.letter).limit(1)).all()
             return list(alone or connection.execute(waiting.order_by(t.c.asked_at, t.c.letter).limit(MOST)).all())
@@ -162,22 +188,24 @@ class Orders:
     def _do(self, rows: Sequence[Any]) -> None:
         letters = self._letters(rows)
         answers: dict[str, Outcome] = {}
-        going = []
+        going: dict[str, Any] = {}
         for row in rows:
             letter = letters.get(row.letter)
             if letter is None:
                 answers[row.letter] = Outcome(row.letter, SKIPPED, "死信已不存在 / there is no such letter any more")
             elif letter.attempts != row.attempts or letter.state == CLAIMED:
                 answers[row.letter] = outcome_of(letter)  # it was replayed since
-            elif (known := refused(letter)) is not None:
+            elif (known := refused(letter) or too_long(letter, self._exchange)) is not None:
                 answers[row.letter] = known
             elif row.tries >= TRIES:
                 answers[row.letter] = Outcome(row.letter, FAILED, _ENDED)
             else:
-                going.append(row)
+                going[row.letter] = row
         self._answer(answers, "")
         if going:
-            self._replay(sorted(going, key=lambda row: letters[row.letter].intake))
+            by_intake = sorted((letters[name] for name in going), key=lambda letter: letter.intake)
+            first = next(portions(by_intake, self._exchange.batch.bytes))
+            self._replay([going[letter.id] for letter in first])
 
     def _replay(self, rows: Sequence[Any]) -> None:
         names = [row.letter for row in rows]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from dlq import reasons
 from dlq.sealing import Sealer
@@ -24,9 +24,10 @@ from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
 from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
-from pipelines.queues import UNTRIED
+from pipelines.queues import HELD
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
+from pipelines.sealedrows import open_waiting, seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
 from pipelines.state import State
@@ -59,6 +60,13 @@ def retry(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer
         closer.queues.changed()
 
 
+def waits_for_a_home(connection: Connection, exchange: str) -> bool:
+    """Whether any record of an exchange waits until its home is known."""
+    t = tables.waiting
+    asked = select(t.c.id).where(t.c.exchange == exchange, t.c.destination == "").limit(1)
+    return connection.execute(asked).first() is not None
+
+
 def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer, destination: str) -> None:
     """Try everything that waits for a destination once, in order of intake, until it turns out to be away.
 
@@ -77,9 +85,12 @@ def _drain(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, close
         later = list(rows)
         while later and not closer.queues.away(destination):
             chosen, later = _in_order(later, held, all_at_once=atomic)
-            with state.unit_of_work() as connection:
-                _mark(connection, chosen)
-            held |= _attempt(state, exchange, sinks, sealer, closer, chosen, tried_before=False)
+            for tried in (True, False):  # apart: a duplicate means something else where no attempt went before
+                mine = [row for row in chosen if bool(row.attempts) is tried]
+                if mine and not closer.queues.away(destination):
+                    with state.unit_of_work() as connection:
+                        _mark(connection, mine)
+                    held |= _attempt(state, exchange, sinks, sealer, closer, mine, tried_before=tried)
         size = _AT_ONCE
 
 
@@ -124,13 +135,14 @@ def _in_order(rows: Sequence[Any], held: Container[int], *, all_at_once: bool) -
 
 
 def resume(state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer) -> None:
-    """Try again what was being tried when the process ended."""
-    t = tables.waiting
+    """Try again what was being tried when the process ended, in order of intake."""
+    t, b = tables.waiting, tables.batches
     with state.reading() as connection:
         rows = connection.execute(
             select(t)
+            .join(b, b.c.id == t.c.batch)
             .where(t.c.exchange == exchange.name, t.c.trying.is_(True), *_ours(state, exchange))
-            .order_by(t.c.id)
+            .order_by(b.c.number, t.c.item, t.c.ordinal)
         ).all()
     for at in range(0, len(rows), _AT_ONCE):
         _attempt(state, exchange, sinks, sealer, closer, rows[at : at + _AT_ONCE], tried_before=True)
@@ -161,16 +173,15 @@ def _attempt(
     *,
     tried_before: bool,
 ) -> set[int]:
-    """Try rows that were marked; the vehicles whose rows wait still."""
-    tried = tried_before or any(r.attempts for r in rows)
-    outbox = closer.outbox("", tried_before=tried)
+    """Try rows that were marked; the vehicles whose rows wait still. `tried_before`: each of them may be there."""
+    outbox = closer.outbox("", tried_before=tried_before)
     by_sent: dict[tuple[str, int, int, str], Any] = {}
     superseded: list[Any] = []
     with state.reading() as connection:
         standing = _standing(state, connection, rows)
         books: dict[tuple[str, int], Journal] = {}
         for row in rows:
-            record = orjson.loads(sealer.unseal(row.record, row.id.encode()))
+            record = orjson.loads(open_waiting(sealer, row))
             if _superseded(standing, row):
                 superseded.append(row)
                 continue
@@ -258,10 +269,11 @@ def _settle(
             status = status_of(found) if found else "delivered"
             account.counts[status] += 1
             if status == "waiting" and found:
-                kept: dict[str, Any] = {"trying": False, "reason": found.outcome.reason}
-                if row.trying or found.outcome.reason not in UNTRIED:  # trying: before a crash, without an answer
-                    again = next_try(exchange, found.sent.delivery.id, row.attempts + 1)
-                    kept |= {"attempts": row.attempts + 1, "next_attempt": again}
+                tried = found.tried or row.trying  # trying: before a crash, without an answer
+                reason = found.outcome.reason
+                kept = {"trying": False, "attempts": row.attempts + tried, "reason": reason}
+                if reason not in HELD:
+                    kept["next_attempt"] = next_try(exchange, found.sent.delivery.id, row.attempts + 1)
                 connection.execute(update(t).where(t.c.id == row.id).values(**kept))
                 continue
             ended.setdefault((row.batch, row.item), []).append((row, status))
@@ -370,7 +382,7 @@ def _place_one(
     b: Any,
     held: Sequence[str],
 ) -> None:
-    body = sealer.unseal(row.record, row.id.encode())
+    body = open_waiting(sealer, row)
     record = orjson.loads(body)
     content = row_of(record)
     found = router.route_row(
@@ -414,21 +426,15 @@ def _place_one(
         account.counts.update(addressed=1, waiting=1)
         accounts.change(connection, row.batch, destination, account)
         name = f"{row.batch}/{row.item}/{row.ordinal}/{destination}"
-        connection.execute(
-            t.insert(),
-            {
-                **{
-                    c: getattr(row, c)
-                    for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")
-                },
-                "id": name,
-                "destination": destination,
-                "reason": "placed",
-                "record": sealer.seal(body, name.encode()),
-                "attempts": 0,
-                "next_attempt": datetime.now(UTC).isoformat(),
-            },
-        )
+        placed = {
+            **{c: getattr(row, c) for c in ("exchange", "batch", "item", "ordinal", "vin", "version", "merged_into")},
+            "id": name,
+            "destination": destination,
+            "reason": "placed",
+            "attempts": 0,
+            "next_attempt": datetime.now(UTC).isoformat(),
+        }
+        connection.execute(t.insert(), seal_waiting(sealer, placed, body))
     if destinations and state.versions is not None:
         _hold(state, exchange, connection, record, destinations)
 

@@ -22,6 +22,7 @@ from pipelines.memory import StateHistory, forget, remember
 from pipelines.merging import Coming, Merger
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowform import row_of
+from pipelines.sealedrows import seal_piece, seal_waiting
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, StagedWithdrawal, read_rows
 from pipelines.settings import Exchange
 from pipelines.versions import pack_intake, signed
@@ -206,7 +207,7 @@ class RowTaking:
     def _unplaced(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
         record = orjson.loads(body)
         name = f"{self._job.batch}/{task.number}/{ordinal}/"
-        return {
+        row = {
             "id": name,
             "exchange": self._exchange.name,
             "batch": self._job.batch,
@@ -216,16 +217,17 @@ class RowTaking:
             "reason": self._journals[task.number].notes.get(str(ordinal), ""),
             "vin": signed(vin_hash(record["vin"])),
             "version": int(self._journals[task.number].lines["version"][ordinal]),
-            "record": self._sealer.seal(body, name.encode()),
+            "merged_into": "",
             "next_attempt": "",
         }
+        return seal_waiting(self._sealer, row, body)
 
     def _piece(self, task: Task, ordinal: int, body: bytes) -> dict[str, Any]:
         size = int.from_bytes(body[:4], "big")
         order, step, company = orjson.loads(body[4 : 4 + size])
         item = task.item
         name = f"{self._job.batch}/{task.number}/{ordinal}"
-        return {
+        row = {
             "id": name,
             "exchange": self._exchange.name,
             "system": item.system or self._exchange.versions.system,
@@ -235,10 +237,10 @@ class RowTaking:
             "intake": pack_intake(self._job.number, task.number, ordinal),
             "source": item.source,
             "offset": int(self._journals[task.number].lines["offset"][ordinal]),
-            "body": self._sealer.seal(body[4 + size :], name.encode()),
             "received_at": self._job.received_at,
             "batch": self._job.batch,
         }
+        return seal_piece(self._sealer, row, body[4 + size :])
 
 
 def _runs(chosen: Sequence[_Chosen]) -> Iterator[tuple[Sequence[_Chosen], _Chosen | None]]:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from connectors import registry
 from connectors.budgets import BudgetSettings
 from connectors.windows import Window
+from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "VINGATE__"
@@ -82,7 +83,8 @@ class Mapping_(_Section):
     profile: str = "strict"
     """`strict`, `lenient`, or the path of a profile file (.toml)."""
     company: Literal["source", "payload"] = "payload"
-    """Who says which company a record is of: the source (its folder or token), or the payload itself."""
+    """Who says which company a record is of: `source` (its folder, header or token; what comes without is a letter), or
+    `payload`, the record itself where the source does not say."""
     kinds: tuple[str, ...] = ("repair",)
     """Record kinds that this exchange takes: repair, registration, vehicle."""
 
@@ -231,6 +233,9 @@ class Exchange(_Section):
     def _agrees(self) -> Exchange:
         if self.received_at is not None and self.received_at.tzinfo is None:
             message = "received_at: 需要时区，如 2026-09-30T20:00:00+08:00 / needs a time zone"
+            raise ValueError(message)
+        if self.received_at is not None and not FIRST_YEAR <= self.received_at.year <= LAST_YEAR:
+            message = f"received_at: 年份应为 {FIRST_YEAR}-{LAST_YEAR} / must be of the years {FIRST_YEAR}-{LAST_YEAR}"
             raise ValueError(message)
         return self
 

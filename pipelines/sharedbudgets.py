@@ -60,7 +60,7 @@ class OwnBudgets(StateBudgets):
 
     def _prepare(self, connection: Connection) -> None:
         if not self._made:
-            connection.execute(text_of("SELECT pg_advisory_xact_lock(22090)"))  # of two that come first, one makes it
+            connection.execute(text_of("SELECT pg_advisory_xact_lock(22091)"))  # of two that come first, one makes it
             tables.budgets.create(connection, checkfirst=True)
             self._made = True
 

@@ -76,13 +76,22 @@ class Sinks:
             return OWN, RegisterSink(self._state, destination)
         if not name:
             return "", _Nowhere(destination)
+        if self.is_part_sink(name):
+            return name, _Nowhere(destination, f"{name}: 只写整个文件 / this sink writes whole files only")
         try:
             return name, cast("Sink", self._make(name, destination))
         except ConnectorError as error:
             return name, _Nowhere(destination, str(error))
 
     def part_sink(self, name: str) -> PartSink:
-        """A sink of whole files by its name in the settings."""
+        """A sink of whole files by its name in the settings.
+
+        Raises:
+            Misconfigured: there is none of that name any more.
+        """
+        if name not in self._exchange.sinks or not self.is_part_sink(name):
+            message = f"sinks.{name}: 设置中没有这个写文件的 sink / the settings have no sink of files of this name"
+            raise Misconfigured(message)
         return cast("PartSink", self._make(name, ""))
 
     def parts(self) -> Mapping[str, PartSink]:

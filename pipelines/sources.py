@@ -7,6 +7,7 @@ in it (`sqlite:///stores/province-*.db`) reads every store that fits, each under
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
@@ -170,10 +171,13 @@ def _stores(pattern: str) -> dict[str, str]:
     except ArgumentError:
         message = "数据库地址不可用 / database address cannot be used"
         raise Misconfigured(message, "例如 / for example sqlite:///stores/province-*.db") from None
-    found = {
-        Path(file).stem: parsed.set(database=file).render_as_string(hide_password=False)
-        for file in sorted(glob.glob(cast("str", parsed.database)))  # noqa: PTH207 - the pattern may be absolute
-    }
+    files = sorted(glob.glob(cast("str", parsed.database)))  # noqa: PTH207 - the pattern may be absolute
+    found = {Path(file).stem: parsed.set(database=file).render_as_string(hide_password=False) for file in files}
+    if len(found) < len(files):
+        stems = Counter(Path(file).stem for file in files)
+        same = ", ".join(file for file in files if stems[Path(file).stem] > 1)
+        message = f"数据库文件同名，无法区分 / stores of the same file name cannot be told apart: {same}"
+        raise Misconfigured(message, "请给每个库不同的文件名 / give each store a file name of its own")
     if not found:
         message = f"没有符合 {parsed.database} 的数据库 / no store fits {parsed.database}"
         raise Misconfigured(message, "请先运行写入这些库的交换 / run the exchange that fills these stores first")

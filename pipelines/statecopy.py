@@ -4,7 +4,8 @@
 
 Nobody else may have the state open meanwhile. Until the copy is committed the state is the one on SQLite; then the
 folder names the new database, and the file of the old one is renamed to `vingate.db.moved`, to be kept or removed. A
-copy that was cut off leaves the state as it was; what it left in the target goes with its transaction.
+copy that was cut off leaves the state as it was; what it left in the target goes with its transaction. One that was cut
+off after its commit is finished by the next call, which finds this very state in the target.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def copy_state(folder: Path, url: str) -> dict[str, int]:
     Raises:
         StateMissing: there is no state on SQLite in the folder.
         StateBusy: another process has it open.
-        StateNotEmpty: the target has tables already.
+        StateNotEmpty: the target has tables already, and they do not hold this state as it is.
         Misconfigured: the address cannot be used.
     """
     if not (folder / DATABASE).is_file():
@@ -94,7 +95,7 @@ def _opened(engine: Engine, folder: Path) -> Iterator[Connection]:
 
 def _copied(source: Connection, target: Connection, folder: Path) -> dict[str, int]:
     if set(inspect(target).get_table_names()) & set(tables.metadata.tables):
-        raise StateNotEmpty
+        return _moved_before(source, target, folder)
     tables.metadata.create_all(target)
     counts = {
         table.name: _copy_table(source, target, table)
@@ -105,13 +106,40 @@ def _copied(source: Connection, target: Connection, folder: Path) -> dict[str, i
     return counts
 
 
+_TELLING = (tables.meta, tables.runs, tables.batches, tables.batch_destinations)
+"""Tables whose rows tell one state from another, and from the same one a batch later."""
+
+
+def _moved_before(source: Connection, target: Connection, folder: Path) -> dict[str, int]:
+    """The counts of a target that holds this very state: a call before this one was cut off behind its commit.
+
+    Raises:
+        StateNotEmpty: it holds another one, or this one went on there.
+    """
+    if not set(tables.metadata.tables) <= set(inspect(target).get_table_names()):
+        raise StateNotEmpty
+    copied = [table for table in tables.metadata.sorted_tables if table.name not in _OWN]
+    counts = {table.name: _count(target, table) for table in copied}
+    if counts != {table.name: _count(source, table) for table in copied}:
+        raise StateNotEmpty
+    for table in _TELLING:
+        rows = select(table).order_by(*table.primary_key.columns)
+        if any(a != b for a, b in zip(source.execute(rows), target.execute(rows), strict=True)):
+            raise StateNotEmpty
+    return counts | {"versions": VersionTable().size(target)}
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
 def _copy_table(source: Connection, target: Connection, table: Table) -> int:
     rows = source.execute(select(table).execution_options(yield_per=_AT_ONCE))
     copy_rows(target, table, list(table.columns), (tuple(row) for row in rows))
     number = table.autoincrement_column
     if number is not None and isinstance(number.type, Integer):
         _go_on_counting(source, target, table, number.name)
-    return int(target.execute(select(func.count()).select_from(table)).scalar_one())
+    return _count(target, table)
 
 
 def _go_on_counting(source: Connection, target: Connection, table: Table, column: str) -> None:

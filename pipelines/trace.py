@@ -16,7 +16,7 @@ from dlq.letter import Letter
 from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
 from pipelines import tables
-from pipelines.journal import ADDRESSED, FATES, Journal, vin_column
+from pipelines.journal import ADDRESSED, FATES, Journal, digest_column
 from pipelines.lookup import Lookup, Name
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
@@ -85,7 +85,7 @@ def _hits(connection: Connection, vin: str) -> Iterator[_Hit]:
     }
     statement = select(j.c.batch, j.c.item, j.c.lines).execution_options(yield_per=8)
     for batch, item, packed in connection.execute(statement):
-        where = np.flatnonzero(vin_column(packed) == wanted)
+        where = np.flatnonzero(digest_column(packed, "vin") == wanted)
         if len(where):
             book = Journal.unpack(packed)
             for index in where.tolist():

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from connectors.contracts import ConnectorError, Tally, Unverifiable, tallies
-from connectors.parts import PartFolder
+from connectors.contracts import ConnectorError, PartSink, Tally, Unverifiable, tallies
+from connectors.parts import PartFolder, place_of
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from pipelines import culprits, tables
@@ -52,11 +52,12 @@ class Kept(NamedTuple):
 
 
 class Verifier:
-    """Verifies batches; sinks are made once for each run's settings."""
+    """Verifies batches. Runs with equal settings share sinks, whose connections last for one call of `batches`."""
 
     def __init__(self, state: State, sealer: Sealer) -> None:
         self._state, self.sealer = state, sealer
         self._sinks: dict[int, tuple[Exchange, Sinks] | None] = {}
+        self._equal: dict[str, tuple[Exchange, Sinks]] = {}
         self._newest: dict[str, int | None] = {}
         self._told: dict[tuple[str, str], Tally] = {}
         self.records: dict[str, Counter[str]] = {}
@@ -89,16 +90,16 @@ class Verifier:
             kept = again
             if kept:
                 time.sleep(_PAUSE)
+        self.close()
         return found
 
     def _count(self, kept: Kept, counted: Counter[str]) -> None:
         self.records.setdefault(kept.row.exchange, Counter()).update(counted)
 
     def close(self) -> None:
-        """Close the sinks."""
-        for made in self._sinks.values():
-            if made is not None:
-                made[1].close()
+        """Close what the sinks have open; they open it again when they are asked."""
+        for _, sinks in self._equal.values():
+            sinks.close()
 
     def _read(self, batches: Sequence[str]) -> dict[str, Kept]:
         """Those batches that are closed, in one transaction."""
@@ -164,8 +165,9 @@ class Verifier:
             found += [
                 Problem("unasked", kept.row.id, d.destination, d.stands, "?", detail="runs.settings") for d in wanting
             ]
-        found += self._parts(kept, counted)
-        found += self._part_sinks(kept, runs[0] if runs else None, bool(found))
+        sinks = runs[0][1].parts() if runs else {}
+        found += self._parts(kept, sinks, counted)
+        found += self._part_sinks(kept, sinks, counted, bool(found))
         return found, counted
 
     def _runs(self, kept: Kept) -> list[tuple[Exchange, Sinks]]:
@@ -176,10 +178,16 @@ class Verifier:
                 self._newest[name] = newest_run(connection, name)
                 for run in {kept.row.run, self._newest[name]} - {None, *self._sinks}:
                     exchange = kept_exchange(connection, self.sealer, run)
-                    made = None if exchange is None else (exchange, Sinks(exchange, self._state, make=False))
-                    self._sinks[run] = made
+                    self._sinks[run] = None if exchange is None else self._made(exchange)
         chosen = [self._sinks[run] for run in dict.fromkeys((kept.row.run, self._newest[name])) if run is not None]
         return [made for made in chosen if made is not None]
+
+    def _made(self, exchange: Exchange) -> tuple[Exchange, Sinks]:
+        """Settings and their sinks, the same objects for equal settings."""
+        same = exchange.model_dump_json(by_alias=True)
+        if same not in self._equal:
+            self._equal[same] = exchange, Sinks(exchange, self._state, make=False)
+        return self._equal[same]
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -239,8 +247,8 @@ class Verifier:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _parts(self, kept: Kept, counted: Counter[str]) -> Iterator[Problem]:
-        """Every promoted part must be there with its hash."""
+    def _parts(self, kept: Kept, sinks: Mapping[str, PartSink], counted: Counter[str]) -> Iterator[Problem]:
+        """Every promoted part must be there with its hash; what lies on another machine its sink is asked for."""
         sums: dict[str, list[int]] = {}
         for part in kept.parts:
             if not part.promoted:
@@ -248,24 +256,27 @@ class Verifier:
             total = sums.setdefault(part.destination, [0, 0])
             total[0] += part.count
             total[1] += int(part.sha256[:16], 16)
-            digest = hash_of(Path(part.final))
+            place = place_of(part.final, sinks.get(part.sink))
+            if place is None:
+                continue
+            digest = hash_of(place)
             if digest == part.sha256:
                 counted[part.destination] += part.count
-            elif digest or Path(part.final).is_absolute():
+            elif digest or place.is_absolute():
                 kind = "altered-part" if digest else "missing-part"
-                yield Problem(kind, kept.row.id, part.destination, part.sha256, digest or "-", part.final)
+                yield Problem(kind, kept.row.id, part.destination, part.sha256, digest or "-", str(place))
         for row in kept.destinations:
             if row.destination in sums:
                 count, digest_sum = sums[row.destination]
                 if (row.stands, int(row.stands_digest)) != (count, digest_sum & MASK):
                     yield Problem("journal", kept.row.id, row.destination, count, row.stands, detail="stands")
 
-    def _part_sinks(self, kept: Kept, run: tuple[Exchange, Sinks] | None, known_bad: bool) -> Iterator[Problem]:
+    def _part_sinks(
+        self, kept: Kept, sinks: Mapping[str, PartSink], counted: Counter[str], known_bad: bool
+    ) -> Iterator[Problem]:
         """What the part sinks themselves count: a file that nobody accounted shows here."""
-        if run is None:
-            return
         places: dict[str, tuple[Any, list[str]]] = {}
-        for name, sink in run[1].parts().items():
+        for name, sink in sinks.items():
             places.setdefault(_place(sink), (sink, []))[1].append(name)
         for sink, names in places.values():
             mine = [p for p in kept.parts if p.sink in names]
@@ -279,17 +290,20 @@ class Verifier:
                 yield Problem("unasked", kept.row.id, ",".join(names), expected.count, "?", detail=str(error))
                 continue
             if found == expected:
+                for part in mine if not isinstance(sink, PartFolder) else ():
+                    counted[part.destination] += part.count if part.promoted else 0
                 continue
             strays = culprits.stray_parts(sink, kept.row.id, mine) if isinstance(sink, PartFolder) else []
             yield from strays
-            if not strays and not known_bad and not _half_done(mine, expected, found):
+            if not strays and not known_bad and not _half_done(sink, mine, expected, found):
                 where = ",".join(sorted({p.destination for p in mine})) or ",".join(names)
                 yield Problem("changed-store", kept.row.id, where, expected.count, found.count)
 
 
-def _half_done(parts: Sequence[Any], expected: Tally, found: Tally) -> bool:
+def _half_done(sink: PartSink, parts: Sequence[Any], expected: Tally, found: Tally) -> bool:
     """Whether the difference is parts that have their name and are not yet accounted: a promotion under way."""
-    done = [p for p in parts if not p.promoted and hash_of(Path(p.final)) == p.sha256]
+    places = {p.final: place_of(p.final, sink) for p in parts if not p.promoted}
+    done = [p for p in parts if (place := places.get(p.final)) is not None and hash_of(place) == p.sha256]
     return bool(done) and found == Tally(
         expected.count + sum(p.count for p in done),
         (expected.digest + sum(int(p.sha256[:16], 16) for p in done)) & MASK,

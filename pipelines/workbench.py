@@ -288,12 +288,19 @@ def register(exchange: Exchange) -> Dealers | None:
 
 def dealers(exchange: Exchange) -> Dealers | None:
     """The dealer register that an exchange names, or None."""
-    if not exchange.routing.dealers:
-        return None
-    register = load_dealers(_text(exchange.routing.dealers), _form(exchange.routing.dealers), exchange.routing.dealers)
-    listed = exchange.routing.oems
-    oems = load_oems(_text(listed), _form(listed), listed) if listed else load_oems(shipped_oems())
-    return Dealers(register, oems)
+    routing = exchange.routing
+    return read_dealers(routing.dealers, routing.oems) if routing.dealers else None
+
+
+def read_dealers(register: str, listed: str = "") -> Dealers:
+    """The dealer register of a file, with the OEM list of another one, else the shipped list.
+
+    Raises:
+        SettingsError: a file cannot be read.
+        RoutingError: what stands in it is no register or list.
+    """
+    oems = load_oems(_text(listed), _form(listed), listed) if listed else load_oems(_shipped_oems())
+    return Dealers(load_dealers(_text(register), _form(register), register), oems)
 
 
 def _form(path: str) -> str:
@@ -306,10 +313,12 @@ def _text(path: str) -> str:
     except OSError as error:
         message = f"无法读取 {path}：{error.strerror} / cannot read {path}: {error.strerror}"
         raise SettingsError(message) from None
+    except UnicodeDecodeError:
+        message = f"{path} 不是 UTF-8 文本；请另存为 UTF-8 / {path} is no text in UTF-8: save it as UTF-8"
+        raise SettingsError(message) from None
 
 
-def shipped_oems() -> str:
-    """The text of the OEM list that ships with vingate."""
+def _shipped_oems() -> str:
     return files("routing").joinpath("data/oems.toml").read_text("utf-8")
 
 

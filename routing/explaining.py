@@ -11,12 +11,21 @@ from mappings import vin as vins
 from routing.dealers import SYSTEM_PREFIX, Dealers
 from routing.facts import Facts, facts_of
 from routing.homes import Homes, Registrations, homes_for
+from routing.steps import Routing
 from routing.table import RoutingTable
 from routing.texts import Text, province
 from routing.wording import Explained, home_in_words
 
 _NO_DEALER = Text(
     "该企业当日不在任何主机厂的授权名录中，本表不适用", "the shop is no listed OEM's dealer that day: does not apply"
+)
+_NO_REGISTER = Text(
+    "未给出经销商名录，不知该企业是否为主机厂授权企业（--dealers）",
+    "no dealer register given: whether the shop is an OEM's dealer is unknown (--dealers)",
+)
+_NO_COMPANY = Text(
+    "未给出企业代码，不知其是否为主机厂授权企业（--company）",
+    "no company code given: whether the shop is an OEM's dealer is unknown (--company)",
 )
 _NO_SYSTEM = Text(
     "未给出企业代码或代码不含省份，采集省未知（--company）",
@@ -33,8 +42,14 @@ class Section(NamedTuple):
     system: str
     """The collecting system that was assumed: the shop's province, or the headquarters of the shop's OEM."""
     note: Text | None
-    """Why the table could not be asked, if so; `lines` is then empty."""
+    """Why the table does not decide, if so."""
     lines: tuple[Explained, ...]
+    """How the home was found, every rule, and the conclusion where the table decides."""
+
+    @property
+    def of_oem(self) -> bool:
+        """Whether the record is taken as sent by an OEM's headquarters."""
+        return self.system.startswith(SYSTEM_PREFIX)
 
 
 class Explanation(NamedTuple):
@@ -71,7 +86,7 @@ class Explanation(NamedTuple):
         home = home_in_words(self.facts, self.homes)
         lines = [*(str(remark) for remark in self.remarks), _line(home)]
         for section in self.sections:
-            lines += ["", f"[{section.table}] {section.title}"]
+            lines += ["", f"[{section.table}] {section.title}" + (f" ({section.system})" if section.of_oem else "")]
             if section.note:
                 lines.append(f"  {section.note}")
             lines += [f"  {_line(line)}" for line in section.lines if line != home]
@@ -91,6 +106,9 @@ def explain_vehicle(
 ) -> Explanation:
     """Say where a record of the vehicle would go by each table, and why.
 
+    Where the shop is an OEM's dealer, a table that takes headquarters' records too is asked a second time, for the
+    record that comes from there.
+
     Args:
         vin: The vehicle's VIN.
         plate: Its plate as written, or '' when only the registration shall tell the home.
@@ -104,18 +122,29 @@ def explain_vehicle(
     base = facts_of(vins.normalise(vin), plate, company, day, "", dealers=dealers)
     facts = base._replace(system=system or base.shop_province)
     homes = homes_for(facts, registrations)
-    sections = tuple(_section(table, facts, registrations) for table in tables)
-    return Explanation(facts, homes, tuple(_remarks(facts, dealers)), sections)
+    note = _NO_REGISTER if dealers is None else _NO_DEALER if company else _NO_COMPANY
+    sections: list[Section] = []
+    for table in tables:
+        sections.append(_section(table, facts, registrations, note))
+        if table.origin != "oem" and facts.dealer_of and not system and "system" in table.reads:
+            theirs = _of_headquarters(table, facts, registrations)
+            decided = _conclusion(theirs)
+            sections += [theirs] if decided and decided.hole is None else []
+    return Explanation(facts, homes, tuple(_remarks(facts, dealers)), tuple(sections))
 
 
-def _section(table: RoutingTable, facts: Facts, registrations: Registrations | None) -> Section:
+def _section(table: RoutingTable, facts: Facts, registrations: Registrations | None, no_dealer: Text) -> Section:
     if table.origin == "oem":
-        if not facts.dealer_of:
-            return Section(table.name, table.title, "", _NO_DEALER, ())
-        facts = facts._replace(system=SYSTEM_PREFIX + facts.dealer_of)
-    elif not facts.system:
-        note = _NO_SYSTEM if "system" in table.reads else None
-        return Section(table.name, table.title, "", note, tuple(table.explain(facts, registrations)))
+        if facts.dealer_of:
+            return _of_headquarters(table, facts, registrations)
+        lines = table.explain(facts._replace(system=""), registrations)
+        return Section(table.name, table.title, "", no_dealer, tuple(line for line in lines if line.decided is None))
+    note = _NO_SYSTEM if not facts.system and "system" in table.reads else None
+    return Section(table.name, table.title, facts.system, note, tuple(table.explain(facts, registrations)))
+
+
+def _of_headquarters(table: RoutingTable, facts: Facts, registrations: Registrations | None) -> Section:
+    facts = facts._replace(system=SYSTEM_PREFIX + facts.dealer_of)
     return Section(table.name, table.title, facts.system, None, tuple(table.explain(facts, registrations)))
 
 
@@ -146,8 +175,13 @@ def _dealer_remarks(facts: Facts, dealers: Dealers) -> Iterable[Text]:
         )
 
 
+def _conclusion(section: Section) -> Routing | None:
+    """What the table decides, if it does."""
+    return next((line.decided for line in section.lines if line.decided is not None), None)
+
+
 def _section_json(section: Section) -> dict[str, Any]:
-    conclusion = next((line.decided for line in section.lines if line.decided is not None), None)
+    conclusion = _conclusion(section)
     return {
         "table": section.table,
         "system": section.system,

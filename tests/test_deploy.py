@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from connectors.confidential import revealed
+from pipelines.cli import main
 from pipelines.serving.roles import load
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +93,7 @@ def addresses(role):
 
 
 def test_the_compose_file_is_of_the_form_that_compose_takes():
-    assert set(COMPOSE) <= {"name", "x-vingate", "services", "configs", "volumes"}
+    assert set(COMPOSE) <= {"name", "x-vingate", "x-made", "services", "configs", "volumes"}
     for name, service in COMPOSE["services"].items():
         assert set(service) <= KNOWN, name
         assert ("image" in service) != ("build" in service), name
@@ -138,13 +139,29 @@ def test_every_database_that_is_named_is_made():
     assert initdb.split() == ["--encoding=UTF8", "--locale=C"], "what the state asks of its database"
 
 
-def test_queues_are_declared_by_commands_that_exist():
-    (script,) = COMPOSE["services"]["queues"]["command"]
-    for command in script.split("&&"):
-        program, verb, role, *more = command.split()
-        assert (program, verb, more) == ("vingate", "check", ["--declare"])
-        assert (ROOT / role).is_file()
-        assert addresses(role) <= set(COMPOSE["services"]["queues"]["environment"])
+@pytest.mark.parametrize("name", ROLES)
+def test_what_a_role_needs_is_made_on_its_own_volume_before_it_starts(name):
+    made = COMPOSE["services"][f"{name}-made"]
+    assert ROLES[name]["depends_on"][f"{name}-made"] == {"condition": "service_completed_successfully"}
+    assert made["entrypoint"] == ["vingate", "check"]
+    role, *more = made["command"]
+    assert (role, more) == (ROLES[name]["command"][0], ["--declare", "--state=/state"])
+    assert made["volumes"] == ROLES[name]["volumes"]
+    assert addresses(role) <= set(made["environment"])
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "roles").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_role_can_be_checked_and_declared_on_an_empty_volume(path, tmp_path, monkeypatch, capsys):
+    """Its servers are away here: parts of it may not answer, but nothing may be missing in its state."""
+    for name in addresses(path):
+        nowhere = "amqp://u:p@127.0.0.1:1/" if "AMQP" in name else "postgresql+psycopg://u:p@127.0.0.1:1/none"
+        monkeypatch.setenv(name, nowhere)
+    there = ["--state", str(tmp_path), "--json"]
+    assert main(["check", str(path), "--declare", *there]) in (0, 1), capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["check", str(path), *there]) in (0, 1), capsys.readouterr().err
+    problems = [one["problem"] for one in json.loads(capsys.readouterr().out)["parts"]]
+    assert not any(str(tmp_path) in problem for problem in problems), problems
 
 
 # -- image -------------------------------------------------------------------------------------------------------------

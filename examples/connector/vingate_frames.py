@@ -6,7 +6,7 @@ source = FramesSource(FramesSource.Settings(path="incoming"))
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,15 @@ from pydantic import Field
 from connectors.contracts import Block, Misconfigured, Unreadable, WorkItem
 from connectors.settings import ConnectorSettings
 
-_CUT = "最后一帧不完整 / the last frame is cut"
+_CUT = "帧长超出文件 / a frame is longer than the rest of the file"
+_KEPT = 1 << 16
+"""Bytes that a problem keeps of what cannot be a payload."""
+
+
+def _state(path: Path) -> str:
+    """What tells without reading it whether a file is still the same."""
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}:"
 
 
 class FramesSource:
@@ -47,7 +55,7 @@ class FramesSource:
             mark = self.mark(path.name)
             if done.get(path.name) == mark:
                 continue
-            size, digest = mark.split(":")
+            size, _, digest = mark.split(":")
             for start, end in self._cuts(path, int(size)):
                 yield WorkItem(path.name, digest, start, end - start, extra={"mark": mark})
 
@@ -58,17 +66,17 @@ class FramesSource:
             Unreadable: the file is gone, or another than was planned.
         """
         path = self.settings.path / item.source
-        planned = int(str(item.extra["mark"]).partition(":")[0])
-        if not path.is_file() or path.stat().st_size != planned:
+        if not path.is_file() or not item.extra["mark"].startswith(_state(path)):
             message = f"文件已变 / the file changed after it was planned: {item.source}"
             raise Unreadable(message, "请把完整的文件重新放入 / put the whole file there again")
         bodies: list[bytes] = []
         offsets: list[int] = []
         problems: list[tuple[int, bytes, str]] = []
+        size = path.stat().st_size
         with path.open("rb") as file:
             file.seek(item.offset)
             while (at := file.tell()) < item.offset + item.length:
-                body, problem = self._frame(file, planned)
+                body, problem = self._frame(file, size)
                 if problem:
                     problems.append((at, body, problem))
                 else:
@@ -81,12 +89,12 @@ class FramesSource:
             yield Block(item, bodies, offsets, problems)
 
     def mark(self, path: str) -> str:
-        """Size and hash of the file: a finished file that changes is read again."""
-        with (self.settings.path / path).open("rb") as file:
-            digest = sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            return f"{file.tell()}:{digest.hexdigest()}"
+        """Size, time and hash of the file, so that one that changes is read again; "" if it is gone."""
+        place = self.settings.path / path
+        if not place.is_file():
+            return ""
+        with place.open("rb") as file:
+            return _state(place) + file_digest(file, "sha256").hexdigest()
 
     def finish(self, paths: Iterable[str]) -> None:
         """Leave the files where they are: the gateway keeps their marks."""
@@ -119,10 +127,11 @@ class FramesSource:
         """One payload, or what is there of it and why it is none."""
         length = int.from_bytes(head := file.read(4))
         if len(head) < 4 or file.tell() + length > size:
+            rest = head + file.read(_KEPT)  # where the next frame begins cannot be known
             file.seek(0, 2)
-            return head, _CUT
+            return rest, _CUT
         if length > self.settings.max_payload_bytes:
-            body = file.read(min(length, 1 << 16))
+            body = file.read(min(length, _KEPT))
             file.seek(length - len(body), 1)
             return body, "单条超长 / payload too long"
         return file.read(length), ""

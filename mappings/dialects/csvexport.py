@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
 from mappings.layout import Layout
@@ -18,6 +19,7 @@ from mappings.trees import NOT_JSON, STRUCTURE_WRONG, Json, Limits, Problem, Tre
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEADER_MOST = 20_000
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def columns_of(layout: Layout) -> frozenset[str]:
@@ -47,6 +49,7 @@ def csv_tree(body: bytes, layout: Layout, limits: Limits) -> Tree:
     header = lines[0]
     names = [fold(name) for name in header]
     tree = Tree({}, {name: shown for name, shown in zip(names, header, strict=True) if name != shown}, [])
+    tree.spelled[CSV_ROWS] = "rows"
     if len(set(names)) < len(names):
         for name in dict.fromkeys(name for name in names if names.count(name) > 1 and name):
             tree.problems.append(Problem((name,), "repeated", "每列只出现一次 / each column only once"))
@@ -59,7 +62,7 @@ def csv_tree(body: bytes, layout: Layout, limits: Limits) -> Tree:
 
 def _delimiter(text: str, layout: Layout) -> tuple[str, int]:
     """The separator under which the header line holds most known columns, and how many."""
-    head = text[:_HEADER_MOST].lstrip().split("\n", 1)[0].rstrip("\r")
+    head = _LINE_END.split(text[:_HEADER_MOST].lstrip(), 1)[0]
     known = columns_of(layout)
     candidates = (layout.delimiter,) if layout.delimiter else _DELIMITERS
     counts = {mark: len({fold(cell.strip('"')) for cell in head.split(mark)} & known) for mark in candidates}

@@ -63,12 +63,15 @@ class Case:
     def _wire_of(self, field: str) -> str:
         """The partner's path of a field, where it differs; the map names rows as `parts[].name`.
 
-        The row's number is filled in only where the partner's rows are ours, one list deep.
+        A row that is not the partner's of the same number stands in the map itself, as `parts[2]`.
         """
         wire = self.wire.get(field, "")
         if not wire and (index := _INDEX.search(field)):
             wire = self.wire.get(_INDEX.sub("[]", field), "")
-            if wire.count("[]") == 1:
+            row = self.wire.get(field[: index.end()], "")
+            if row and wire:
+                wire = row + wire.rpartition("[]")[2]
+            elif wire.count("[]") == 1:
                 wire = wire.replace("[]", index[0])
         return wire if wire != field else ""
 

@@ -11,17 +11,19 @@ from datetime import date
 from decimal import Decimal
 
 from mappings import plates, vin
-from mappings.dates import LONG_TERM, day, day_in_shanghai
+from mappings.dates import day, day_in_shanghai, is_long_term
 from mappings.folding import half_width
 from mappings.numbers import number
 from mappings.placeholders import clean, is_placeholder
 from mappings.rules.case import SCALARS, Case
 from mappings.tables import table
 
+_NO_YEAR = "IOQUZ0"
 DATE_FORMS = "yyyyMMdd, yyyy-MM-dd [HH:mm:ss], yyyy/MM/dd"
 _SCALAR = "文本或数字 / a text or number"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LINK = re.compile(r"报告编码\s*[:：]?\s*[{｛]\s*([0-9０-９]{24})\s*[}｝]")
+_LINK = re.compile(r"报告编码\s*:?\s*\{?\s*((?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,32})(?![0-9A-Za-z])")
+"""A report number in a text (half width): letters and digits, in braces or not; how it is made up is not published."""
 
 
 def scalar(case: Case, field: str, value: object) -> bool:
@@ -113,12 +115,12 @@ def model_year(case: Case, text: str | None, repaired: date | None) -> None:
 
     A code recurs every 30 years; it is read against the year of receipt, not against the date under test.
     """
-    if text is None or len(text) != vin.LENGTH or not vin.is_alphabet(text):
+    if text is None or len(text) != vin.LENGTH:
         return
     year = vin.model_year(text, day_in_shanghai(case.context.received_at).year + 1)
     if year is None:
-        if vin.check_digit_binds(text):
-            case.add("VIN_MODEL_YEAR", "vin", text, "[10] 不得为 / is none of I O Q U Z 0")
+        if text[9] in _NO_YEAR and vin.check_digit_binds(text):
+            case.add("VIN_MODEL_YEAR", "vin", text, f"[10] 不得为 / is none of {' '.join(_NO_YEAR)}")
     elif repaired is not None and year > repaired.year + 1:
         case.add("VIN_MODEL_YEAR", "vin", text, f"{year} <= {repaired.year + 1}")
 
@@ -147,9 +149,9 @@ def required_day(case: Case, field: str) -> date | None:
 
 
 def optional_day(case: Case, field: str) -> date | None:
-    """An optional date; 99990909 (long term) and placeholders give None."""
+    """An optional date; 99990909 (long term), in any form of a date, and placeholders give None."""
     value = case.members.get(field)
-    if is_placeholder(value) or (isinstance(value, SCALARS) and clean(value) == LONG_TERM):
+    if is_placeholder(value) or is_long_term(value):
         return None
     return day_of(case, field, value)
 
@@ -193,8 +195,8 @@ def fault(case: Case) -> str | None:
             case.add("PLACEHOLDER_FAULT", "faultdescription", value, "故障描述 / a description")
         return clean(value)
     text = text_of(case, "faultdescription", "faultdescription", value)
-    if text and "报告编码" in text and (link := _LINK.search(text)):
-        case.add("REPORT_LINK", "faultdescription", half_width(link[1]), "")
+    if text and "报告编码" in text and (link := _LINK.search(half_width(text))):
+        case.add("REPORT_LINK", "faultdescription", link[1])
     return text
 
 

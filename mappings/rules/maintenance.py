@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mappings import uscc
+from mappings import uscc, vin
 from mappings.folding import compact, half_width
 from mappings.placeholders import clean, is_placeholder
 from mappings.rules import fields, repair, rows
 from mappings.rules.case import Case
-from mappings.tables import table
 
 STEPS = frozenset({"car", "order"})
 """The pieces: car upload and order upload."""
@@ -55,16 +54,10 @@ def _brand(case: Case) -> None:
     brand, number = fields.optional_text(case, "brand"), case.members.get("vin")
     if brand is None or is_placeholder(number):
         return
-    makers = table("wmi").details
-    maker = makers.get(compact(clean(number))[:3])
-    own = _words(maker["brands"]) if maker else ()
+    own = vin.brand_words(vin.normalise(clean(number)))
     written = half_width(brand).upper()
     if own and not any(word in written for word in own):
         case.add("BRAND_WMI_MISMATCH", "brand", brand, ", ".join(own))
-
-
-def _words(brands: str) -> tuple[str, ...]:
-    return tuple(filter(None, brands.upper().split("|")))
 
 
 def _names(case: Case) -> None:

@@ -104,7 +104,8 @@ def _division(case: Case, name: str, text: str) -> None:
 
 
 def _home(case: Case) -> str | None:
+    """A province key, or where a vehicle may be at home and no system takes part (台湾, 香港, 澳门)."""
     text = fields.required_text(case, "home")
-    if text is not None and text not in divisions.PROVINCES:
+    if text is not None and text not in divisions.PROVINCES and text not in divisions.OUTSIDE:
         case.add("CODE_NOT_IN_TABLE", "home", text, f"GB/T 2260 (2), {divisions.BINGTUAN}")
     return text

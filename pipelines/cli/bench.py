@@ -13,6 +13,8 @@ import typer
 from pipelines.cli.out import AsJson, emit, wrong_use
 
 _FOLDER = Path(__file__).resolve().parents[2] / "bench"
+_WRONG_USE = 2
+"""How a script ends that was called wrongly: it has said what it takes."""
 _SCRIPTS = {"core": "run.py", "realtime": "realtime.py"}
 
 
@@ -60,7 +62,7 @@ def bench(
         command += ["--only", *only] if only else []
         done = subprocess.run(command, check=False, stdout=sys.stderr if as_json else None)  # noqa: S603 - our own script
         if done.returncode:
-            raise typer.Exit(3)
+            raise typer.Exit(2 if done.returncode == _WRONG_USE else 3)
         if as_json:
             import orjson
 

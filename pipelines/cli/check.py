@@ -1,4 +1,4 @@
-"""`vingate check`: settings, connectors, and a dry run that shows what would go where. Nothing is written."""
+"""`vingate check`: settings, connectors, and a dry run that shows what would go where."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ def check(
     first: Annotated[int, typer.Option(min=0, help="试运行的报文数 / payloads of the dry run")] = 1_000,
     state: Annotated[Path | None, typer.Option(help="从此状态读取车籍 / read vehicle registrations there")] = None,
     declare: Annotated[
-        bool, typer.Option("--declare", help="角色：建立队列与表，可重复 / of a role: make queues and tables")
+        bool, typer.Option("--declare", help="角色：建立队列、表与空名录，可重复 / of a role: make what is missing")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """检查设置与连接器，并对前 N 条试运行：什么会去哪里；不写入 / check settings and connectors, then a dry run.
+    """检查设置与连接器，并对前 N 条试运行：什么会去哪里 / check settings and connectors, then a dry run.
 
-    角色文件（vingate serve 所用）：逐一检查其交换、来源与去向；--declare 建立队列与表。
-    Of a role's file (for vingate serve) every exchange, feed and sink is asked; --declare makes queues and tables.
+    除 --declare 外不写入任何内容 / nothing is written but by --declare.
+
+    角色文件（vingate serve 所用）：逐一检查其交换、来源与去向；--declare 建立队列、表与状态目录中的空经销商名录。
+    Of a role's file (for vingate serve) every exchange, feed and sink is asked; --declare makes queues and tables, and
+    the register of dealers in the state's folder, empty, where it is missing.
 
     重复、版本与历史规则需要状态，试运行不判断。
     Duplicates, versions and history rules need a state: the dry run leaves them out.

@@ -12,6 +12,7 @@ import typer
 
 from dlq.letter import STAGES, STATES, Letter
 from dlq.letters import Filters, LetterStore
+from pipelines.cli.days import moment
 from pipelines.cli.out import wrong_use
 
 StateFolder = Annotated[Path, typer.Option("--state", help="状态目录 / the state's folder")]
@@ -63,30 +64,25 @@ def chosen_by(
         destination=destination,
         vin=vin,
         parked=parked,
-        older_than=moment(older_than, "--older-than") if older_than else None,
-        newer_than=moment(newer_than, "--newer-than") if newer_than else None,
+        older_than=_since(older_than, "--older-than") if older_than else None,
+        newer_than=_since(newer_than, "--newer-than") if newer_than else None,
         limit=limit,
     )
 
 
-def moment(text: str, option: str, now: datetime | None = None) -> datetime:
+def _since(text: str, option: str) -> datetime:
     """An age (`30m`, `12h`, `2d`, `3w`) or a moment in ISO 8601 as a moment.
 
     Raises:
-        WrongUse: neither.
+        WrongUse: neither, or an age beyond all records.
     """
     age = re.fullmatch(r"(\d{1,6})\s*([mhdw])", text.strip().lower())
-    if age:
-        return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    if not age:
+        return moment(text, option, also="、2d、12h / or an age: 2d, 12h")
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        wrong_use(f"{option} {text}: 应为 2d、12h 或 ISO 8601 时间 / must be an age (2d, 12h) or a moment in ISO 8601")
-    if found.tzinfo is None:
-        from mappings.dates import SHANGHAI
-
-        found = found.replace(tzinfo=SHANGHAI)
-    return found
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    except OverflowError:
+        wrong_use(f"{option} {text}: 太久以前 / too long ago")
 
 
 def letters_meant(store: LetterStore, ids: list[str] | None, everything: bool, filters: Filters) -> Iterator[Letter]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.cli.out import console
+from pipelines.cli.out import AsJson, console, emit
 from pipelines.local.demo import Counts, Demo, Ended
 from pipelines.local.demo import demo as running
 from pipelines.local.network import COLLECTING, HOME, MINISTRY
@@ -38,6 +39,7 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.1, max=1_000, help="企业每秒上传条数 / records/s of the shops")] = 20,
     seconds: Annotated[float, typer.Option(min=0, help="运行秒数，0 至 Ctrl-C / how long; 0: until Ctrl-C")] = 0,
     every: Annotated[float, typer.Option(min=0.5, help="每隔几秒报数 / seconds between two lines of counts")] = 5,
+    as_json: AsJson = False,
 ) -> None:
     """在本机运行整个网络：RabbitMQ、PostgreSQL、采集省、部级、车籍省、企业 / run the whole network on this machine.
 
@@ -49,16 +51,43 @@ def demo(
     示例 / example: vingate demo --folder var/demo
     """
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    out = console()
+    out = console(stderr=as_json)
     out.width = max(out.width, 110)
     try:
         with running(folder, lambda text: out.print(text, markup=False)) as made:
-            _show(out, made)
-            made.run(rate, seconds, every, lambda counts: _tell(out, counts, made.shops.refusal))
-            _tell(out, made.counts(), made.shops.refusal)
+
+            def tell(counts: Counts) -> None:
+                if as_json:
+                    _emit(counts._asdict() | {"refusal": made.shops.refusal})
+                else:
+                    _tell(out, counts, made.shops.refusal)
+
+            if as_json:
+                _emit(_places(made))
+            else:
+                _show(out, made)
+            made.run(rate, seconds, every, tell)
+            tell(made.counts())
     except Ended:
         pass
     out.print("已结束，没有留下进程 / ended, no process is left")
+
+
+def _emit(value: object) -> None:
+    """A line at once: who reads it waits for it."""
+    emit(value)
+    sys.stdout.flush()
+
+
+def _places(made: Demo) -> dict[str, Any]:
+    """Where everything listens and lies; addresses with passwords are in files of its folder."""
+    network = made.network
+    roles = {
+        name: {"door": service.told()["door"], "health": service.told()["health"], "state": str(service.state)}
+        for name, service in network.services.items()
+    }
+    ports = {"postgresql": network.cluster.port, "rabbitmq": network.node.port}
+    return {"ready": True, "folder": str(network.folder), "roles": roles, **ports}
 
 
 def _show(out: Console, made: Demo) -> None:

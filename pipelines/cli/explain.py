@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mappings.dates import day_in_shanghai
+from pipelines.cli.days import day
 from pipelines.cli.out import AsJson, console, emit, wrong_use
-from routing.dealers import Dealers, load_dealers, load_oems
+from routing.dealers import Dealers
 from routing.explaining import explain_vehicle
 from routing.homes import MemoryRegistrations
 from routing.table import SHIPPED, load_table
@@ -45,10 +46,10 @@ def explain(
         vin,
         plate,
         company,
-        _day(on),
+        day(on, "--on") if on else day_in_shanghai(datetime.now(UTC)),
         [load_table(name) for name in table or SHIPPED],
         _registrations(state),
-        _dealers(dealers, oems),
+        _dealers(str(dealers), str(oems or "")) if dealers else None,
         system=system,
     )
     if as_json:
@@ -57,26 +58,10 @@ def explain(
         console().print(found.text(), markup=False, soft_wrap=True)
 
 
-def _day(text: str) -> date:
-    if not text:
-        return day_in_shanghai(datetime.now(UTC))
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        wrong_use(f"--on {text}: 应为日期，如 2026-09-30 / must be a date, e.g. 2026-09-30")
+def _dealers(register: str, listed: str) -> Dealers:
+    from pipelines.workbench import read_dealers
 
-
-def _dealers(register: Path | None, listed: Path | None) -> Dealers | None:
-    if register is None:
-        return None
-    from pipelines.workbench import shipped_oems
-
-    oems = load_oems(listed.read_text("utf-8"), _form(listed), str(listed)) if listed else load_oems(shipped_oems())
-    return Dealers(load_dealers(register.read_text("utf-8"), _form(register), str(register)), oems)
-
-
-def _form(path: Path) -> str:
-    return {".csv": "csv", ".toml": "toml"}.get(path.suffix.lower(), "ndjson")
+    return read_dealers(register, listed)
 
 
 def _registrations(folder: Path | None) -> MemoryRegistrations | None:

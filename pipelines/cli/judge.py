@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mappings.dates import SHANGHAI
 from mappings.findings import REJECT, Finding, catalogue, profile
 from mappings.judge import judge as weigh
 from mappings.judging import Context, Judgement
 from mappings.layout import load_layout
 from mappings.reading import AUTO, read
 from mappings.records import RepairRow
-from pipelines.cli.out import AsJson, console, emit, wrong_use
+from pipelines.cli.days import moment
+from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.payloads import Payload, existing, payloads
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-_TOO_LONG = ("too long", "too large")
-"""Words by which the file connectors tell a payload beyond their limit from one that cannot be read."""
+_TOO_LARGE = "PAYLOAD_TOO_LARGE: "
+"""How the file connectors' word on a payload beyond their limit begins."""
 
 
 class Judged(NamedTuple):
@@ -72,7 +72,7 @@ def judge(
     rules = profile(profile_name)
     if dialect != AUTO:
         load_layout(dialect)
-    context = Context(rules, moment(received_at))
+    context = Context(rules, moment(received_at, "--received-at") if received_at else datetime.now(UTC))
     rejected = total = 0
     screen = None if as_json else console()
     for path in existing(files):
@@ -90,28 +90,12 @@ def judge(
     raise typer.Exit(1 if rejected else 0)
 
 
-def moment(text: str) -> datetime:
-    """A moment given by a person: ISO 8601, in China's time where no zone is named; now when it is empty.
-
-    Raises:
-        WrongUse: it is no such text.
-    """
-    if not text:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        wrong_use(
-            f"--received-at {text}: 应为 ISO 8601，如 2026-09-30T20:00:00 / must be ISO 8601, e.g. 2026-09-30T20:00:00"
-        )
-    return found if found.tzinfo else found.replace(tzinfo=SHANGHAI)
-
-
 def judged_file(path: Path, dialect: str, context: Context) -> Iterator[Judged]:
     """Judge every payload of a file, in order."""
+    named = "" if dialect == AUTO else load_layout(dialect).name
     for item, payload in enumerate(payloads(path, dialect)):
         if payload.problem:
-            yield Judged(str(path), item, "" if dialect == AUTO else dialect, (_unreadable(payload),), [])
+            yield Judged(str(path), item, named, (_unreadable(payload),), [])
         else:
             found = weigh(read(payload.body, dialect), context)
             yield Judged(str(path), item, found.dialect, found.findings, [] if found.rejected else _records(found))
@@ -134,7 +118,7 @@ def as_object(judged: Judged) -> dict[str, Any]:
 
 def _unreadable(payload: Payload) -> Finding:
     """What could not even be cut out as one payload: by its length, or because no text can be read there."""
-    code = "STRUCTURE_WRONG" if any(words in payload.problem for words in _TOO_LONG) else "NOT_JSON"
+    code = "STRUCTURE_WRONG" if payload.problem.startswith(_TOO_LARGE) else "NOT_JSON"
     return Finding(code, REJECT, "", payload.problem, "一条可读的报文 / one readable payload")
 
 

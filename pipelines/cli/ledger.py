@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.cli.out import AsJson, emit
 from pipelines.errors import SettingsError
 from pipelines.ledger import ExchangeLedger, Proof, prove
 from pipelines.state import State
@@ -38,20 +38,18 @@ def ledger(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="是否向目的地与死信库核对 / ask destinations and letters too")
     ] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="标准输出只有一个 JSON 对象 / stdout is exactly one JSON object")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """对账：逐批核对等式、日志，并向目的地与死信库核对 / prove the ledger: equations, journals, destinations, letters.
 
     可与运行中的网关同时使用。退出码 0 平衡，1 不平衡 / works beside a running gateway; exit 0 balanced, 1 not.
 
-    示例 / example: vingate ledger --state var/nation/state --json
+    示例 / example: vingate ledger --state var/nation --json
     """
     with State(state, own=False) as opened:
         proof = prove(opened, _known(opened, exchange), verify=verify)
     if as_json:
-        typer.echo(json.dumps(as_object(proof), ensure_ascii=False))
+        emit(as_object(proof))
     else:
         _show(proof)
     raise typer.Exit(0 if proof.balanced else 1)

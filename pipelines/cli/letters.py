@@ -72,8 +72,8 @@ def list_(
     with State(state, own=False) as opened, opened.reading() as connection:
         found = LetterStore(connection, opened.sealer()).search(filters)
         if as_json:
-            for line in screens.json_lines(found):
-                sys.stdout.write(line + "\n")
+            for letter in found:
+                emit(view(letter))
             return
         letters = list(found)
     screen = console()
@@ -274,6 +274,7 @@ def replay(
 
     vingate letters replay --all --settings collect.toml --set mapping.profile=lenient --state var/nation --json
     """
+    from pipelines.cli.watching import watching
     from pipelines.lettering import order_letters, replay_letters
 
     filters = by.chosen_by(reason, source, company, exchange, stage, "", destination, vin, older_than, newer_than, None)
@@ -285,8 +286,8 @@ def replay(
             return [letter.id for letter in by.letters_meant(store, ids, everything, wanted)]
 
     try:
-        with State(state, own=True) as opened:
-            told = replay_letters(opened, meant(opened), settings, overrides or ())
+        with State(state, own=True) as opened, watching() as observer:
+            told = replay_letters(opened, meant(opened), settings, overrides or (), observer)
     except StateBusy:
         if settings is not None or overrides:
             wrong_use(_BY_ITS_OWN)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mappings.examples import ExampleResult, list_mappings, run_examples
+from mappings.examples import ExampleResult, examples_folder, list_mappings, run_examples
 from mappings.layout import Layout, Shape, dialect_names, load_layout
 from pipelines.cli.out import AsJson, console, emit
 
@@ -68,28 +68,30 @@ def run_them(
 ) -> None:
     """运行映射旁的示例（examples/NAME/*.in.json 与 *.expected.json）/ run the examples beside mappings.
 
-    有差异时退出码为 1。/ Exits with 1 where one differs.
+    有差异或没有示例时退出码为 1。/ Exits with 1 where one differs, or a mapping has none.
 
     [bold]示例 / example:[/bold]  vingate mappings test our-shop.toml
     """
     chosen = names or list(dialect_names())
     results = {name: run_examples(name) for name in chosen}
+    lacking = [name for name, found in results.items() if not found]
+    for name in lacking:
+        folder = examples_folder(load_layout(name), name)
+        console(stderr=True).print(f"{name}: 没有示例 / no examples: {folder}", markup=False, soft_wrap=True)
     flat = [result for found in results.values() for result in found]
     if as_json:
         for result in flat:
             emit(_result(result))
     else:
-        for name, found in results.items():
-            _report(name, found)
+        for found in results.values():
+            _report(found)
         failed = sum(not result.passed for result in flat)
         console().print(f"{len(flat)} 个示例，{failed} 个不符 / {len(flat)} examples, {failed} failed")
-    raise typer.Exit(0 if all(result.passed for result in flat) else 1)
+    raise typer.Exit(1 if lacking or not all(result.passed for result in flat) else 0)
 
 
-def _report(name: str, found: list[ExampleResult]) -> None:
+def _report(found: list[ExampleResult]) -> None:
     screen = console()
-    if not found:
-        screen.print(f"[yellow]-[/yellow] {name}: 没有示例 / no examples")
     for result in found:
         mark = "[green]✓[/green]" if result.passed else "[red]✗[/red]"
         screen.print(f"{mark} {result.mapping}/{result.example}")

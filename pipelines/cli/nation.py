@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import Annotated, Any
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from mappings import divisions
 from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.watching import line
 from pipelines.nation import COLUMNS, PARTNERS, RECEIPTS, STORES, Counted, Outcome
 from pipelines.nation import run as run_nation
 from pipelines.progress import Event
@@ -45,7 +48,7 @@ def nation(
     state: Annotated[Path, typer.Option(help="状态目录 / folder of the state")] = Path("var/nation"),
     seed: Annotated[int | None, typer.Option(help="样本的随机种子，默认 7 / seed of the sample, 7")] = None,
     scale: Annotated[
-        float | None, typer.Option(min=0.001, max=100.0, help="规模，默认 1，5 万余条 / size; 1 is 54,000 payloads")
+        float | None, typer.Option(min=0.001, max=100.0, help="规模，默认 1，54,440 条 / size; 1 is 54,440 payloads")
     ] = None,
     brief: Annotated[bool, typer.Option("--brief", help="各省合为一行 / provinces in one line")] = False,
     as_json: AsJson = False,
@@ -55,8 +58,7 @@ def nation(
     再次运行不会重复写入 / run it again, and nothing doubles.
     示例 / example: vingate nation --state var/nation
     """
-    with _bars() as bars:
-        watch = _Watch(bars)
+    with _watching() as watch:
         outcome = run_nation(state, seed, scale, watch, watch.sampling)
     if as_json:
         emit(_plain(outcome))
@@ -66,14 +68,32 @@ def nation(
         raise typer.Exit(1)
 
 
-def _bars() -> Progress:
-    """Progress on stderr; none where nobody watches."""
+@contextmanager
+def _watching() -> Iterator[_Bars | _Lines]:
+    """Progress on stderr: bars where somebody watches, lines where it goes to a file."""
     out = console(stderr=True)
+    if not out.is_terminal:
+        yield _Lines()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    return Progress(*columns, console=out, disable=not out.is_terminal)
+    with Progress(*columns, console=out) as bars:
+        yield _Bars(bars)
 
 
-class _Watch:
+class _Lines:
+    """A line for each part of the sample and for each batch."""
+
+    def sampling(self, stage: str, done: int, of: int) -> None:
+        """Say that a part of the sample is done."""
+        if done == of:
+            sys.stderr.write(f"样本 / sample: {stage} {of:,}\n")
+
+    def __call__(self, event: Event) -> None:
+        """Say what an exchange did."""
+        line(event)
+
+
+class _Bars:
     """One bar for the sample and one for each run of an exchange."""
 
     def __init__(self, bars: Progress) -> None:
@@ -113,8 +133,8 @@ def _show(outcome: Outcome, *, brief: bool) -> None:
     out.width = max(out.width, _NARROWEST)
     out.print(_table(outcome.counted, brief=brief))
     out.print()
-    for line in _sentences(outcome):
-        out.print(line)
+    for sentence in _sentences(outcome):
+        out.print(sentence)
     out.print()
     for place, what in _places(outcome):
         out.print(f"{what}: {place}", soft_wrap=True)
@@ -182,7 +202,7 @@ def _places(outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 def commands(outcome: Outcome) -> list[str]:
     """Three commands to try next; they work as they stand, in the folder where this one was called."""
-    program, where = _program(), f"--state {outcome.state}"
+    program, where = _program(), f"--state {shlex.quote(str(outcome.state))}"
     found = [f"{program} letters list {where}", f"{program} ledger {where}"]
     if outcome.example:
         return [f"{program} trace --vin {outcome.example} {where}", *found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from pipelines.cli.out import wrong_use
 
 AVRO_MAGIC = b"Obj\x01"
 _DELIMITERS = ",;\t|"
+_LINE_END = re.compile(r"[\r\n]")
 
 
 class Payload(NamedTuple):
@@ -87,7 +89,7 @@ def _grouping(source: Source, item: WorkItem, path: Path, dialect: str) -> Sourc
 def list_code_column(body: bytes, dialect: str) -> tuple[str, str]:
     """Title of the column that holds the settlement list's code, and the separator; empty where there is none."""
     try:
-        head = decode_text(body).lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
+        head = _LINE_END.split(decode_text(body).lstrip("\ufeff"), 1)[0]
     except TreeError:
         return "", "auto"
     names = dialect_names() if dialect == "auto" else (dialect,)

@@ -72,7 +72,6 @@ def reconcile(
 
     yesterday = datetime.now(SHANGHAI).date() - timedelta(days=1)
     since, until = commanding.day_range(*(chosen_days(first, last) or (yesterday, yesterday)))
-    reports = []
     with State(state, own=False) as opened:
         chosen = commanding.exchanges(opened, exchange or ())
         reports = [commanding.reconcile(opened, one, since, until, destination or ()) for one in chosen]

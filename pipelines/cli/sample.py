@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from pipelines.sample import NotOurs, Summary, generate
+from pipelines.cli.out import AsJson, emit
+from pipelines.sample import Summary, generate
 
 _STAGES = {
     "visits": "车辆与到店 / vehicles and visits",
@@ -27,27 +27,19 @@ def sample(
     ],
     seed: Annotated[int, typer.Option(help="随机种子，相同则字节相同 / the same seed writes the same bytes")] = 7,
     scale: Annotated[
-        float, typer.Option(min=0.001, max=100.0, help="规模，1 为 5 万余条 / size; 1 is some 53,000 payloads")
+        float, typer.Option(min=0.001, max=100.0, help="规模，1 为 54,440 条 / size; 1 is 54,440 payloads")
     ] = 1.0,
     days: Annotated[int, typer.Option(min=7, max=366, help="天数 / days of visits")] = 21,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="标准输出只有一个 JSON 对象 / stdout is exactly one JSON object")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """生成样本：各省企业与总部的上传、常见毛病，及应得结果 / write a sample nation, and what to expect of it.
 
     示例 / example: vingate sample var/sample --seed 7 --scale 0.1
     """
-    try:
-        with _progress() as bars:
-            summary = generate(out, seed=seed, scale=scale, days=days, progress=_Bars(bars))
-    except NotOurs as error:
-        _fail(f"{error} - {error.remedy}")
-    except OSError as error:
-        remedy = "请检查目录权限与剩余空间 / check the folder's rights and the free space"
-        _fail(f"无法写入 / cannot write: {error.filename or out}: {error.strerror} - {remedy}")
+    with _progress() as bars:
+        summary = generate(out, seed=seed, scale=scale, days=days, progress=_Bars(bars))
     if as_json:
-        typer.echo(json.dumps(summary.as_dict(), ensure_ascii=False))
+        emit(summary.as_dict())
     else:
         _show(summary)
 
@@ -71,12 +63,6 @@ class _Bars:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(_STAGES.get(stage, stage), total=of)
         self._progress.update(self._tasks[stage], completed=done, total=of)
-
-
-def _fail(message: str) -> NoReturn:
-    """Say what is wrong on stderr and leave with the status of wrong use."""
-    typer.echo(message, err=True)
-    raise typer.Exit(2)
 
 
 def _show(summary: Summary) -> None:

@@ -16,6 +16,9 @@ def serve(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="覆盖设置 a.b=值，可多次 / override a setting; repeatable")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="标准输出与日志本来就是 JSON / stdout and logs are JSON in any case")
+    ] = False,
 ) -> None:
     """运行一个角色的常驻服务：接口、队列、目录、定时、重试 / serve a role all day: door, feeds, folders, retries.
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlq.sealing import Sealer
+from pipelines.cli.out import AsJson, emit
 from pipelines.errors import SettingsError
 from pipelines.state import State
 from pipelines.trace import trace as trace_vin
@@ -27,13 +28,11 @@ def trace(
     state: Annotated[Path, typer.Option(help="状态目录 / state folder")] = Path("var/state"),
     by: Annotated[str, typer.Option("--by", help="查询人，记入审计 / who is asking, for the audit log")] = "",
     purpose: Annotated[str, typer.Option("--for", help="查询目的，记入审计 / what for, for the audit log")] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="标准输出只有一个 JSON 对象 / stdout is exactly one JSON object")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """追踪：一辆车的每个版本、重复与死信去了哪里 / where each version, duplicate and letter of a vehicle went.
 
-    示例 / example: vingate trace --vin LSVAA218XK2000001 --state var/nation/state --json
+    示例 / example: vingate trace --vin LSVAA218XK2000001 --state var/nation --json
     """
     if not vin.strip():
         message = "--vin 不能为空 / --vin must not be empty"
@@ -44,7 +43,7 @@ def trace(
             log(opened.path, sealer, vin, by, purpose)
         found = trace_vin(opened, sealer, vin)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        emit(found)
     else:
         _show(found)
 

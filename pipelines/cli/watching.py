@@ -26,14 +26,14 @@ def watching() -> Iterator[Observer]:
     """An observer that shows a run's events on stderr while the block runs."""
     screen = Console(stderr=True, highlight=False)
     if not screen.is_terminal:
-        yield _line
+        yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as progress:
         yield _Bars(progress)
 
 
-def _line(event: Event, /) -> None:
+def line(event: Event, /) -> None:
     """One line on stderr a batch, and one where a killed run goes on."""
     with suppress(OSError):
         if event.name == "run" and event.note == "resumed":

@@ -150,8 +150,9 @@ def register(
     held = connection.execute(select(a).where(a.c.uscc == uscc).order_by(a.c.company).with_for_update()).all()
     if not held:
         return _open(connection, operator, given, now, ACTIVE if approve else PENDING)
-    causes = [_prove(connection, row, given, now, rules) for row in held]
-    fitting = next((row for row, cause in zip(held, causes, strict=True) if not cause), None)
+    tried = [row for row in held if given.fits(row.password)] or held  # a right password counts against no sister
+    causes = [_prove(connection, row, given, now, rules) for row in tried]
+    fitting = next((row for row, cause in zip(tried, causes, strict=True) if not cause), None)
     if fitting is None:
         return Registered("", "", COMPANY_EXISTS)
     if fitting.state == CLOSED:

@@ -13,6 +13,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+CROWDED = "vingate.crowded"
+"""Key of a request's state: it came by a connection beyond the most that are served at a time."""
 ACCESS = logging.getLogger("vingate.door.access")
 _DRAINED = 4
 """A body beyond its bound is read to its end and thrown away, up to so many times the bound."""
@@ -63,8 +65,10 @@ async def read_body(scope: Scope, receive: Receive, most: int, room: Room) -> by
     Raises:
         Gone: the caller went away.
         TooLarge: it is longer.
-        NoRoom: too many others are being read.
+        NoRoom: too many others are being read or connected.
     """
+    if scope.get("state", {}).get(CROWDED):
+        raise NoRoom
     held = _Held(room)
     try:
         return await _read(scope, receive, most, held)

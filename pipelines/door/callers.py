@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -62,6 +63,7 @@ class Callers:
     def __init__(self, database: Database, sealer: Sealer, rules: CallerRules = DEFAULT_RULES) -> None:
         self._database, self._sealer, self._rules = database, sealer, rules
         self._cache = TokenCache(self._company_of, rules.remembered_seconds)
+        self._states: dict[str, tuple[float, str]] = {}
         self._hashing = threading.BoundedSemaphore(max(os.cpu_count() or 1, 1))
 
     def register(self, operator: Operator, password: str, now: datetime) -> Registered:
@@ -106,6 +108,16 @@ class Callers:
     def company_of(self, token: str, now: datetime) -> Holder | None:
         """Whose a token is, remembered for some seconds."""
         return self._cache.get(token, now)
+
+    def state_of(self, company: str) -> str:
+        """State of the account of a system that shows a certificate, remembered for some seconds; empty: none."""
+        until, state = self._states.get(company, (0.0, ""))
+        if time.monotonic() >= until:
+            with self._database.reading() as connection:
+                account = accounts.find(connection, company)
+            state = account.state if account is not None else ""
+            self._states[company] = time.monotonic() + self._rules.remembered_seconds, state
+        return state
 
     def application_of(self, app: str) -> Application | None:
         """The application that signs calls under this name."""

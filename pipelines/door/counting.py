@@ -11,6 +11,12 @@ _TOOK = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3, 10),
 )
 _ANSWERS = Counter("vingate_door_answers", "企业接口应答 / requests by answer", ["path", "answer"])
+FAILED_COMMITS = Counter("vingate_inbox_commits_failed", "收件提交失败次数 / commits of the inbox that failed")
+LOGINS = Counter(
+    "vingate_door_logins",
+    "令牌申请的结果 / requests for a token by outcome: ok, unknown, wrong, locked, company_pending, company_closed",
+    ["outcome"],
+)
 _took: dict[str, Histogram] = {}
 _answers: dict[tuple[str, str], Counter] = {}
 _MODERN = "/v1/"

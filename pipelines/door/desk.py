@@ -16,13 +16,13 @@ from connectors.contracts import Arrival
 from mappings.records import Operator
 from pipelines.door import accounts
 from pipelines.door.callers import Callers
+from pipelines.door.counting import LOGINS
 from pipelines.door.intake import Guard, Intake, Item, NotDurable
 from pipelines.door.judging import Judge, Verdict
 from pipelines.door.limits import AddressLimiter, Buckets
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
 from pipelines.door.settings import DoorSettings
-from pipelines.door.tokens import Holder
 from pipelines.door.tracing import COMMITS
 from pipelines.inbox import Judged
 
@@ -77,15 +77,15 @@ class Desk:
         if self.intake.full:
             return self.busy()
         now = self.clock()
-        holder = await self.holder(call.token, now)
-        if holder is None:
-            return self.stranger(call, address)
-        if wait := self.hurry(holder.company):
+        company = await self.company(call, address, now)
+        if isinstance(company, Outcome):
+            return company
+        if wait := self.hurry(company):
             return wait
-        verdict = self.judge.quickly(call.payload, call.dialect, holder.company, now)
+        verdict = self.judge.quickly(call.payload, call.dialect, company, now)
         if verdict is None:
-            verdict = await self.carefully(call, holder.company, now)
-        return await self.keep(verdict, call, holder.company)
+            verdict = await self.carefully(call, company, now)
+        return await self.keep(verdict, call, company)
 
     async def token(self, call: Call, address: str) -> Outcome:
         """Give a token for company code and password."""
@@ -94,6 +94,7 @@ class Desk:
         login = await self._with_password(self.callers.login, call.company, call.password, self.clock())
         if login is None:
             return self.busy()
+        LOGINS.labels(login.cause or login.refusal.lower() or "ok").inc()
         return Outcome(token=login.token) if login.token else Outcome(_REFUSED[login.refusal])
 
     async def register(self, call: Call, address: str) -> Outcome:
@@ -119,14 +120,16 @@ class Desk:
                 return kept
         return Outcome(company=made.company, pending=made.state == accounts.PENDING)
 
-    async def holder(self, token: str, now: datetime) -> Holder | None:
-        """Whose a token is."""
-        if not token:
-            return None
-        known, holder = self.callers.peek(token, now)
-        return holder if known else await asyncio.to_thread(self.callers.company_of, token, now)
+    async def company(self, call: Call, address: str, now: datetime) -> str | Outcome:
+        """Who calls, by its token; or why it may not."""
+        known, holder = self.callers.peek(call.token, now)
+        if not known:
+            if wait := self._addresses.wait(address):  # one that makes tokens up asks the database no more often
+                return _too_many(wait)
+            holder = await asyncio.to_thread(self.callers.company_of, call.token, now)
+        return self._stranger(call, address) if holder is None else holder.company
 
-    def stranger(self, call: Call, address: str) -> Outcome:
+    def _stranger(self, call: Call, address: str) -> Outcome:
         """The answer to a call that no valid token came with; what cannot be read is told before that."""
         if wait := self.address_hurry(address):
             return wait
@@ -137,12 +140,12 @@ class Desk:
     def hurry(self, company: str, count: int = 1) -> Outcome | None:
         """The answer to a company that calls too often."""
         wait = self._companies.take(company, count)
-        return Outcome(calls.TOO_MANY, retry_after=ceil(wait)) if wait else None
+        return _too_many(wait) if wait else None
 
     def address_hurry(self, address: str) -> Outcome | None:
         """The answer to an address that calls too often without saying who it is."""
         wait = self._addresses.take(address)
-        return Outcome(calls.TOO_MANY, retry_after=ceil(wait)) if wait else None
+        return _too_many(wait) if wait else None
 
     def busy(self) -> Outcome:
         """The answer while too much waits."""
@@ -192,6 +195,10 @@ class Desk:
             return await asyncio.get_running_loop().run_in_executor(self._passwords, work, *given)
         finally:
             self._hashing -= 1
+
+
+def _too_many(wait: float) -> Outcome:
+    return Outcome(calls.TOO_MANY, retry_after=ceil(wait))
 
 
 def operator_form(operator: Operator, company: str) -> bytes:

@@ -9,6 +9,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from pipelines.door.asgi import CROWDED
+
 PEER = "vingate.peer"
 """Key of a request's state: common name of the certificate that the caller showed; empty: none."""
 
@@ -31,6 +33,7 @@ class Bounded(HttpToolsProtocol):
     header_seconds = 10.0
     body_seconds = 60.0
     header_bytes = 64 * 1024
+    connections_most = 5_000
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class Bounded(HttpToolsProtocol):
         self._head = self._chunk = self._whole = 0
         self._in_head = True
         self._peer = ""
+        self._beyond = False
         self._every = max(min(self.header_seconds, self.body_seconds) / 4, 0.02)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
         self._peer = _common_name(transport)
+        self._beyond = len(self.connections) > self.connections_most
         self._wait(self.header_seconds)
 
     def data_received(self, data: bytes) -> None:
@@ -61,6 +66,14 @@ class Bounded(HttpToolsProtocol):
             self._head += len(data)
             if self._head > self.header_bytes:
                 self._refuse(b"431 Request Header Fields Too Large")
+            elif self._idle:
+                self._wait(self.header_seconds)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is asked and no deadline runs: what comes now, an empty line even, begins to be a head."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and self._deadline - self.loop.time() > _NEVER
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the timer."""
@@ -72,6 +85,8 @@ class Bounded(HttpToolsProtocol):
         """A request began."""
         super().on_message_begin()
         self.scope["state"][PEER] = self._peer
+        if self._beyond:
+            self.scope["state"][CROWDED] = True
         self._wait(self.header_seconds)
 
     def on_headers_complete(self) -> None:
@@ -88,6 +103,8 @@ class Bounded(HttpToolsProtocol):
         if len(self.url) > _LONGEST_PARSED:
             self.url, _, query = self.url.partition(b"?")
         super().on_headers_complete()
+        if self._beyond:
+            self.cycle.keep_alive = False
         if query:
             self.scope["query_string"] = query
 
@@ -128,10 +145,10 @@ class Bounded(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(header_seconds: float, body_seconds: float, header_bytes: int) -> type[Bounded]:
-    """A class of connections with these bounds."""
+def bounded(header_seconds: float, body_seconds: float, header_bytes: int, connections: int) -> type[Bounded]:
+    """A class of connections with these bounds; those beyond so many at a time are sent away by `asgi.read_body`."""
     members = {"header_seconds": header_seconds, "body_seconds": body_seconds, "header_bytes": header_bytes}
-    return type("BoundedHere", (Bounded,), members)
+    return type("BoundedHere", (Bounded,), {**members, "connections_most": connections})
 
 
 def _common_name(transport: asyncio.Transport) -> str:

@@ -19,13 +19,15 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dlq.sealing import Sealer
+from pipelines.door.counting import FAILED_COMMITS
 from pipelines.inbox import Inbox, Judged
 from pipelines.versions import signed
 from pipelines.vinhash import vin_hashes
 
-_OF_THE_STORE = (OperationalError, InterfaceError, OSError)
+_OF_THE_STORE = (OperationalError, InterfaceError, PoolTimeout, OSError)
 """Errors that every request of a group would meet."""
 LOG = logging.getLogger("vingate.door")
 _LINGERS, _GROWTH = 10, 2
@@ -106,6 +108,7 @@ class Intake:
         exchange: the exchange whose backlog counts.
         bounds: sizes of groups and of the backlog.
         clock: the moment written as received.
+        room: what hinders writing more to the disk, if anything; asked about twice a second.
     """
 
     def __init__(
@@ -115,9 +118,11 @@ class Intake:
         exchange: str,
         bounds: Bounds = Bounds(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        room: Callable[[], str] = lambda: "",
     ) -> None:
         self._database, self._sealer, self._exchange = database, sealer, exchange
-        self._bounds, self._clock = bounds, clock
+        self._bounds, self._clock, self._room = bounds, clock, room
+        self._cramped = ""
         self._inboxes: dict[str, Inbox] = {}
         self._queue: deque[_Work] = deque()
         self._wake = threading.Event()
@@ -128,8 +133,6 @@ class Intake:
         self._took = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="door-intake", daemon=True)
-        self.commits = self.rows = self.failures = 0
-        """Counts for metrics: commits, envelopes kept, commits that failed."""
 
     def start(self) -> None:
         """Count what waits, and start the thread."""
@@ -146,10 +149,11 @@ class Intake:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits that callers should come later."""
+        """Whether so much waits, or so little room is left, that callers should come later."""
         bounds, (rows, size) = self._bounds, self._backlog
         return (
-            rows >= bounds.rows
+            bool(self._cramped)
+            or rows >= bounds.rows
             or size >= bounds.size
             or len(self._queue) >= bounds.pending
             or self._given - self._taken >= bounds.pending_size
@@ -227,11 +231,10 @@ class Intake:
                 for work in group:  # one request's content may be what the store cannot hold: it shall fail alone
                     self._commit([work])
                 return
-            self.failures += 1
+            FAILED_COMMITS.inc()
             LOG.error("inbox commit failed: %s", type(error).__name__, extra={"requests": len(group)})
             results = [None] * len(group)
         else:
-            self.commits += 1
             self._committed = time.monotonic()
             self._count(group, results)
         self._tell(group, results)
@@ -263,7 +266,6 @@ class Intake:
                 if new and item.exchange == self._exchange:
                     rows += 1
                     size += len(item.judged.arrival.body)
-        self.rows += rows
         self._backlog = self._backlog[0] + rows, self._backlog[1] + size
 
     def _due(self) -> bool:
@@ -271,6 +273,9 @@ class Intake:
 
     def _look(self) -> None:
         begun = time.monotonic()
+        before, self._cramped = self._cramped, self._room()
+        if self._cramped and not before:
+            LOG.warning("%s; 暂不接收 / nothing is taken in", self._cramped)
         try:
             with self._database.reading() as connection:
                 self._backlog = self._inbox(self._exchange).waiting(connection)

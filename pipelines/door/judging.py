@@ -40,7 +40,7 @@ class Verdict:
     told: str = _CLEAN
     """JSON of what is said of it, kept in the inbox."""
     keep: bool = True
-    """Whether its bytes may be kept: not those of calls with credentials."""
+    """Whether its bytes may be kept: not those of calls with credentials, which are always refused."""
     operator: Operator | None = None
     """What an accepted registration says."""
     row: RepairRow | None = None
@@ -95,7 +95,7 @@ class Judge:
             str(judgement.members.get("vin") or ""),
             step_dialect(judgement.dialect or dialect, step),
             told(found),
-            draft.kind not in (TOKEN, REGISTRATION) and b"companypassword" not in payload.lower(),
+            not _about_credentials(draft, payload),
             row=judgement.record if isinstance(judgement.record, RepairRow) else None,
             withdrawal=judgement.record if isinstance(judgement.record, Withdrawal) else None,
         )
@@ -140,6 +140,14 @@ class Judge:
 
 def _unknown(draft: Draft) -> bool:
     return any(note.code == "DIALECT_UNKNOWN" for note in draft.notes)
+
+
+def _about_credentials(draft: Draft, payload: bytes) -> bool:
+    """Whether this is a registration or a token request, or may be one that is too broken to tell.
+
+    A record is none whatever it says: its sealed bytes are kept as of all others, and a password in it shows nowhere.
+    """
+    return draft.kind in (TOKEN, REGISTRATION) or (not draft.kind and b"companypassword" in payload.lower())
 
 
 def step_dialect(dialect: str, step: str) -> str:

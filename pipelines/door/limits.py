@@ -44,16 +44,24 @@ class Buckets:
         More calls than the burst are taken from a full bucket, which then is in debt: a batch is paid for afterwards.
         """
         moment = self._clock()
-        needed = min(calls, self._burst)
         with self._lock:
-            level, at = self._buckets.get(key, (self._burst, moment))
-            level = min(self._burst, level + max(moment - at, 0.0) * self._rate)
-            wait = max((needed - level) / self._rate, 0.0)
+            level, wait = self._asked(key, calls, moment)
             self._buckets[key] = (level if wait else level - calls, moment)
             self._buckets.move_to_end(key)
             while len(self._buckets) > self._most:
                 self._buckets.popitem(last=False)
         return wait
+
+    def wait(self, key: str, calls: float = 1.0) -> float:
+        """What `take` would answer; nothing is taken."""
+        with self._lock:
+            return self._asked(key, calls, self._clock())[1]
+
+    def _asked(self, key: str, calls: float, moment: float) -> tuple[float, float]:
+        """What is in a bucket now, and the seconds until so many calls are."""
+        level, at = self._buckets.get(key, (self._burst, moment))
+        level = min(self._burst, level + max(moment - at, 0.0) * self._rate)
+        return level, max((min(calls, self._burst) - level) / self._rate, 0.0)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -88,6 +96,10 @@ class AddressLimiter:
     def take(self, address: str, calls: float = 1.0) -> float:
         """0.0 if the address may call, else the seconds to wait."""
         return self._buckets.take(address_key(address), calls)
+
+    def wait(self, address: str) -> float:
+        """What `take` would answer; nothing is taken."""
+        return self._buckets.wait(address_key(address))
 
     def __len__(self) -> int:
         return len(self._buckets)

@@ -13,11 +13,12 @@ from typing import Any
 from mappings import uscc
 from mappings.findings import REJECT, Finding
 from mappings.trees import TreeError, fold
-from pipelines.door import signing
+from pipelines.door import nonces, signing
 from pipelines.door.applications import Application
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
 from pipelines.door.judging import Verdict
+from pipelines.door.moments import storable
 from pipelines.door.orders import Orders
 from pipelines.door.protocols import calls, secondary
 from pipelines.door.protocols.calls import Call, Outcome
@@ -99,8 +100,9 @@ class Pieces:
             return Outcome(findings=(_found("SIGN_WRONG"),))
         if not signing.within_window(signed.timestamp, now, self._window):
             return Outcome(findings=(_found("TIMESTAMP_EXPIRED"),))
-        if not 0 < len(signed.nonce) <= 64 or "\0" in signed.nonce:
-            return Outcome(findings=(Finding("MANDATORY_MISSING", REJECT, "nonce", "", ""),))
+        if not storable(signed.nonce, nonces.LONGEST):
+            code = "STRUCTURE_WRONG" if signed.nonce else "MANDATORY_MISSING"
+            return Outcome(findings=(Finding(code, REJECT, "nonce", "", ""),))
         return _Proved(application, members)
 
     def _expected(self, call: Call, members: Mapping[str, Any], secret: str) -> str:
@@ -123,7 +125,7 @@ class Pieces:
 
         def guard(connection: Any, now: datetime) -> str:
             kept = NONCE_KEPT * self._window
-            if not signing.remember_nonce(connection, signed.app, signed.nonce, now, kept):
+            if not nonces.remember_nonce(connection, signed.app, signed.nonce, now, kept):
                 return "NONCE_REPLAYED"
             if not whole_orders:
                 return ""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
+from pipelines.diskroom import DiskRoom
 from pipelines.door.app import Door, direct, make_app, make_foshan_app
 from pipelines.door.asgi import Room
 from pipelines.door.callers import Callers
@@ -28,6 +29,7 @@ from pipelines.door.judging import Judge
 from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
+from pipelines.door.proxies import behind
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
@@ -62,6 +64,8 @@ def serve_door(
     wait_seconds: float = 60.0,
     sockets: Sequence[socket.socket] = (),
     trace: Told | None = None,
+    free_bytes: int = 0,
+    begun: Callable[[Door], None] = lambda _: None,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -75,6 +79,8 @@ def serve_door(
         wait_seconds: how long to wait for the state.
         sockets: listening sockets of the door (and of Foshan's listener), where another process made them.
         trace: is told of each request, where somebody traces.
+        free_bytes: with less room than this on the state's disk nothing is taken in.
+        begun: is given the door's parts, once, as soon as they stand.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -83,7 +89,8 @@ def serve_door(
     with ExitStack() as stack:
         state = stack.enter_context(open_state(state_path, wait_seconds))
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
-        door = stack.enter_context(opened(settings, state, exchange.placed(state_path)))
+        door = stack.enter_context(opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes))
+        begun(door)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(settings, door, listening, ready, trace))
 
@@ -106,10 +113,11 @@ def opened(
     state: State,
     exchange: Exchange,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    free_bytes: int = 0,
 ) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
-    intake = Intake(state, sealer, exchange.name, settings.bounds(), clock)
+    intake = Intake(state, sealer, exchange.name, settings.bounds(), clock, DiskRoom(state.path, free_bytes))
     callers = Callers(state, sealer, settings.caller_rules())
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)
@@ -142,6 +150,8 @@ async def _serve(
     trace: Told | None,
 ) -> None:
     apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
+    if settings.trusted_proxies:
+        apps = [behind(app, settings.trusted_proxies) for app in apps]
     if trace is not None:
         apps = [traced(app, trace) for app in apps]
     heads = [settings.header_bytes, settings.header_bytes + settings.address_bytes]
@@ -186,7 +196,7 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.
     demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
     return uvicorn.Config(
         app,
-        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes),
+        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -194,7 +204,6 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=settings.connections,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.stop_seconds,
         ssl_certfile=tls.certificate,
@@ -240,7 +249,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _host(settings: DoorSettings) -> str:
     """The host to name to people: an address that stands for all is reached by the loopback."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -22,7 +23,7 @@ class _Section(BaseModel):
 
 
 class Tls(_Section):
-    """Certificates; without them the door speaks plain HTTP (behind a proxy that does not)."""
+    """Certificates; without them the door speaks plain HTTP (behind a proxy that does not: `trusted_proxies`)."""
 
     certificate: Path | None = None
     """PEM file of the certificate and its chain."""
@@ -89,9 +90,18 @@ class DoorSettings(_Section):
     lock_after: Annotated[int, Field(ge=5)] = 5
     """Wrong passwords in a row after which an account is locked for some time."""
     requests_per_second: Annotated[float, Field(gt=0)] = 100.0
-    """Calls of one company; a batch of `/v1` counts as one for each hundred of its records."""
+    """Calls of one company; a batch of `/v1` counts as one for each hundred of its records.
+
+    Each door counts for itself: where two gateways share a state, a company that calls both may call twice as often.
+    """
     address_per_second: Annotated[float, Field(gt=0)] = 50.0
     """Calls of one address without a valid token: registration, token request, wrong token; ten seconds' at once."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks (`10.0.0.5`, `10.1.0.0/16`) of the reverse proxies before the door.
+
+    The address of a call that comes from one of them is what X-Forwarded-For says, read from the right up to the first
+    that is none of them. Without this all who come by a proxy count as one address.
+    """
     body_bytes: Annotated[int, Field(ge=1_024)] = 8 * _MEBIBYTE
     """Longest request."""
     photo_body_bytes: Annotated[int, Field(ge=1_024)] = 16 * _MEBIBYTE
@@ -112,7 +122,7 @@ class DoorSettings(_Section):
     stop_seconds: Annotated[int, Field(ge=1)] = 25
     """Time for requests to finish when the door is stopped."""
     connections: Annotated[int, Field(ge=1)] = 5_000
-    """Most connections at a time; further ones are answered 503."""
+    """Most connections at a time; what comes by further ones is told to come again, and those are closed."""
     timestamp_minutes: Annotated[float, Field(gt=0)] = 10.0
     """How far the timestamp of a signed call may be from the clock."""
     secret_placement: str = signing.APPENDED
@@ -123,6 +133,17 @@ class DoorSettings(_Section):
     tls: Tls = Tls()
     commit: Commit = Commit()
     backlog: Backlog = Backlog()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            try:
+                ip_network(one, strict=False)
+            except ValueError:
+                message = f"trusted_proxies: {one!r} 不是地址或网段 / is no address or network"
+                raise ValueError(message) from None
+        return value
 
     @field_validator("secret_placement")
     @classmethod

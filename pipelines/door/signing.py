@@ -19,22 +19,6 @@ from hashlib import md5
 from typing import Any
 
 from mappings.trees import NOT_JSON, STRUCTURE_WRONG, TreeError, check_depth, decode_text
-from pipelines.door.nonces import remember_nonce
-
-__all__ = [
-    "APPENDED",
-    "DEPTH",
-    "WINDOW",
-    "Sent",
-    "check_placement",
-    "maintenance_sign",
-    "members_as_sent",
-    "remember_nonce",
-    "same",
-    "sign",
-    "signed_text",
-    "within_window",
-]
 
 APPENDED = "{text}{secret}"
 """Where the secret stands by default: right behind the sorted text. Others: `{secret}{text}`, `{text}&key={secret}`."""

@@ -147,12 +147,6 @@ class TokenCache:
                 _keep(self._held, digest, (until, holder), self._most)
         return holder
 
-    def forget(self, company: str) -> None:
-        """Drop what is remembered of a company's tokens (this process revoked them)."""
-        with self._lock:
-            for digest in [d for d, (_, holder) in self._held.items() if holder.company == company]:
-                del self._held[digest]
-
     def __len__(self) -> int:
         return len(self._held) + len(self._nobody)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -144,10 +144,12 @@ class Companies:
                 shaped[one.company] = one
         with self._state.reading() as connection:
             there = _there(connection, list(shaped))
-        for code, (known, _) in there.items():
-            self._known(shaped[code], known)
         new = [one for code, one in shaped.items() if code not in there]
-        bare = [code for code, (_, password) in there.items() if not password] if self._resets else []
+        bare: list[str] = []
+        for code, (known, password) in there.items():
+            reset = bool(self._resets) and not password and not _differs(shaped[code], known)
+            self._known(shaped[code], known, [Reason(why.PASSWORD_RESET)] if reset else ())
+            bare += [code] if reset else []
         new, made = self._with_passwords(new, bare, pool)
         with self._state.unit_of_work() as connection:
             fresh = _insert(connection, new, self._now)
@@ -175,11 +177,11 @@ class Companies:
             return False
         return True
 
-    def _known(self, one: _Shaped, known: str) -> None:
-        if known and one.uscc and known != one.uscc:
+    def _known(self, one: _Shaped, known: str, reasons: Sequence[Reason] = ()) -> None:
+        if _differs(one, known):
             self._remarks.note(one.place, one.company, "left_out", [Reason(why.COMPANY_DIFFERS)])
         else:
-            self._remarks.note(one.place, one.company, "known", ())
+            self._remarks.note(one.place, one.company, "known", reasons)
 
     def _with_passwords(
         self, new: list[_Shaped], bare: list[str], pool: ThreadPoolExecutor
@@ -255,13 +257,18 @@ class Companies:
         return (text, "") if passwords.known_form(text) else ("", "")
 
 
+def _differs(one: _Shaped, known: str) -> bool:
+    """Whether an account's USCC says that it is another company's."""
+    return bool(known and one.uscc and known != one.uscc)
+
+
 def rows_of_records(engine: Engine, records: str) -> Iterator[Row]:
     """The companies that stand in the records of a database (maintCode, maintName): code and name are all it says.
 
     Raises:
         SourceUnfit: no such table or columns.
     """
-    stored = Stored(engine, records)
+    stored = Stored(engine, records, "--records")
     stored.demand("maintCode", "maintName")
     code, name = stored["maintCode"], stored["maintName"]
     with engine.connect() as connection:

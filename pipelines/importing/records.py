@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from pipelines.importing import remarks as why
 from pipelines.importing.inlet import Payload
 from pipelines.importing.remarks import Reason, Remarks
-from pipelines.importing.tabular import Stored, as_text, has_table
+from pipelines.importing.tabular import SourceUnfit, Stored, as_text, has_table
 
 _PAGE = 500
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +33,8 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
 }
 _DEMANDED = ("maintCode", "vin", "settledate", "costlistcode")
 _WORK: Mapping[str, str] = {"repairproject": "repairproject", "workinghours": "workinghours"}
+_NOT_DELETED = ("", "0", "false", "\0")
+"""What a mark of deletion holds of a record that stands: text, a number, a boolean, a BIT."""
 _PARTS: Mapping[str, str] = {"partsname": "partsname", "partsquantity": "partsquantity", "partscode": "partscode"}
 
 
@@ -55,20 +57,36 @@ class Records:
         layout: its names.
 
     Raises:
-        SourceUnfit: a table or column is not there; the message says which, and what to name.
+        SourceUnfit: a table or column is not there, or the key is not each record's own; the message says which, and
+            what to name.
     """
 
     def __init__(self, engine: Engine, layout: Layout) -> None:
         self._engine, self._layout = engine, layout
         self._records = Stored(engine, layout.records)
         self._records.demand(layout.key, *_DEMANDED)
-        self._work = self._rows(layout.items, _WORK)
-        self._parts = self._rows(layout.parts, _PARTS) if has_table(engine, layout.parts) else None
+        self._work = self._rows(layout.items, "--items-table", _WORK)
+        self._parts = self._rows(layout.parts, "--parts-table", _PARTS) if has_table(engine, layout.parts) else None
+        self._demand_own_keys()
 
-    def _rows(self, name: str, members: Mapping[str, str]) -> Stored:
-        stored = Stored(self._engine, name)
+    def _rows(self, name: str, option: str, members: Mapping[str, str]) -> Stored:
+        stored = Stored(self._engine, name, option)
         stored.demand(self._layout.key, *members)
         return stored
+
+    def _demand_own_keys(self) -> None:
+        """Pages go by the key: records that have none, or share one, would be left out unseen."""
+        key = self._records[self._layout.key]
+        shared = select(key).group_by(key).having((func.count() > 1) | key.is_(None)).limit(1)
+        with self._engine.connect() as connection:
+            if not connection.execute(shared).all():
+                return
+        message = (
+            f"表 {self._layout.records} 的列 {self._layout.key} 有空值或重复，不能区分记录；请用 --key 指明唯一的列，"
+            f"或先整理为视图并用 --table 指明 / the column {self._layout.key} of {self._layout.records} is empty or the"
+            " same in some records: name by --key a column that is each record's own, or by --table a view that has one"
+        )
+        raise SourceUnfit(message)
 
     def pages(self, remarks: Remarks) -> Iterator[list[Payload]]:
         """Payloads, some hundred at a time; what is left out is remarked."""
@@ -126,4 +144,4 @@ def _left_out(row: Any) -> str:
     """Why a record is not taken over, or nothing."""
     if as_text(getattr(row, "repaircomefrom", None)) == "2":
         return why.FROM_ABOVE
-    return why.DELETED if as_text(getattr(row, "delFlag", None)) not in ("", "0") else ""
+    return why.DELETED if as_text(getattr(row, "delFlag", None)) not in _NOT_DELETED else ""

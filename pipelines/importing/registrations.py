@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
@@ -24,6 +25,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Our names -> headers that are known by themselves."""
 NEEDED = ("vin", "valid_from")
+
+_ENDING = re.compile("(省|市|(壮族|回族|维吾尔)?自治区)$")
+_SHORT = {_ENDING.sub("", province.name_zh): key for key, province in divisions.PROVINCES.items()}
+"""Names of provinces as people write them (新疆 is the region; 兵团 is named as such)."""
 
 
 def pages(rows: Iterable[Row], remarks: Remarks) -> Iterator[list[Payload]]:
@@ -55,11 +60,18 @@ def _payload(row: Row, remarks: Remarks) -> Payload | None:
 
 
 def _home(text: str) -> str:
-    """A province key: as it is, of a GB/T 2260 code, or by the province's name; else the text."""
+    """A province key: as it is, of a GB/T 2260 code, or by the province's name; else the text, which is refused."""
     if text in divisions.PROVINCES:
         return text
-    named = (p.key for p in divisions.PROVINCES.values() if text and p.name_zh.startswith(text.rstrip("省市")))
-    return divisions.of_division(text) or next(named, text)
+    return divisions.of_division(text) or _named(_ENDING.sub("", text)) or text
+
+
+def _named(short: str) -> str:
+    """The key of the one province of a short name, or whose short name begins so; else nothing."""
+    if short in _SHORT:
+        return _SHORT[short]
+    begun = [key for name, key in _SHORT.items() if len(short) > 1 and name.startswith(short)]
+    return begun[0] if len(begun) == 1 else ""
 
 
 def _day(text: str | None) -> str | None:

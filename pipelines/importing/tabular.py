@@ -171,16 +171,27 @@ def shown_address(source: str) -> str:
 
 
 class Stored:
-    """One table of a database that was found, its columns by folded names."""
+    """One table of a database that was found, its columns by folded names.
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    Args:
+        engine: the database.
+        name: of the table, with its schema before it where it needs one.
+        option: the option by which a person names it.
+
+    Raises:
+        SourceUnfit: there is no such table.
+    """
+
+    def __init__(self, engine: Engine, name: str, option: str = "--table") -> None:
         schema, _, bare = name.rpartition(".")
         try:
             names = [one["name"] for one in inspect(engine).get_columns(bare, schema=schema or None)]
         except NoSuchTableError:
             names = []
         if not names:
-            message = f"数据库中没有表 {name}；请用 --table 指明 / the database has no table {name}: name it by --table"
+            message = (
+                f"数据库中没有表 {name}；请用 {option} 指明 / the database has no table {name}: name it by {option}"
+            )
             raise SourceUnfit(message)
         self.name, self.headers = name, names
         self._table = table(bare, *map(column, names), schema=schema or None)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pipelines.errors import PipelineError
 from pipelines.local.network import COLLECTING, HOME, MINISTRY, Network
 from pipelines.local.shops import Shops
+from pipelines.nation import need_checkout
 
 MARK = "demo"
 """File in a folder that is a demo's."""
@@ -90,10 +91,12 @@ def demo(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> Iter
     """A demo, while it lasts; `tell` hears what is being done.
 
     Raises:
+        NoCheckout: the shipped settings are not there.
         NotOurs: the folder holds something else, or another demo runs in it.
         Ended: a signal came.
-        RuntimeError: a server is not installed, or did not start.
+        NotStarted: a server is not installed, or did not start.
     """
+    need_checkout()
     with ExitStack() as stack:
         stack.enter_context(_owned(folder))
         stack.enter_context(_ending())

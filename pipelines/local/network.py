@@ -25,9 +25,8 @@ from pathlib import Path
 
 import orjson
 
-from pipelines.errors import PipelineError
 from pipelines.local.postgres import FAST, Cluster
-from pipelines.local.processes import free_ports
+from pipelines.local.processes import NotStarted, free_ports
 from pipelines.local.rabbitmq import Node, settle
 from pipelines.local.services import Service
 from pipelines.nation import DEPLOY
@@ -39,10 +38,6 @@ _ACCOUNT = "vingate"
 
 Between = Callable[[str, str, int], int]
 """Of a role, a server and the server's port: the port by which the role reaches it."""
-
-
-class NotStarted(PipelineError):
-    """The network could not be made."""
 
 
 def direct(_role: str, _server: str, port: int) -> int:
@@ -128,8 +123,7 @@ class Network:
         """Start the servers on fresh folders, and make databases, queues and registers.
 
         Raises:
-            RuntimeError: a server did not start, or is not installed.
-            NotStarted: a role's queues could not be made.
+            NotStarted: a server is not installed or did not start, or a role's queues could not be made.
         """
         self.node.make()
         self.node.start()
@@ -139,9 +133,6 @@ class Network:
         for name in self.services:
             for database in (self.state(name), self.store(name)):
                 self.cluster.execute(f"CREATE DATABASE {database}")
-        for state in self.states.values():
-            (state / "reference").mkdir(parents=True, exist_ok=True)
-            (state / "reference" / "dealers.toml").touch()
         self.node.wait()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._declare, self.services))
@@ -163,7 +154,7 @@ class Network:
         """Start all roles, and wait until they can be used.
 
         Raises:
-            RuntimeError: one of them ended instead.
+            NotStarted: one of them ended instead.
         """
         for service in self.services.values():
             service.start()

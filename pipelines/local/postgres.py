@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 
-from pipelines.local.processes import die_with_parent, free_ports, spawn, wait_for
+from pipelines.local.processes import NotStarted, die_with_parent, free_ports, spawn, wait_for
 
 USER = "vingate"
 ACCOUNT = "postgres"
@@ -74,7 +74,11 @@ class Cluster:
         return self.folder.parent / f"{self.folder.name}.log"
 
     def make(self) -> None:
-        """Make the cluster, empty."""
+        """Make the cluster, empty.
+
+        Raises:
+            NotStarted: PostgreSQL is not installed, or could not make it.
+        """
         self.folder.mkdir(parents=True)
         if self._as:
             os.chown(self.folder, self._as["user"], self._as["group"])
@@ -96,13 +100,16 @@ class Cluster:
             "UTF8",
         ]
         with self.log.open("ab") as log:
-            subprocess.run(  # noqa: S603 - a program that we name ourselves
+            done = subprocess.run(  # noqa: S603 - a program that we name ourselves
                 [programs() / "initdb", *wanted, "--locale=C.UTF-8", "--no-sync"],
-                env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True, cwd=self.folder,
+                env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, cwd=self.folder,
                 preexec_fn=die_with_parent,
                 **self._as,
             )  # fmt: skip
         secret.unlink()
+        if done.returncode:
+            message = f"PostgreSQL 未能建立数据库，见 / PostgreSQL could not make its databases, see {self.log}"
+            raise NotStarted(message)
 
     def start(self) -> None:
         """Start the server; `wait` says when it answers."""
@@ -121,15 +128,14 @@ class Cluster:
         """Wait until the server answers.
 
         Raises:
-            RuntimeError: it ended instead.
-            TimeoutError: it takes too long.
+            NotStarted: it ended instead, or takes too long.
         """
         wait_for(self._answers, "PostgreSQL")
 
     def _answers(self) -> bool:
         if not self.running:
             message = f"PostgreSQL 未能启动，见 / did not start, see {self.log}"
-            raise RuntimeError(message)
+            raise NotStarted(message)
         return answers(self.address())
 
     def kill(self) -> None:
@@ -179,18 +185,29 @@ def programs() -> Path:
     """The folder of the newest PostgreSQL programs.
 
     Raises:
-        RuntimeError: there are none.
+        NotStarted: there are none.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
     if not found:
         message = "没有 PostgreSQL，请执行 scripts/servers / no PostgreSQL in /usr/lib/postgresql: run scripts/servers"
-        raise RuntimeError(message)
+        raise NotStarted(message)
     return found[-1].parent
 
 
 def _account() -> dict[str, Any]:
-    """How a process of the server is started: as its own user where we are root."""
+    """How a process of the server is started: as its own user where we are root.
+
+    Raises:
+        NotStarted: there is no such user.
+    """
     if os.getuid() != 0:
         return {}
-    entry = pwd.getpwnam(ACCOUNT)
+    try:
+        entry = pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        message = (
+            f"没有系统用户 {ACCOUNT}，请执行 scripts/servers"
+            f" / there is no user {ACCOUNT}, which the packages of PostgreSQL make: run scripts/servers"
+        )
+        raise NotStarted(message) from None
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}

@@ -12,6 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import PipelineError
+
+
+class NotStarted(PipelineError):
+    """A server or a role is not installed, or did not start."""
+
+
 PATIENCE = 120.0
 """Seconds that a server may take to start on a machine that is busy."""
 _PR_SET_PDEATHSIG = 1
@@ -58,11 +65,11 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE
     """Wait until something is so.
 
     Raises:
-        TimeoutError: it is not, after so many seconds; `what` says in words what was waited for.
+        NotStarted: it is not, after so many seconds; `what` says in words what was waited for.
     """
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             message = f"没有等到 / waited in vain: {what}"
-            raise TimeoutError(message)
+            raise NotStarted(message)
         time.sleep(0.02)

@@ -26,7 +26,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from pipelines.local.processes import free_ports, spawn, wait_for
+from pipelines.local.processes import NotStarted, free_ports, spawn, wait_for
 
 _CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -105,27 +105,31 @@ class Node:
         (self.folder / "node.json").write_text(json.dumps(self.about))
 
     def start(self) -> None:
-        """Start the name registry and the node; `wait` says when it answers."""
+        """Start the name registry and the node; `wait` says when it answers.
+
+        Raises:
+            NotStarted: RabbitMQ is not installed.
+        """
+        server = program()
         given, port = environment(self.folder, self.about), self.about["epmd_port"]
         registry = [shutil.which("epmd") or "epmd", "-address", "127.0.0.1", "-port", str(port)]
         self._processes.append(spawn(registry, given, self.log, start_new_session=True))
         # A node that finds no registry starts one as a daemon, which nobody would end.
         wait_for(lambda: listens("127.0.0.1", port) or not self.running, "epmd")
-        self._processes.append(spawn([program()], given, self.log, start_new_session=True))
+        self._processes.append(spawn([server], given, self.log, start_new_session=True))
 
     def wait(self) -> None:
         """Wait until the node answers.
 
         Raises:
-            RuntimeError: it ended instead.
-            TimeoutError: it takes too long.
+            NotStarted: it ended instead, or takes too long.
         """
         wait_for(self._answers, "RabbitMQ")
 
     def _answers(self) -> bool:
         if not self.running:
             message = f"RabbitMQ 未能启动，见 / did not start, see {self.log}"
-            raise RuntimeError(message)
+            raise NotStarted(message)
         return answers(self.url(next(iter(self._users))))
 
     def kill(self) -> None:
@@ -147,12 +151,12 @@ def program() -> Path:
     """Where the newest RabbitMQ is.
 
     Raises:
-        RuntimeError: there is none.
+        NotStarted: there is none.
     """
     found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))
     if not found:
         message = "没有 RabbitMQ，请执行 scripts/servers / no RabbitMQ in /usr/lib/rabbitmq: run scripts/servers"
-        raise RuntimeError(message)
+        raise NotStarted(message)
     return found[-1] / "sbin" / "rabbitmq-server"
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipelines.local.processes import spawn, wait_for
+from pipelines.local.processes import NotStarted, spawn, wait_for
 
 STOP_SECONDS = 45.0
 """A service that has not ended so long after SIGTERM is killed; it has 28 seconds itself."""
@@ -72,8 +72,7 @@ class Service:
         """Wait until it can be used; where it listens: `door`, `foshan`, `health`.
 
         Raises:
-            RuntimeError: it ended instead.
-            TimeoutError: it takes too long.
+            NotStarted: it ended instead, or takes too long.
         """
         wait_for(self._ready, str(self.role))
         return self.told()
@@ -89,7 +88,7 @@ class Service:
             return True
         if not self.running:
             message = f"{self.role.name} 未能启动，见 / did not start, see {self.log}"
-            raise RuntimeError(message)
+            raise NotStarted(message)
         return False
 
     def kill(self) -> None:

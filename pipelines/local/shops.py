@@ -38,6 +38,8 @@ _PATHS = {"national": _NATIONAL.format("lcipprocarfixrecordadd"), "chengdu": "/c
 _REGISTER, _LOGIN = (_NATIONAL.format(name) for name in ("lcipproaccountcompany", "lcipprogetaccesstoken"))
 _PLATE = re.compile('[京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新](?=[A-Z]-?[A-Z0-9]{5,6}")')
 _PAUSE = 0.5
+_LOG_IN_AGAIN = "请重新获取令牌"
+"""In what the door answers to a token that is over."""
 
 
 class Payload(NamedTuple):
@@ -62,6 +64,7 @@ class Shops:
         self._folder, self._seed = folder, seed
         self._client = httpx.Client(base_url=door, timeout=10, trust_env=False)
         self._payloads = self._stock()
+        self._accounts: dict[str, dict[str, str]] = {}
         self._tokens: dict[str, str] = {}
         self.told: Counter[str] = Counter()
         self.refusal = ""
@@ -76,9 +79,10 @@ class Shops:
     def call(self) -> None:
         """Send the next record, and whatever its shop must say before; patient until there is an answer."""
         payload = next(self._payloads)
-        token = self._tokens.get(payload.shop) or self._registered(payload.shop)
-        body = payload.body.replace(payload.token.encode(), token.encode())
-        said = self._post(_PATHS[payload.dialect], body)
+        said = self._sent(payload)
+        if _LOG_IN_AGAIN in said:  # tokens last a day
+            del self._tokens[payload.shop]
+            said = self._sent(payload)
         self.told["sent"] += 1
         if "新增成功" in said:
             self.told["accepted"] += 1
@@ -86,8 +90,19 @@ class Shops:
             self.told["refused"] += 1
             self.refusal = said
 
-    def _registered(self, shop: str) -> str:
-        """Register a shop and log it in; its token."""
+    def _sent(self, payload: Payload) -> str:
+        token = self._tokens.get(payload.shop) or self._logged_in(payload.shop)
+        return self._post(_PATHS[payload.dialect], payload.body.replace(payload.token.encode(), token.encode()))
+
+    def _logged_in(self, shop: str) -> str:
+        """Log a shop in, registered first where it is not; its token."""
+        account = self._accounts.get(shop) or self._registered(shop)
+        said = self._post(_LOGIN, orjson.dumps(account))
+        self._tokens[shop] = token = str(orjson.loads(said)["access_token"])
+        return token
+
+    def _registered(self, shop: str) -> dict[str, str]:
+        """Register a shop; what it logs in with."""
         about = self._operators[shop]
         word = secrets.token_hex(8)
         given = {name: value or "" for name, value in about.items() if name != "companycode"}
@@ -97,9 +112,8 @@ class Shops:
             "companyadministrativedivisioncode": "440100",
         }
         code = orjson.loads(self._post(_REGISTER, orjson.dumps(given)))["companycode"]
-        said = self._post(_LOGIN, orjson.dumps({"companycode": code, "companypassword": word}))
-        self._tokens[shop] = token = str(orjson.loads(said)["access_token"])
-        return token
+        self._accounts[shop] = account = {"companycode": code, "companypassword": word}
+        return account
 
     def _post(self, path: str, body: bytes) -> str:
         while True:

@@ -7,8 +7,6 @@ those that the journal wrote down.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ from mappings.encoding import content_bytes, content_digest, key_digest
 from pipelines import flow, tables
 from pipelines.journal import Journal
 from pipelines.knownitems import unpacked_items
+from pipelines.reconciling.scratch import scratch
 from pipelines.registering import snapshot
 from pipelines.rowform import row_of
 from pipelines.segments import RECORD, read_rows
@@ -47,7 +46,7 @@ class Reread:
     def __init__(self, state: State, exchange: Exchange, sealer: Sealer) -> None:
         alone = {"runner": "embedded", "batch": exchange.batch.model_copy(update={"workers": 1})}
         self._state, self._exchange, self._sealer = state, exchange.model_copy(update=alone), sealer
-        self._in_files = any(is_part_sink(exchange, name) for name in exchange.sinks)
+        self._in_files = all(is_part_sink(exchange, name) for name in exchange.sinks)
 
     def records(self, batch: str, wanted: Wanted) -> dict[tuple[int, int], bytes]:
         """(item, ordinal) -> canonical record, of those that could be read again.
@@ -75,8 +74,7 @@ class Reread:
     @contextmanager
     def _staged(self, exchange: Exchange, row: Any, tasks: Sequence[Task]) -> Iterator[Iterator[_Made]]:
         """Item, ordinal and body of the records that the steps made of some items."""
-        folder = Path(tempfile.mkdtemp(prefix="reread-", dir=self._state.path))
-        try:
+        with scratch(self._state.path) as folder:
             known = snapshot(self._state, folder / "registrations.ndjson") if exchange.routing.registrations else ""
             job = Job(
                 exchange=exchange.model_dump(mode="json", by_alias=True),
@@ -98,8 +96,6 @@ class Reread:
                 for staged in read_rows(receipt.rows, self._sealer)
                 if staged.kind == RECORD
             )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _is_it(self, book: Journal, ordinal: int, body: bytes) -> bool:
         """Whether a record is the one that the journal wrote down."""

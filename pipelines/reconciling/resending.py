@@ -17,19 +17,24 @@ from sqlalchemy import Connection, insert, select
 
 from connectors.contracts import Delivery, fingerprint
 from dlq.sealing import Sealer
+from mappings.encoding import record_key
 from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, amend
 from pipelines.journal import ADDRESSED, Journal
+from pipelines.merging import pair_of
+from pipelines.reconciling.books import STANDS
 from pipelines.reconciling.report import Place
 from pipelines.reconciling.rereading import Reread
+from pipelines.sealedrows import seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
 from pipelines.versions import signed
 
 QUEUED, GONE, CHANGED = "queued", "not-kept", "changed"
-"""It waits again; it cannot be read again here; the ledger does not say any more that it was delivered."""
+"""It waits again; it cannot be read again here, or its pair was parted; the ledger does not say any more that it stands
+there."""
 REASON = "BACKFILL: 对账发现对方缺少，重新发送 / the other side does not hold it: sent again"
 
 
@@ -58,7 +63,7 @@ class Resending:
 
     def _batch(self, batch: str, places: Sequence[Place]) -> dict[Place, str]:
         books = self._books(batch)
-        open_ = [one for one in places if _delivered(books, one) and self._sinks.name(one.destination) != OWN]
+        open_ = [one for one in places if _stands(books, one) and self._sinks.name(one.destination) != OWN]
         told = dict.fromkeys(places, CHANGED)
         if not open_:
             return told
@@ -67,7 +72,8 @@ class Resending:
             wanted.setdefault(one.item, set()).add(one.ordinal)
         records = self._reread.records(batch, wanted)
         told |= {one: GONE for one in open_}
-        going = {one: self._sent(books, one, records[one.item, one.ordinal]) for one in open_ if _at(one) in records}
+        kept = {one: self._sent(books, one, records[_at(one)]) for one in open_ if _at(one) in records}
+        going = {one: delivery for one, delivery in kept.items() if delivery is not None}
         if not going:
             return told
         self._withdraw(going)
@@ -84,12 +90,18 @@ class Resending:
                 for item, lines in connection.execute(select(j.c.item, j.c.lines).where(j.c.batch == batch))
             }
 
-    def _sent(self, books: Mapping[int, Journal], place: Place, body: bytes) -> Delivery:
-        """The delivery as it went out."""
-        book = books[place.item]
-        line = book.lines[place.ordinal]
+    def _sent(self, books: Mapping[int, Journal], place: Place, body: bytes) -> Delivery | None:
+        """The delivery as it went out; None of a merged one whose pair was parted since: it cannot go out so again."""
+        book, record = books[place.item], orjson.loads(body)
+        line, into = book.lines[place.ordinal], ""
+        if _stands(books, place) == "merged":
+            key = record_key(record["system"], record["companycode"], record["costlistcode"])
+            with self._state.reading() as connection:
+                into = pair_of(connection, place.destination, key)
+            if not into:
+                return None
         return self._closer.send(
-            orjson.loads(body),
+            record,
             body,
             place.destination,
             number=place.item,
@@ -98,7 +110,7 @@ class Resending:
             content=int(line["content"]),
             findings=book.findings[int(line["findings"])],
             batch=place.batch,
-            merged_into="",
+            merged_into=into,
         ).delivery
 
     def _withdraw(self, going: Mapping[Place, Delivery]) -> None:
@@ -116,28 +128,30 @@ class Resending:
         batch: str,
         going: Mapping[Place, Delivery],
         records: Mapping[tuple[int, int], bytes],
-    ) -> list[Place]:
-        """Those that stood as delivered still, which wait from now on."""
+    ) -> Iterable[Place]:
+        """Those that still stood as before, which wait from now on."""
         b, w = tables.batches, tables.waiting
+        accounts.hold(connection, [batch])
         if connection.execute(select(b.c.state).where(b.c.id == batch)).scalar() not in ("closed", "settling"):
-            return []
-        moved: list[Place] = []
+            return ()
+        moved: dict[Place, str] = {}
         changes: dict[str, Account] = {}
         for item in sorted({place.item for place in going}):
 
             def change(book: Journal, item: int = item) -> None:
                 for place in sorted(going):
-                    if place.item == item and _delivered({item: book}, place):
+                    stood = _stands({item: book}, place) if place.item == item else ""
+                    if stood and (stood == "merged") == bool(going[place].merged_into):
                         book.outcomes.setdefault(str(place.ordinal), {})[place.destination] = "waiting"
-                        moved.append(place)
+                        moved[place] = stood
                         vin = signed(int(book.lines[place.ordinal]["vin"]))
                         row = self._waiting(place, going[place], records[_at(place)], vin)
                         connection.execute(insert(w), row)
 
             amend(connection, batch, item, change)
-        for place in moved:
+        for place, stood in moved.items():
             account = changes.setdefault(place.destination, Account())
-            account.counts.update(delivered=-1, waiting=1)
+            account.counts.update({stood: -1, "waiting": 1})
             account.stands -= 1
             account.digest -= fingerprint(going[place])
         for destination, account in changes.items():
@@ -145,7 +159,7 @@ class Resending:
         return moved
 
     def _waiting(self, place: Place, delivery: Delivery, body: bytes, vin: int) -> dict[str, Any]:
-        return {
+        row = {
             "id": place.name,
             "exchange": self._exchange.name,
             "batch": place.batch,
@@ -155,26 +169,24 @@ class Resending:
             "reason": REASON,
             "vin": vin,
             "version": delivery.version,
-            "merged_into": "",
-            "record": self._sealer.seal(body, place.name.encode()),
+            "merged_into": delivery.merged_into,
             "attempts": 1,  # it went out before: a peer that calls it a duplicate holds it after all
             "next_attempt": datetime.now(UTC).isoformat(),
         }
+        return seal_waiting(self._sealer, row, body)
 
 
 def _at(place: Place) -> tuple[int, int]:
     return place.item, place.ordinal
 
 
-def _delivered(books: Mapping[int, Journal], place: Place) -> bool:
-    """Whether the journal says of a delivery that it was delivered as a record of its own."""
+def _stands(books: Mapping[int, Journal], place: Place) -> str:
+    """What the journal says of a delivery that stands: `delivered` or `merged`; empty of any other."""
     book = books.get(place.item)
     if book is None or place.ordinal >= len(book.lines):
-        return False
+        return ""
     line = book.lines[place.ordinal]
-    told = book.outcomes.get(str(place.ordinal), {})
-    return (
-        int(line["fate"]) == ADDRESSED
-        and place.destination in book.routes[int(line["routes"])]
-        and told.get(place.destination, "delivered") == "delivered"
-    )
+    if int(line["fate"]) != ADDRESSED or place.destination not in book.routes[int(line["routes"])]:
+        return ""
+    outcome = book.outcomes.get(str(place.ordinal), {}).get(place.destination, "delivered")
+    return outcome if outcome in STANDS else ""

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import PipelineError
 from pipelines.sample import reference
 from pipelines.sample.chance import stream
 from pipelines.sample.content import Content, Visit
@@ -26,6 +27,8 @@ FIRST_DAY = date(2026, 9, 1)
 EXPECTED = "expected.json"
 FOLDERS = ("shops", "headquarters", "reference", "later")
 _MADE_BY = "vingate sample"
+_UNFINISHED = "vingate-sample.unfinished"
+"""Stands in the folder while it is being written: what an interrupted call left is replaced like a whole sample."""
 _SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 _REPEATED_EVERY, _HALF_WRITTEN_EVERY = 5, 90
 
@@ -33,14 +36,20 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage (`visits`, `shops`, `headquarters`, `reference`), what is done of it, and all of it."""
 
 
-class NotOurs(Exception):
+class NotOurs(PipelineError):
     """The folder holds something that the generator did not write; it is left alone."""
+
+    exit_code = 2
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.remedy = "请另选一个空目录 / choose an empty folder"
-        message = f"目录不为空，且不是 vingate sample 写的 / not empty, and not written by vingate sample: {out}"
-        super().__init__(message)
+        super().__init__(
+            f"目录不为空，且不是 vingate sample 写的；请另选一个空目录：{out}"
+            f" / not empty, and not written by vingate sample: {out}; choose an empty folder"
+        )
+
+    def __reduce__(self) -> tuple[type[NotOurs], tuple[Path]]:
+        return NotOurs, (self.out,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def generate(
     Args:
         out: folder to write to: empty, new, or holding an earlier sample, which is replaced.
         seed: of all chance.
-        scale: 1.0 gives 240 shops and over 52,000 envelopes; both grow with it.
+        scale: 1.0 gives 240 shops and 54,440 envelopes; both grow with it.
         days: days of visits, from `first_day` on; at least 7.
         progress: told how far it is.
         first_day: the first day of visits.
@@ -110,15 +119,21 @@ def _silent(stage: str, done: int, of: int) -> None:
 
 
 def _make_room(out: Path) -> None:
-    """Remove an earlier sample; refuse a folder with anything else in it."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        expected = out / EXPECTED
-        if not expected.is_file() or f'"made_by": "{_MADE_BY}"' not in expected.read_text("utf-8"):
-            raise NotOurs(out)
-        for name in FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
-        expected.unlink()
+    """Remove an earlier sample, whole or not; refuse a folder with anything else in it."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_ours(out))):
+        raise NotOurs(out)
     out.mkdir(parents=True, exist_ok=True)
+    (out / _UNFINISHED).touch()
+    (out / EXPECTED).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a sample was written to a folder, or was begun."""
+    expected = out / EXPECTED
+    whole = expected.is_file() and f'"made_by": "{_MADE_BY}"' in expected.read_text("utf-8", "replace")
+    return whole or (out / _UNFINISHED).is_file()
 
 
 class _Nation:
@@ -253,6 +268,7 @@ class _Nation:
             **report,
         }
         (self._out / EXPECTED).write_text(json.dumps(known, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        (self._out / _UNFINISHED).unlink()
         return summary
 
 

@@ -11,7 +11,7 @@ from connectors import registry
 from connectors.contracts import ConnectorError
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.shared import explained
-from pipelines.settings import replaced
+from pipelines.settings import Exchange, replaced
 from pipelines.usable import built, usable
 from pipelines.workbench import make_source
 
@@ -21,14 +21,14 @@ class Said(NamedTuple):
 
     exchange: str
     part: str
-    """`source`, `feeds.NAME`, `sinks.NAME`."""
+    """`source`, `feeds.NAME`, `sinks.NAME`, `routing.dealers`."""
     lines: list[str]
     problem: str = ""
     """Why it cannot be used, and the remedy; empty: it can."""
 
 
 def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
-    """Ask every part; with `declare` also make the queues and tables that are missing.
+    """Ask every part; with `declare` also make what is missing: queues, tables, a register in the state's folder.
 
     Raises:
         PipelineError, ConnectorError, MappingError, ProfileError, RoutingError: settings that can never work.
@@ -36,9 +36,23 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
     if role.state.share:
         yield Said("", "state.share", explained(role))
     for name, work in role.exchanges.items():
-        usable(work.settings.placed(folder))
+        settings = work.settings.placed(folder)
+        if declare:
+            yield from _register(name, settings, folder)
+        usable(settings)
         for part, make in _parts(work, folder):
             yield _asked(name, part, make, declare=declare)
+
+
+def _register(name: str, exchange: Exchange, folder: Path) -> Iterator[Said]:
+    """The dealer register that an exchange names, made without entries where it lies in the state's folder."""
+    register = Path(exchange.routing.dealers)
+    if exchange.routing.dealers and register.is_relative_to(folder) and not register.exists():
+        register.parent.mkdir(parents=True, exist_ok=True)
+        register.touch()
+        yield Said(
+            name, "routing.dealers", [f"已建立空名录，请填写 / an empty register was made, to be filled: {register}"]
+        )
 
 
 def _parts(work: Work, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:

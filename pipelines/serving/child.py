@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
+from pipelines.blame import waits
 from pipelines.cli.failures import WRONG_USE, explained
 from pipelines.errors import StateBusy
 from pipelines.serving import link, logs
@@ -30,7 +31,7 @@ def main() -> int:
             logs.log.error("bug", exc_info=True)
         said, code = explained(error)
         final = code == WRONG_USE or isinstance(error, StateBusy)
-        line.report(link.FAILED, text=said, code=code, final=final)
+        line.report(link.FAILED, text=said, code=code, final=final, waits=waits(error))
         return code
     finally:
         logging.shutdown()

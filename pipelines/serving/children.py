@@ -47,7 +47,7 @@ class Child:
     """Its last beat."""
     said_at: float = 0.0
     failure: Mapping[str, Any] = field(default_factory=dict)
-    """Why it said that it ends; empty where it said nothing."""
+    """Why it said that it ends; empty where it said nothing. One that `waits` for a server is tried for ever."""
     starts: int = 0
     was_ready: bool = False
     """Whether it ever was ready, in any of its lives."""
@@ -148,7 +148,7 @@ class Child:
         os.close(self.reports)
         os.close(self.life)
         now = time.monotonic()
-        if self.ready is None:
+        if self.ready is None and not self.failure.get("waits"):
             self._early.append(now)
         elif now - self._ready_at >= STEADY_SECONDS:
             self._delay = FIRST_DELAY

@@ -6,6 +6,7 @@ the socket.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from pipelines.door.app import Door as Parts
 from pipelines.door.serving import Urls, listen, serve_door
 from pipelines.door.tracing import Commit, Told
 from pipelines.errors import PipelineError
@@ -58,28 +60,32 @@ def serve(line: link.Link) -> None:
         return
     exchange = role.exchanges[role.door.exchange].settings
     usable(exchange.placed(folder))
-    listening = threading.Event()
+    listening, parts = threading.Event(), list[Parts]()
 
     def ready(urls: Urls) -> None:
-        line.report(link.READY, door=urls.door, foshan=urls.foshan)
         listening.set()
+        line.report(link.READY, door=urls.door, foshan=urls.foshan)
 
     def stop() -> None:
         line.stopping.wait()
-        listening.wait()
+        if not listening.is_set():  # nobody was answered yet: there is nothing to finish
+            logging.shutdown()
+            os._exit(0)
         os.kill(os.getpid(), signal.SIGTERM)  # the server finishes what it has begun, then ends
 
     def beat() -> None:
         while True:
-            line.report(link.BEAT, metrics=carried())
+            line.report(link.BEAT, metrics=carried(), full=any(door.desk.intake.full for door in parts))
             time.sleep(BEAT_SECONDS)
 
     for work in (stop, beat):
         threading.Thread(target=work, daemon=True, name=work.__name__).start()
     made = [socket.socket(fileno=number) for number in line.task["sockets"]]
     tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
+    told = _told(tracer) if tracer else None
+    free = role.health.free_megabytes << 20
     try:
-        serve_door(role.door, folder, exchange, ready, sockets=made, trace=_told(tracer) if tracer else None)
+        serve_door(role.door, folder, exchange, ready, sockets=made, trace=told, free_bytes=free, begun=parts.append)
     finally:
         if tracer is not None:
             tracer.close()

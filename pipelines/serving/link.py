@@ -19,8 +19,8 @@ from typing import Any
 
 STOP, RELOAD = "stop", "reload"
 """Orders: finish and end; take these settings."""
-READY, BEAT, FAILED, TOLD = "ready", "beat", "failed", "told"
-"""Reports: can be used; is alive, with its measures; ends because of this; a sentence for the log."""
+READY, BEAT, FAILED = "ready", "beat", "failed"
+"""Reports: can be used; is alive, with its measures; ends because of this."""
 
 _SET_PARENT_DEATH_SIGNAL = 1
 _MOST_OPEN = 4_096

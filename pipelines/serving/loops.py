@@ -121,20 +121,21 @@ class Loop:
             self._scan_at = self._now()
 
     def reload(self, work: Work) -> None:
-        """Go on with other settings, which were validated; where that fails, the old ones stay and it is told."""
+        """Go on with other settings, which were validated; where that fails it is built anew, with these."""
         changed, rescheduled = work.settings != self.work.settings, work.schedule != self.work.schedule
         if changed and self._runs is not None:
             try:
                 self._runs.reload(work.settings)
-            except KNOWN as error:
-                log.error("reload-failed", extra={"exchange": self.name, "text": explained(error)[0]})
-                return
+            except StateLost:
+                raise
+            except KNOWN as error:  # it may have stopped half-way
+                self._failed(error)
         if work.reconciles != self.work.reconciles:
             self._reconcile_at = work.reconciles.after(self._now())
         self.work = work
         if rescheduled:
             self._scan_at = self._now() if work.schedule.at_start else self._next_scan()
-        if changed or rescheduled:
+        if (changed or rescheduled) and not self.failing:
             log.info("reloaded", extra={"exchange": self.name})
 
     def renew(self) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from prometheus_client.core import Metric
@@ -68,6 +66,8 @@ class Pulse:
         for child in tuple(self.children):
             if child.ready is None:
                 problems.append(f"{child.name}: 尚未就绪 / is not ready")
+            if child.said.get("full"):
+                problems.append(f"{child.name}: 积压或磁盘已满，暂不接收 / takes nothing in: inbox or disk is full")
             for name, loop in child.said.get("loops", {}).items():
                 if loop["failing"]:
                     problems.append(f"{child.name}: {name}: {loop['failing']}")
@@ -95,27 +95,3 @@ class Pulse:
             gauge("vingate_child_up", "子进程运行 / child runs", ["process"], up),
             gauge("vingate_child_starts", "子进程启动次数 / how often a child was started", ["process"], starts),
         ]
-
-
-class Room:
-    """Whether a folder can be written and has room; asked again after some seconds."""
-
-    def __init__(self, folder: Path, least_bytes: int, seconds: float = 2.0) -> None:
-        self._folder, self._least, self._seconds = folder, least_bytes, seconds
-        self._asked_at, self._found = float("-inf"), ""
-
-    def __call__(self) -> str:
-        """What hinders; empty: nothing."""
-        now = time.monotonic()
-        if now - self._asked_at >= self._seconds:
-            self._asked_at, self._found = now, self._ask()
-        return self._found
-
-    def _ask(self) -> str:
-        if not os.access(self._folder, os.W_OK | os.X_OK):
-            return f"状态目录不可写 / the state's folder cannot be written: {self._folder}"
-        disk = os.statvfs(self._folder)
-        free = disk.f_bavail * disk.f_frsize
-        if free < self._least:
-            return f"磁盘只剩 {free >> 20} MB / only {free >> 20} MB are left on the disk: {self._folder}"
-        return ""

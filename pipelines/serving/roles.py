@@ -111,8 +111,6 @@ class Door(DoorSettings):
 
     exchange: str = "collect"
     """Name of the exchange whose mapping judges what comes in, and whose inbox it goes to."""
-    foshan: bool = False
-    """Whether Foshan's interface is served though `foshan_port` names no port: on any free one, told on stdout."""
 
 
 class HealthPort(_Section):

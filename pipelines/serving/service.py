@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pipelines.diskroom import DiskRoom
 from pipelines.serving import link, logs
 from pipelines.serving.children import Child
 from pipelines.serving.health import Health
 from pipelines.serving.logs import log
 from pipelines.serving.metrics import Page
 from pipelines.serving.opening import open_state
-from pipelines.serving.pulse import Pulse, Room
+from pipelines.serving.pulse import Pulse
 from pipelines.serving.reach import Reach
 from pipelines.serving.reloading import Change, Reloader
 from pipelines.serving.roles import Loaded, frozen, load
@@ -51,7 +52,7 @@ class Service:
         with ExitStack() as stack:
             children = self._children(stack)
             page = Page()
-            room = Room(self._state, role.health.free_megabytes << 20)
+            room = DiskRoom(self._state, role.health.free_megabytes << 20)
             self._reach.watch(role)
             stack.callback(self._reach.close)
             self.pulse = Pulse(children, role.health.silent_seconds, room, self._reach)

@@ -22,7 +22,6 @@ from pipelines.serving.children import EARLY_CRASHES, EARLY_SECONDS, Child
 from pipelines.serving.logs import log
 
 _TICK = 0.25
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class GaveUp(PipelineError):
@@ -167,9 +166,6 @@ class Supervisor:
                 self._on_ready()
         elif kind == link.FAILED:
             child.failure = report
-        elif kind == link.TOLD:
-            level = _LEVELS.get(str(report.get("level")), 20)
-            log.log(level, str(report.get("event")), extra={"child": child.name, "text": report.get("text", "")})
 
     def _bury(self, child: Child) -> None:
         """A child ended: on purpose, hopelessly, or to be started again after a while."""
@@ -186,6 +182,9 @@ class Supervisor:
             return
         said = str(child.failure.get("text", ""))
         how = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        if child.failure.get("waits"):
+            log.warning("child-waits", extra={"child": child.name, "text": said})
+            return
         log.error("child-crashed", extra={"child": child.name, "text": f"{how} {said}".strip()})
         if child.failure.get("final") and not child.was_ready:
             raise GaveUp(said, int(child.failure.get("code", 3)))

@@ -108,8 +108,9 @@ def open_tracer(role: str, endpoint: str) -> Tracer:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         message = (
-            "tracing.enabled: 未安装 OpenTelemetry；请运行 pip install 'vingate[tracing]'，或关闭 tracing"
-            " / OpenTelemetry is not installed: pip install 'vingate[tracing]', or switch tracing off"
+            "tracing.enabled: 未安装 OpenTelemetry；请在源码目录运行 .venv/bin/python -m pip install -e '.[tracing]'，"
+            "或关闭 tracing / OpenTelemetry is not installed: run .venv/bin/python -m pip install -e '.[tracing]'"
+            " in the checkout, or switch tracing off"
         )
         raise SettingsError(message) from None
     # A collector that is away must not hold up a stop: what is left is tried for so long.

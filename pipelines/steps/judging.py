@@ -88,6 +88,10 @@ def judge(bench: Workbench, load: Load) -> tuple[Load, Dead | None]:
             company = company_of(load, i)
             if company and code != company:
                 _foreign(bench, load, i, found)
+    if bench.exchange.mapping.company == "source":
+        for i in range(len(load.ordinals)):
+            if not company_of(load, i):
+                _unnamed(bench, load, i, found)
     return split(bench, load, "judge", rows, found.judgements, found.died)
 
 
@@ -135,13 +139,25 @@ def _rows(bench: Workbench, load: Load, values: Mapping[int, Any]) -> _Found:
 def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     """A record of another company than it came from is dead, beside whatever else is wrong with it."""
     company = company_of(load, i)
-    judgement = found.judgements.get(load.ordinals[i])
-    if judgement is None:
-        judgement = _judged(bench, load, i, _sent(bench, load, [i])[i], None)
+    judgement = _judgement(bench, load, i, found)
     code = judgement.members.get("companycode") if judgement.kind in (REPAIR, WITHDRAWAL) else ""
     if code and code != company:
         foreign = reason("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
         found.died[i] = (*(found.died[i][0] if i in found.died else ()), foreign), judgement
+
+
+def _unnamed(bench: Workbench, load: Load, i: int, found: _Found) -> None:
+    """A record without a sender is dead where the source has to name it: by its own word it could be anybody's."""
+    judgement = _judgement(bench, load, i, found)
+    if judgement.kind in (REPAIR, WITHDRAWAL, STEP):
+        unnamed = reason("COMPANY_NOT_NAMED", "companycode", str(judgement.members.get("companycode") or ""))
+        found.died[i] = (*(found.died[i][0] if i in found.died else ()), unnamed), judgement
+
+
+def _judgement(bench: Workbench, load: Load, i: int, found: _Found) -> Judgement:
+    """The judgement of a payload, made now where it was judged quickly."""
+    judgement = found.judgements.get(load.ordinals[i])
+    return judgement if judgement is not None else _judged(bench, load, i, _sent(bench, load, [i])[i], None)
 
 
 def _quickly(bench: Workbench, raws: Sequence[Any], companies: str | Sequence[str]) -> list[Any]:

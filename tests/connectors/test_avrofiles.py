@@ -180,6 +180,23 @@ LOGICAL = {
 }
 
 
+def test_records_of_a_block_are_decoded_as_they_are_wanted(tmp_path, monkeypatch):
+    """A few bytes unpack to millions of records: they are never all held."""
+    (tmp_path / "x.avro").write_bytes(avro([{"n": n, "text": "", "filler": ""} for n in range(50)], interval=100_000))
+    decoded = []
+    real = fastavro.schemaless_reader
+    monkeypatch.setattr(fastavro, "schemaless_reader", lambda *given: decoded.append(1) or real(*given))
+    source = make(tmp_path)
+    blocks = source.read(*source.plan({}), 20)
+    assert (next(blocks).offsets, len(decoded)) == (list(range(20)), 20)
+    assert [(one.offsets[0], len(one.bodies)) for one in blocks] == [(20, 20), (40, 10)]
+
+
+def test_a_file_without_records_is_one_problem(tmp_path):
+    (tmp_path / "x.avro").write_bytes(avro([]))
+    assert read(make(tmp_path)) == ([], [], [(0, b"", "没有记录 / no record")])
+
+
 def test_values_become_plain_json(tmp_path):
     record = {
         "day": date(2025, 6, 5),
@@ -215,13 +232,36 @@ def test_a_file_cut_anywhere_gives_its_whole_records_and_one_problem(tmp_path, c
     assert len(bodies) > 1000 * share - 60
 
 
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+@pytest.mark.parametrize("cut", range(1, 18))
+def test_a_file_cut_at_its_last_sync_marker_gives_all_its_records(tmp_path, codec, cut):
+    data = avro([{"n": n, "text": "t", "filler": ""} for n in range(50)], codec=codec, interval=100_000)
+    (tmp_path / "x.avro").write_bytes(data[:-cut])
+    bodies, offsets, problems = read(make(tmp_path))
+    whole = 50 if cut <= 16 else len(bodies)
+    assert [one["n"] for one in bodies] == offsets == list(range(whole))
+    assert (whole >= 49, [at for at, _, _ in problems]) == (True, [whole])
+
+
+def test_a_block_behind_which_the_marker_is_wrong_is_kept_in_its_letter(tmp_path):
+    data = bytearray(avro([{"n": 1, "text": "kept", "filler": ""}], codec="null"))
+    data[-1] ^= 1
+    (tmp_path / "x.avro").write_bytes(data)
+    bodies, _, problems = read(make(tmp_path))
+    assert bodies == []
+    ((at, left, why),) = problems
+    assert (at, left) == (0, encoded({"n": 1, "text": "kept", "filler": ""}))
+    assert "marker" in why
+
+
 def test_a_damaged_block_is_one_problem_and_the_next_one_is_read(tmp_path):
     data = avro([{"n": n, "text": os.urandom(50).hex(), "filler": ""} for n in range(200)])
     at = data.index(data[-16:]) + 16 + 200  # inside the first block
     (tmp_path / "x.avro").write_bytes(data[:at] + bytes(30) + data[at + 30 :])
     bodies, offsets, problems = read(make(tmp_path))
     numbers = [one["n"] for one in bodies]
-    assert len(problems) == 1
+    ((_, left, _),) = problems
+    assert bytes(30) in left
     assert 100 < len(numbers) < 200
     assert numbers[-1] == offsets[-1] == 199
 
@@ -248,22 +288,76 @@ def test_a_block_that_expands_too_far_is_a_problem(tmp_path):
     assert all("expands" in reason for _, _, reason in problems)
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        b"",
-        b"{",
-        b'"nonsense"',
-        b'{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"array","items":"null"}}]}',
-    ],
-)
+def test_a_file_whose_many_blocks_expand_too_far_together_is_a_problem_from_there(tmp_path):
+    record = {"n": 1, "text": "", "filler": "x" * (1 << 20)}
+    (tmp_path / "x.avro").write_bytes(avro([record] * 40, interval=1))
+    bodies, _, problems = read(make(tmp_path))
+    assert len(bodies) == 15  # 16 MB are harmless
+    assert [reason.partition(":")[0] for _, _, reason in problems] == ["ARCHIVE_BOMB"]
+    assert len(read(make(tmp_path, max_expansion=2_000))[0]) == 40
+    assert len(read(make(tmp_path, max_expansion=2_000, max_unpacked_bytes=5 << 20))[0]) == 4
+
+
+@pytest.mark.parametrize("schema", [b"", b"{", b'"nonsense"'])
 def test_a_schema_that_cannot_be_used_is_a_problem(tmp_path, schema):
-    items = zigzag(100_000) + zigzag(0)  # a record, if the schema is an array of nothing
-    block = zigzag(1) + zigzag(len(items)) + items + bytes(16)
-    data = header({"avro.schema": schema, "avro.codec": b"null"}, bytes(16)) + block
+    data = header({"avro.schema": schema, "avro.codec": b"null"}, bytes(16)) + zigzag(1) + zigzag(1) + bytes(1 + 16)
     (tmp_path / "x.avro").write_bytes(data)
     bodies, _, problems = read(make(tmp_path))
     assert (bodies, len(problems)) == ([], 1)
+
+
+def doubling(levels):
+    """Records of two of the one before: a value of the last one is 2^levels of nothing."""
+    first = {"type": "record", "name": "r0", "fields": [{"name": "v", "type": "null"}]}
+    fields = [{"name": "f0", "type": first}]
+    for n in range(1, levels):
+        inner = [{"name": one, "type": f"r{n - 1}"} for one in "ab"]
+        fields.append({"name": f"f{n}", "type": {"type": "record", "name": f"r{n}", "fields": inner}})
+    return fields
+
+
+EMPTY = {"type": "record", "name": "E", "fields": []}
+DEEP = [
+    {"name": f"f{n}", "type": {"type": "record", "name": f"r{n}", "fields": [{"name": "v", "type": f"r{n - 1}"}]}}
+    for n in range(1, 1_000)
+]
+ENDLESS = {
+    "array of null": [{"name": "a", "type": {"type": "array", "items": "null"}}],
+    "array of null, told otherwise": [{"name": "a", "type": {"type": "array", "items": {"type": "null"}}}],
+    "array of empty records": [{"name": "a", "type": {"type": "array", "items": EMPTY}}],
+    "by name": [{"name": "e", "type": EMPTY}, {"name": "a", "type": {"type": "array", "items": "x.E"}}],
+    "fixed": [{"name": "a", "type": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}}],
+    "inside a union": [{"name": "a", "type": ["int", {"type": "array", "items": EMPTY}]}],
+    "doubling": doubling(60),
+    "within itself": [{"name": "a", "type": "R"}],
+    "a chain": [{"name": "a", "type": ["null", "R"]}],
+    "deep": [{"name": "f0", "type": {**EMPTY, "name": "r0"}}, *DEEP],
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_schema_without_bounds_is_a_problem_and_is_not_decoded(tmp_path, name):
+    """What it could hold would not end, or end the process."""
+    schema = {"type": "record", "name": "R", "namespace": "x", "fields": ENDLESS[name]}
+    block = zigzag(1) + zigzag(8) + b"\x02" * 8
+    data = header({"avro.schema": orjson.dumps(schema), "avro.codec": b"null"}, bytes(16)) + block + bytes(16)
+    (tmp_path / "x.avro").write_bytes(data)
+    bodies, _, problems = read(make(tmp_path))
+    assert (bodies, ["no bounds" in why for _, _, why in problems]) == ([], [True])
+
+
+def test_nothing_may_stand_where_it_is_bounded(tmp_path):
+    free = {"type": "record", "name": "E", "fields": [{"name": "v", "type": "null"}]}
+    fields = [
+        {"name": "n", "type": "null"},
+        {"name": "e", "type": ["int", free]},
+        {"name": "m", "type": {"type": "map", "values": "E"}},
+        {"name": "a", "type": {"type": "array", "items": ["null", "E"]}},
+    ]
+    record = {"n": None, "e": {"v": None}, "m": {"k": {"v": None}}, "a": [None, {"v": None}]}
+    schema = {"type": "record", "name": "R", "fields": fields}
+    (tmp_path / "x.avro").write_bytes(avro([record], schema))
+    assert read(make(tmp_path))[::2] == ([record], [])
 
 
 @pytest.mark.parametrize("claim", [(2**60, 8), (-5, 8), (1, 2**60), (1, -1)])
@@ -272,6 +366,14 @@ def test_a_block_that_lies_about_its_size_is_a_problem(tmp_path, claim):
     data = header({"avro.schema": schema}, bytes(16)) + zigzag(claim[0]) + zigzag(claim[1]) + bytes(8) + bytes(16)
     (tmp_path / "x.avro").write_bytes(data)
     assert len(read(make(tmp_path))[2]) == 1
+
+
+def test_no_claim_takes_the_offsets_out_of_bounds(tmp_path):
+    schema = orjson.dumps({"type": "record", "name": "R", "fields": [{"name": "v", "type": "int"}]})
+    blocks = (zigzag(2**63 - 1) + zigzag(0) + bytes(16)) * 4
+    (tmp_path / "x.avro").write_bytes(header({"avro.schema": schema}, bytes(16)) + blocks)
+    bodies, _, problems = read(make(tmp_path))
+    assert (bodies, [at < 2**63 for at, _, _ in problems]) == ([], [True])
 
 
 def test_an_unknown_codec_is_a_problem(tmp_path):

@@ -320,12 +320,30 @@ def test_a_float_is_no_place():
         (100, 40),
         ("2025-06-05 10:00:00", "2025-06-05 09:59:00"),
         ("2025-06-05T10:00:00.250000", "2025-06-05T09:59:00.250000"),
+        ("2025-06-05T10:00:00.250", "2025-06-05T09:59:00.250"),
+        ("2025-06-05 10:00", "2025-06-05 09:59"),
+        ("2025-06-05 10:00:00Z", "2025-06-05 09:59:00Z"),
+        ("2025-06-05T00:00:00+08:00", "2025-06-04T23:59:00+08:00"),
         ("2025-06-05", "2025-06-04"),
         (date(2025, 6, 5), date(2025, 6, 4)),
     ],
 )
 def test_an_overlap_goes_back_by_the_kind_of_the_cursor(value, before):
     assert earlier(value, 60) == before
+
+
+@pytest.mark.parametrize(
+    "value", ["20250605", "20250605T101500", "2025-W23-4", "2025-06-05T10", "2025-06-05 10:00:00.25", "JS1", "", "Z"]
+)
+def test_a_text_that_would_lose_its_form_is_moved_nowhere(value):
+    with pytest.raises(UnfitError, match="texts like"):
+        earlier(value, 60)
+
+
+def test_an_overlap_that_a_cursor_cannot_have_is_told_by_the_plan(shop):
+    add(shop, "A", "20250605", "1")
+    with pytest.raises(Misconfigured, match="overlap"):
+        list(settlements(shop, overlap=600).plan({}))
 
 
 def test_payloads_are_json_where_mappings_want_that(shop):

@@ -152,13 +152,9 @@ def test_claim_is_compare_and_set(store):
     assert store.claim(made.id, "r1", NOW)
     assert not store.claim(made.id, "r2", NOW)
     with pytest.raises(WrongState):
-        store.resolve(made.id, "r2", NOW)
-    with pytest.raises(WrongState):
         store.discard(made.id, "why", NOW)
-    store.resolve(made.id, "r1", NOW)
-    store.resolve(made.id, "r1", NOW)
-    with pytest.raises(WrongState):
-        store.resolve(made.id, "r2", NOW)
+    before = store.get(made.id)
+    store.settle(before, after(before, "r1", (), NOW), "r1")
     assert store.get(made.id).resolved_by == "r1"
     assert not store.claim(made.id, "r1", NOW)
     with pytest.raises(WrongState):
@@ -318,17 +314,6 @@ def test_settled_success_counts_nothing_as_dead(store):
     store.settle(before, after(before, "r1", (), NOW), "r1")
     assert (store.get(made.id).state, store.get(made.id).resolved_by) == ("resolved", "r1")
     assert store.tally("r1") == Tally(0, 0)
-
-
-def test_delayed_replay_is_no_death(store):
-    made = letter()
-    store.put_many([made])
-    store.claim(made.id, "r1", NOW)
-    before = store.get(made.id)
-    store.settle(before, after(before, "r1", (reason("UNAVAILABLE"),), NOW), "r1")
-    assert (store.get(made.id).state, store.get(made.id).generation) == ("open", 0)
-    assert store.tally("r1") == Tally(0, 0)
-    assert store.history(made.id)[0].outcome == "waiting"
 
 
 def test_settling_what_another_has_is_refused(store):

@@ -4,11 +4,10 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from letter_samples import BODY, NOW, ORIGIN, letter
+from letter_samples import NOW, letter
 
 from dlq import replay
 from dlq.backoff import CAP, FIRST, next_attempt, seeded
-from dlq.errors import WrongState
 from dlq.letter import GENERATIONS
 from dlq.reasons import reason
 
@@ -19,25 +18,11 @@ def claimed(kept, batch="r1"):
     return kept._replace(state="claimed", claimed_by=batch)
 
 
-def test_envelope_is_the_old_one_under_a_new_key():
-    kept = letter(3)
-    got = replay.envelope(kept, BODY)
-    assert (got.body, got.company, got.source, got.offset) == (BODY, kept.company, kept.source, kept.offset)
-    assert got.key == f"letter:{kept.id}:0" == replay.envelope(claimed(kept), BODY).key
-    assert replay.letter_of(got.key) == (kept.id, 0)
-    assert replay.letter_of("abc:0") is None
-    assert replay.letter_of("letter:abc") is None
-    assert replay.letter_of("letter:abc:x") is None
-
-
 @pytest.mark.parametrize(
     "changes", [{"state": "resolved"}, {"state": "discarded"}, {"parked": True}, {"parked": True, "state": "claimed"}]
 )
 def test_what_may_not_go_is_refused_with_words(changes):
-    kept = letter()._replace(**changes)
-    assert replay.refusal(kept)
-    with pytest.raises(WrongState, match=kept.id):
-        replay.envelope(kept, BODY)
+    assert replay.refusal(letter()._replace(**changes))
 
 
 def test_success_resolves():
@@ -50,7 +35,7 @@ def test_three_failures_park_and_keys_never_repeat():
     for turn in range(GENERATIONS):
         assert replay.refusal(kept) is None
         assert not kept.parked
-        keys.add(replay.envelope(kept, BODY).key)
+        keys.add(replay.key(kept))
         kept = replay.after(claimed(kept), f"r{turn}", DEAD, NOW)
         assert (kept.state, kept.claimed_by, kept.generation, kept.attempts) == ("open", "", turn + 1, turn + 1)
         assert kept.last_reasons == DEAD
@@ -60,27 +45,6 @@ def test_three_failures_park_and_keys_never_repeat():
     assert "3" in replay.refusal(kept).en
     again = replay.after(claimed(kept._replace(parked=False)), "r9", DEAD, NOW)
     assert again.parked
-
-
-def test_what_heals_costs_no_generation():
-    kept = replay.after(claimed(letter()), "r1", (reason("UNAVAILABLE"),), NOW)
-    assert (kept.state, kept.generation, kept.attempts, kept.parked, kept.last_reasons) == ("open", 0, 1, False, ())
-    mixed = replay.after(claimed(letter()), "r1", (reason("UNAVAILABLE"), *DEAD), NOW)
-    assert (mixed.generation, mixed.last_reasons) == (1, DEAD)
-
-
-def test_own_death_and_others_are_told_apart():
-    kept = letter()
-    origin = replay.origin(kept, ORIGIN._replace(batch="r1", company="", source=""))
-    key = replay.key(kept)
-    own = letter(origin=origin, source_key=key, stage="decode")
-    other = letter(origin=origin, source_key=key, stage="deliver", destination="44", reasons=DEAD)
-    left = replay.split(kept, [own, other, own])
-    assert left.again == own.reasons
-    assert left.new == (other,)
-    assert (other.parent, other.generation, other.company, other.batch) == (kept.id, 1, kept.company, "r1")
-    assert len({kept.id, own.id, other.id}) == 3
-    assert replay.split(kept, []) == ((), ())
 
 
 @given(st.integers(-3, 10_000), st.floats(0, 1, exclude_max=True))

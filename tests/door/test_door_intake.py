@@ -7,12 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from door_kit import exchange
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contracts import Arrival
 from pipelines import tables
+from pipelines.door.counting import FAILED_COMMITS
 from pipelines.door.intake import Bounds, Intake, Item, Kept, NotDurable
+from pipelines.door.serving import opened
+from pipelines.door.settings import DoorSettings
 from pipelines.inbox import Judged
 from pipelines.state import State
 
@@ -49,9 +54,10 @@ def test_requests_share_commits(state):
         kept = await asyncio.gather(*[intake.put([item()]) for _ in range(50)])
         assert kept == [Kept("", (True,))] * 50
 
-    with running(state) as intake:
+    database = Failing(state)
+    with running(state, database=database) as intake:
         asyncio.run(story(intake))
-        assert intake.commits < 10
+        assert database.tries < 10
         assert intake.backlog == (50, 50)
     assert len(count(state)) == 50
 
@@ -79,9 +85,10 @@ def test_one_request_that_cannot_be_kept_fails_alone(state):
         results = await asyncio.gather(*jobs, return_exceptions=True)
         assert [isinstance(one, NotDurable) for one in results] == [at == 3 for at in range(6)]
 
+    failed = FAILED_COMMITS._value.get()
     with running(state) as intake:
         asyncio.run(story(intake))
-        assert intake.failures == 1
+    assert FAILED_COMMITS._value.get() == failed + 1
     assert len(count(state)) == 5
     with state.reading() as connection:
         assert connection.execute(text("select count(*) from meta where name = 'half'")).scalar() == 0
@@ -90,15 +97,30 @@ def test_one_request_that_cannot_be_kept_fails_alone(state):
 class Failing:
     """A state whose commits fail while `broken`."""
 
-    def __init__(self, state):
-        self.state, self.broken, self.reading = state, False, state.reading
+    def __init__(self, state, error=None):
+        self.state, self.broken, self.reading, self.tries = state, False, state.reading, 0
+        self.error = error or OperationalError("commit", {}, OSError())
 
     @contextmanager
     def unit_of_work(self):
         with self.state.unit_of_work() as connection:
             yield connection
+            self.tries += 1
             if self.broken:
-                raise OperationalError("commit", {}, OSError())
+                raise self.error
+
+
+def test_where_no_connection_is_free_a_group_fails_at_once_and_not_one_by_one(state):
+    database = Failing(state, PoolTimeout("QueuePool limit"))
+
+    async def story(intake):
+        database.broken = True
+        results = await asyncio.gather(*[intake.put([item()]) for _ in range(20)], return_exceptions=True)
+        assert all(isinstance(one, NotDurable) for one in results)
+
+    with running(state, database=database) as intake:
+        asyncio.run(story(intake))
+    assert database.tries < 20
 
 
 def test_a_commit_that_fails_fails_its_requests_and_no_others(state):
@@ -185,3 +207,23 @@ def test_what_waits_from_before_counts(state):
         with running(state) as intake:
             assert intake.backlog[0] == expected
             asyncio.run(story(intake))
+
+
+def test_nothing_is_taken_in_while_the_disk_has_no_room(state, caplog):
+    hindrance = "磁盘只剩 3 MB / only 3 MB are left"
+    intake = Intake(state, state.sealer(), "collect", room=lambda: hindrance)
+    with caplog.at_level("WARNING", "vingate.door"):
+        for _ in range(2):
+            intake._look()
+            assert intake.full
+    assert caplog.text.count("only 3 MB are left") == 1, "told once"
+    hindrance = ""
+    intake._look()
+    assert not intake.full
+
+
+def test_a_door_whose_disk_has_less_room_than_it_must_have_is_full(state):
+    with opened(DoorSettings(), state, exchange(), free_bytes=1 << 80) as door:
+        assert door.desk.intake.full
+    with opened(DoorSettings(), state, exchange(), free_bytes=1) as door:
+        assert not door.desk.intake.full

@@ -11,6 +11,7 @@ import pytest
 from door_kit import ADDED, PASSWORD, RECORD, REGISTER, TOKEN, exchange, kit, payload, registration
 from sqlalchemy.exc import OperationalError
 
+from pipelines.door.counting import LOGINS
 from pipelines.door.settings import Backlog, DoorSettings
 from pipelines.vinhash import vin_hash
 
@@ -109,10 +110,15 @@ def test_five_wrong_passwords_lock_and_time_unlocks(run):
             body = {"companycode": company, "companypassword": password}
             return (await door.client.post(TOKEN, json=body)).json()["code"]
 
+        def counted():
+            return [LOGINS.labels(outcome)._value.get() for outcome in ("ok", "wrong", "locked")]
+
+        before = counted()
         assert [await login("wrong") for _ in range(4)] == ["0"] * 4
         assert await login(PASSWORD) == "1", "not before five"
         assert [await login("wrong") for _ in range(5)] == ["0"] * 5
         assert await login(PASSWORD) == "0"
+        assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 9, 1]
         door.now += timedelta(minutes=2)
         assert await login(PASSWORD) == "1"
 
@@ -410,9 +416,13 @@ def test_our_own_errors_are_answered_in_the_dialect(run, monkeypatch):
 def test_the_same_record_twenty_times_at_once(run):
     async def story(door):
         body = payload("15", await door.token())
+        intake, groups = door.door.desk.intake, []
+        commit = intake._commit
+        intake._commit = lambda group: (groups.append(len(group)), commit(group))
         answers = await asyncio.gather(*[door.client.post(RECORD, content=body) for _ in range(20)])
         assert [answer.json() for answer in answers] == [ADDED] * 20
         assert len(door.rows()) == 20, "each is an envelope; the batch finds the duplicates"
-        assert door.door.desk.intake.commits < 20, "they share commits"
+        assert sum(groups) == 20
+        assert len(groups) < 20, "they share commits"
 
     run(story)

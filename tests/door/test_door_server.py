@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -126,6 +127,35 @@ def test_hostile_callers(tmp_path):
         assert kept(tmp_path) == [long, body], "nothing half accepted"
         assert running.stop() == 0
     assert "Traceback" not in running.errors.read_text()
+
+
+def test_a_caller_that_sends_empty_lines_after_its_request_is_cut(tmp_path):
+    with door(tmp_path, header_seconds=0.5) as running, closing(socket.create_connection(running.place)) as connection:
+        connection.settimeout(PATIENCE)
+        connection.sendall(b"GET /time HTTP/1.1\r\nhost: d\r\n\r\n")
+        assert b"200" in connection.recv(4096)
+        connection.settimeout(0.1)
+        until = time.monotonic() + PATIENCE / 2  # before keep_alive_seconds
+        found = b""
+        while b"408" not in found and time.monotonic() < until:
+            connection.sendall(b"\r\n")
+            with suppress(TimeoutError):
+                found = connection.recv(4096)
+        assert found.startswith(b"HTTP/1.1 408")
+
+
+def test_who_comes_beyond_the_most_connections_is_sent_away_in_its_dialect(tmp_path):
+    with door(tmp_path, connections=1) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        with httpx.Client(timeout=PATIENCE) as late:
+            told = late.post(running.url + RECORD, content=body)
+            assert (told.status_code, told.json()["code"], told.headers["retry-after"]) == (503, "0", "1")
+            assert "稍后" in told.json()["status"]
+            told = late.post(running.url + "/v1/token", json={"companycode": "x", "companypassword": "y"})
+            assert (told.status_code, told.headers["content-type"]) == (503, "application/problem+json")
+            assert told.headers["connection"] == "close"
+        assert client.post(running.url + RECORD, content=body).json() == ADDED, "who was there first goes on"
+        assert kept(tmp_path) == [body]
 
 
 def test_a_slow_caller_is_cut_though_it_goes_on(tmp_path):
@@ -291,6 +321,17 @@ def test_systems_call_with_a_certificate(tmp_path):
                 return client.post(url + "/v1/records", json={"plate": "浙AD12345", "mileage": 1}).status_code
 
         assert [post(name) for name in ("", "unknown", "headquarters")] == [401, 401, 422]
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("10.0.0.7", "10.0.0.7"), ("door.cn", "door.cn")],  # noqa: S104
+)
+def test_the_address_that_is_told_can_be_called(host, named):
+    from pipelines.door.serving import _host
+    from pipelines.door.settings import DoorSettings
+
+    assert _host(DoorSettings(host=host)) == named
 
 
 @pytest.mark.parametrize("made", [True, False])

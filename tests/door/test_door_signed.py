@@ -50,10 +50,10 @@ class Caller:
     def __init__(self, door, form="{text}{secret}"):
         self.door, self.form, self.nonce, self.ahead = door, form, 1000, timedelta()
 
-    def signed(self, body):
+    def signed(self, body, nonce=None):
         self.nonce += 1
         stamp = str(int((NOW + self.ahead).timestamp() * 1000))
-        body = {**body, "appId": APP, "nonce": self.nonce, "timestamp": stamp}
+        body = {**body, "appId": APP, "nonce": self.nonce if nonce is None else nonce, "timestamp": stamp}
         whole = self.form.format(text=text(body), secret=SECRET)
         return {**body, "sign": md5(whole.encode(), usedforsecurity=False).hexdigest()}
 
@@ -111,6 +111,20 @@ def test_three_steps_and_a_correction(run):
     run(story)
 
 
+def test_a_piece_that_holds_a_password_is_kept_and_guarded_like_any_other(run):
+    async def story(caller):
+        call = caller.signed(an_insert(companyPassword="Test1234"))
+        assert (await caller.send(INSERT, call))["code"] == 0
+        assert len(caller.door.rows()) == 1
+        assert (await caller.send(INSERT, call))["code"] == 114
+        assert (await caller.call(INSERT, an_insert(faultDesc="companypassword")))["code"] == 2004
+        assert (await caller.call(ITEMS, {"orderCode": "R9", "repairProjectList": PROJECTS, "companyPassword": "x"}))[
+            "code"
+        ] == 2003
+
+    run(story)
+
+
 def test_signatures(run):
     async def story(caller):
         good = caller.signed(an_insert())
@@ -139,6 +153,15 @@ def test_the_clock_may_be_minutes_off_and_not_an_hour(run):
             assert answer["code"] == code
             assert code == 0 or answer["message"].startswith("调用时间过期")
         assert len(caller.door.rows()) == 2
+
+    run(story)
+
+
+@pytest.mark.parametrize(("nonce", "code"), [("", 107), ("n" * 65, 108), ("a\tb", 108)])
+def test_a_nonce_that_cannot_be_one_is_a_wrong_parameter(run, nonce, code):
+    async def story(caller):
+        assert (await caller.send(INSERT, caller.signed(an_insert(), nonce)))["code"] == code
+        assert caller.door.rows() == []
 
     run(story)
 

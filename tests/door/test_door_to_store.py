@@ -14,6 +14,7 @@ from sqlalchemy import select
 from test_door_signed import APP, CORRECT, INSERT, ITEMS, PROJECTS, SECRET, SETTLE, Caller, an_insert
 from test_door_v1 import RECORD as CANONICAL
 
+from dlq.masking import masked
 from pipelines import tables
 from pipelines.door import applications
 from pipelines.ledger import prove
@@ -106,6 +107,31 @@ def test_every_dialect_arrives_and_every_refusal_is_a_letter(run):
         assert sorted(letter.dialect for letter in letters(door)) == ["foshan", "national"]
         assert {letter.company for letter in letters(door)} == {"330106000000001"}
         assert door.rows() == []
+
+    run(story)
+
+
+def test_a_record_that_holds_a_password_is_kept_and_delivered_and_shows_it_nowhere(run):
+    async def story(door, drain):
+        token = await door.token()
+        good, bad = ({**json.loads(payload(number, token)), "companypassword": PASSWORD} for number in ("15", "02"))
+        assert (await door.client.post(RECORD, json=good)).json() == ADDED
+        refused = (await door.client.post(RECORD, json=bad)).json()
+        assert (refused["code"], PASSWORD in refused["status"]) == ("0", False)
+        headers = {"authorization": f"Bearer {token}"}
+        said = {**CANONICAL, "faultdescription": f"companypassword={PASSWORD}", "companypassword": PASSWORD}
+        answer = await door.client.post("/v1/records", json=said, headers=headers)
+        assert (answer.status_code, PASSWORD in answer.text) == (202, False)
+        assert answer.json()["records"][0]["receipt"], "accepted: there is something to ask for"
+        rows = door.rows()
+        assert len(rows) == 3, "accepted or refused: all of it is kept"
+        for row in rows:
+            shown = str(masked(row.plain))
+            assert ("companypassword" in shown, PASSWORD in shown) == (True, False)
+        drain()
+        for vin in ("WP1AG2923CLA64129", CANONICAL["vin"]):
+            assert traced(door, vin)[0]["destinations"] == [{"name": "province-33", "outcome": "delivered"}]
+        assert [letter.dialect for letter in letters(door)] == ["national"]
 
     run(story)
 

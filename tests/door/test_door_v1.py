@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mappings.encoding import content_bytes, content_digest, key_digest
 from pipelines import tables
 from pipelines.door.judging import Judge
 from pipelines.door.limits import Buckets
+from pipelines.door.v1 import receipts
 from pipelines.journal import ADDRESSED, FILTERED, LINE, Journal
 from pipelines.versions import key_halves
 
@@ -239,9 +241,9 @@ def test_a_withdrawal_under_an_idempotency_key_is_kept_once(run):
     run(story)
 
 
-def journalled(door, body, fate, outcomes):
-    """Let a batch have taken what waits: no inbox row, one journal line."""
-    now = door.now.isoformat()
+def journalled(door, body, fate, outcomes, after=timedelta()):
+    """Let a batch have taken what waits, by a clock that is so much ahead: no inbox row, one journal line."""
+    now = (door.now + after).isoformat()
     row = Judge(exchange()).carefully(json.dumps(body).encode(), "record", "330106000000001", door.now).row
     line = np.zeros(1, LINE)
     high, low = key_halves(key_digest("collect", "33", row.companycode, row.costlistcode))
@@ -287,6 +289,39 @@ def test_receipts(run, fate, outcomes, state):
         assert (await door.client.get(path, headers=theirs)).status_code == 404
         for wrong in ("x", "A" * 64, "é" * 64, path[13:-1] + "_"):
             assert (await door.client.get(f"/v1/receipts/{wrong}", headers=headers)).status_code == 404
+
+    run(story)
+
+
+def test_a_receipt_is_found_though_the_clocks_of_door_and_gateway_differ(run):
+    async def story(door, headers):
+        answer = await door.client.post("/v1/records", json=RECORD, headers=headers)
+        path = f"/v1/receipts/{answer.json()['records'][0]['receipt']}"
+        journalled(door, RECORD, ADDRESSED, {}, after=timedelta(seconds=-90))
+        assert (await door.client.get(path, headers=headers)).json()["state"] == "delivered"
+
+    run(story)
+
+
+def test_asking_for_receipts_counts_as_calls(run):
+    async def story(door, headers):
+        answer = await door.client.post("/v1/records", json=RECORD, headers=headers)
+        path = f"/v1/receipts/{answer.json()['records'][0]['receipt']}"
+        door.door.desk._companies = Buckets(0.001, 2)
+        told = [await door.client.get(path, headers=headers) for _ in range(3)]
+        assert [one.status_code for one in told] == [200, 200, 429]
+        assert told[-1].headers["retry-after"]
+
+    run(story)
+
+
+def test_only_some_journals_are_looked_through_for_a_receipt(run, monkeypatch):
+    async def story(door, headers):
+        answer = await door.client.post("/v1/records", json=RECORD, headers=headers)
+        path = f"/v1/receipts/{answer.json()['records'][0]['receipt']}"
+        journalled(door, RECORD, ADDRESSED, {})
+        monkeypatch.setattr(receipts, "MOST_JOURNALS", 0)
+        assert (await door.client.get(path, headers=headers)).json()["state"] == "unknown"
 
     run(story)
 

@@ -1,8 +1,12 @@
 """Shop CSV exports: encodings, quotes, several lines, several entries in a cell, and what is refused."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from mappings.reading import Limits, read
+from mappings.findings import profile
+from mappings.judging import Context
+from mappings.reading import Limits, judge, read
 
 HEADER = (
     "结算清单编号,企业名称,车牌号码,VIN,送修日期,结算日期,送修里程,故障描述,"
@@ -22,7 +26,7 @@ def codes(draft):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "utf-16"])
-@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+@pytest.mark.parametrize("newline", ["\r\n", "\n", "\r"])
 def test_lines_of_one_list_are_one_record(encoding, newline):
     draft = read(table(FIRST, SECOND, newline=newline).encode(encoding))
     assert (draft.kind, draft.dialect, draft.notes) == ("repair", "csv", ())
@@ -90,3 +94,23 @@ def test_repeated_columns_are_named_in_the_order_of_the_header():
     draft = read(text.encode())
     told = [note.wire or note.field for note in draft.notes if note.value == "repeated"]
     assert told == names
+
+
+def test_a_blank_cell_is_blank_for_each_entry_beside_it():
+    visit = "JS1,某店,浙A12345,LSVAL41Z882104202,20240318,20240319,21560,异响,换油,1"
+    for blank in ("", "-", "N/A"):
+        draft = read(table(f"{visit},火花塞;机油,A1;A2,{blank}").encode())
+        assert [row["quantity"] for row in draft.members["parts"]] == [blank, blank]
+        found = judge(draft, Context(profile("lenient"), datetime(2024, 6, 1, tzinfo=UTC))).findings
+        assert [(f.code, f.severity, f.field, f.wire) for f in found] == [
+            ("QUANTITY_NOT_NUMERIC", "flag", "parts[0].quantity", "rows[0].配件数量"),
+            ("QUANTITY_NOT_NUMERIC", "flag", "parts[1].quantity", "rows[0].配件数量"),
+        ]
+
+
+def test_a_cell_is_named_by_its_line_and_a_row_by_its_number():
+    draft = read(table(f"{VISIT},x,换油,1,机油;机滤,A;B,4;1", f"{VISIT},,,,垫片;螺母,C;D,1;2;3").encode())
+    assert [(note.field, note.wire) for note in draft.notes] == [
+        ("parts[2].name", "rows[1].配件名称"),
+        ("parts[2].code", "rows[1].配件编码"),
+    ]

@@ -1,13 +1,16 @@
 """JSON dialects: spelling, double encoding, wrong kinds, unknown members, rows under rows."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.reading import Limits, read
+from mappings.findings import profile
+from mappings.judging import Context
+from mappings.reading import Limits, judge, read
 
 BASIC = {
     "vehicleplatenumber": "浙A12345",
@@ -96,9 +99,14 @@ def test_unknown_members_are_named_once_and_never_shown():
 
 
 def test_many_unknown_members_are_counted():
-    draft = read_json({"basicInfo": BASIC} | {f"x{number}": number for number in range(80)})
-    assert len(draft.notes) == 50
-    assert draft.notes[-1].value == "+30"
+    def found(count):
+        draft = read_json({"basicInfo": BASIC} | {f"x{number}": number for number in range(count)})
+        assert {note.code for note in draft.notes} == {"UNKNOWN_MEMBER"}
+        return [(note.field, note.value) for note in draft.notes]
+
+    named = [(f"x{number}", f"x{number}") for number in range(50)]
+    assert found(50) == named
+    assert found(80) == [*named, ("", "+30")]
 
 
 @pytest.mark.parametrize(
@@ -204,3 +212,61 @@ def test_a_registration_feed_is_a_vehicle():
     feed = {"schema": "vingate.registration/1", "vin": "V", "plate": None, "home": "bt", "valid_from": "2024-01-01"}
     draft = read_json(feed)
     assert (draft.kind, draft.members["home"], draft.notes) == ("vehicle", "bt", ())
+
+
+STRICT = Context(profile("strict"), datetime(2024, 6, 1, tzinfo=UTC))
+
+
+def places_of(draft, code):
+    """Field -> place on the wire of the findings with a code."""
+    return {finding.field: finding.wire for finding in judge(draft, STRICT).findings if finding.code == code}
+
+
+def test_equal_codes_are_added_only_where_nothing_is_to_be_said():
+    def kept(*quantities, **second):
+        rows = [{"partName": "油", "partCode": "B", "partQty": quantity} for quantity in quantities]
+        rows[1] |= second
+        draft = read_json({"orderCode": 7, "repairProjectList": [{"projectName": "p", "repairPartList": rows}]})
+        return [row["quantity"] for row in draft.members["parts"]]
+
+    assert kept("5", "2") == [7]
+    assert kept("-3", "5") == ["-3", "5"]
+    assert kept("5", "-3") == ["5", "-3"]
+    assert kept("0", "5") == ["0", "5"]
+    assert kept("5", True) == ["5", True]
+    assert kept("5", "2", partName="") == ["5", "2"]
+
+
+def test_a_row_is_named_by_the_number_that_the_partner_gave_it():
+    lines = [{"type": "FEE"}, {"type": "LABOR", "description": "b", "hours": -1}, {"type": "PART", "quantity": "x"}]
+    visit = {"dealerCode": "D1", "vehicle": {"vin": "V"}, "visit": {"orderNo": "O"}}
+    draft = read_json({**visit, "lines": [*lines, {"type": "PART", "description": [], "quantity": "y"}]})
+    assert places_of(draft, "HOURS_NEGATIVE") == {"projects[0].hours": "lines[1].hours"}
+    assert places_of(draft, "QUANTITY_NOT_NUMERIC") == {
+        "parts[0].quantity": "lines[2].quantity",
+        "parts[1].quantity": "lines[3].quantity",
+    }
+    assert places_of(draft, "STRUCTURE_WRONG") == {"parts[1].name": "lines[3].description"}
+    assert places_of(draft, "MANDATORY_MISSING")["parts[0].name"] == "lines[2].description"
+
+
+def test_a_member_that_stands_twice_in_a_row_is_named_by_our_number():
+    lines = b'{"type":"FEE"},{"type":"PART","description":"a","number":"1","number":"2","description":"b"}'
+    draft = read(b'{"dealerCode":"D1","vehicle":{"vin":"V"},"visit":{"orderNo":"O"},"lines":[' + lines + b"]}")
+    found = {(note.field, note.wire) for note in draft.notes if note.value == "repeated"}
+    assert found == {("parts[0].code", "lines[1].number"), ("parts[0].name", "lines[1].description")}
+
+
+def test_rows_that_were_nested_and_added_up_keep_their_places():
+    def part(code, quantity):
+        return {"partName": "油", "partCode": code, "partQty": quantity}
+
+    items = [
+        {"projectName": "p", "repairPartList": [part("B", 1), part("B", 2)]},
+        {"projectName": "q", "repairPartList": [part("B", 3), {**part("C", "x"), "partName": {}}]},
+    ]
+    draft = read_json({"orderCode": 7, "repairProjectList": items})
+    assert places_of(draft, "QUANTITY_NOT_NUMERIC") == {
+        "parts[1].quantity": "repairProjectList[1].repairPartList[1].partQty"
+    }
+    assert places_of(draft, "STRUCTURE_WRONG") == {"parts[1].name": "repairProjectList[1].repairPartList[1].partName"}

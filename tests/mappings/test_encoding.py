@@ -8,12 +8,14 @@ import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from io import BytesIO
+from typing import NamedTuple, get_type_hints
 
 import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mappings import avroschema, records
 from mappings.avroschema import compile_encoder, repair_schema, schema_text, zigzag
 from mappings.encoding import (
     SCHEMA,
@@ -30,7 +32,10 @@ from mappings.encoding import (
     vin_digest,
     withdrawn_bytes,
 )
-from mappings.records import Part, Project, Provenance, RepairRow, Withdrawal
+from mappings.findings import profile
+from mappings.judging import Context
+from mappings.reading import judge, read
+from mappings.records import Part, Project, Provenance, RepairRecord, RepairRow, Withdrawal
 
 PARSED = fastavro.parse_schema(repair_schema())
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -90,6 +95,9 @@ def test_an_independent_reader_sees_the_same_values(row, text, version, findings
     found = decoded(whole(row, text, version, 2, "national", RECEIVED, findings))
     told = {"system": text, "version": version, "repaircomefrom": 2, "dialect": "national"}
     assert found == expected(row) | told | {"received_at": RECEIVED, "findings": findings}
+    provenance = Provenance(**told, received_at=RECEIVED, findings=tuple(findings))
+    assert RepairRecord.from_delivered(found) == RepairRecord.from_row(row, provenance)
+    assert RepairRecord.from_delivered(found).row() == row
 
 
 @given(TEXTS, TEXTS, TEXTS)
@@ -104,6 +112,25 @@ def test_a_withdrawn_version_names_the_record_and_says_why(company, code, why):
         2,
     )
     assert (found["vin"], found["plate"], found["mileage"], found["parts"]) == ("", "", 0, [])
+    with pytest.raises(ValueError, match="withdrawn"):
+        RepairRecord.from_delivered(found)
+
+
+def test_the_record_is_the_row_with_provenance():
+    fields = get_type_hints(RepairRow) | {"provenance": Provenance}
+    assert {name: info.annotation for name, info in RepairRecord.model_fields.items()} == fields
+    assert RepairRecord.from_row(ROW, Provenance(system="44", dialect="national", received_at=RECEIVED)).row() == ROW
+
+
+@pytest.mark.parametrize("name", ["national", "chengdu", "root", "csv", "oem", "shanghai-order"])
+def test_every_golden_record_is_one(root, name):
+    held = Provenance(system="44", dialect=name, received_at=RECEIVED)
+    examples = sorted((root / "mappings/data/mappings/examples" / name).glob("*.in.*"))
+    drafts = [draft for draft in (read(path.read_bytes(), name) for path in examples) if draft.kind == "repair"]
+    judged = [judge(draft, Context(profile("lenient"), RECEIVED, company="440100000000001")).record for draft in drafts]
+    rows = [row for row in judged if isinstance(row, RepairRow)]
+    assert rows
+    assert [RepairRecord.from_row(row, held).row() for row in rows] == rows
 
 
 @given(st.lists(ROWS, max_size=4))
@@ -169,9 +196,7 @@ def test_the_schema_file_is_the_generated_schema(root):
 
 def test_the_schema_has_the_members_of_the_records():
     names = [field["name"] for field in SCHEMA["fields"]]
-    assert tuple(names[: len(RepairRow._fields)]) == RepairRow._fields
-    assert set(names[len(RepairRow._fields) : -1]) == set(Provenance.model_fields)
-    assert names[-1] == "withdrawn"
+    assert names == [*RepairRow._fields, *Provenance.model_fields, "withdrawn"]
     assert SCHEMA["fields"][-1]["default"] is None, "readers of either edition read both"
     types = {field["name"]: field["type"] for field in SCHEMA["fields"]}
     assert [f["name"] for f in types["parts"]["items"]["fields"]] == list(Part._fields)
@@ -179,6 +204,20 @@ def test_the_schema_has_the_members_of_the_records():
     logical = {n: t.get("logicalType") for n, t in types.items() if isinstance(t, dict)}
     assert logical["repairdate"] == logical["settledate"] == "date"
     assert (logical["mileage"], logical["received_at"]) == ("decimal", "timestamp-millis")
+
+
+def test_a_member_s_type_is_that_of_its_annotation(monkeypatch):
+    class Part(NamedTuple):
+        name: str
+        quantity: int | None
+        code: str
+
+    hints = get_type_hints
+    monkeypatch.setattr(avroschema, "get_type_hints", lambda kind: hints(Part if kind is records.Part else kind))
+    assert schema_text() != json.dumps(SCHEMA, ensure_ascii=False, indent=2) + "\n"
+    Part.__annotations__["quantity"] = "complex"
+    with pytest.raises(ValueError, match="complex"):
+        repair_schema()
 
 
 def test_digests_stay_what_they_are():

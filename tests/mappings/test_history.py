@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from mappings.findings import profile
-from mappings.history import HISTORY_CODES, HoursShare, MemoryHistory, batch_findings, history_findings
+from mappings.history import HISTORY_CODES, HoursShare, MemoryHistory, batch_findings
 from mappings.records import Part, Project, RepairRow
 
 NOON = datetime(2024, 3, 10, 4, 0, tzinfo=UTC)
@@ -37,7 +37,8 @@ def found(*past, row=ROW, received=NOON, codes=HISTORY_CODES, history=None):
     history = history or MemoryHistory()
     for known in past:
         history.add(known)
-    return [(f.code, f.field, f.severity) for f in history_findings(row, history, received, profile("strict"), codes)]
+    (told,) = batch_findings([row], history, received, profile("strict"), codes)
+    return [(f.code, f.field, f.severity) for f in told]
 
 
 def test_nothing_known_nothing_found():

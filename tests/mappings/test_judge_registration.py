@@ -27,6 +27,12 @@ def test_clean_registration_becomes_an_operator_without_its_password():
     assert "companypassword" not in found.members
 
 
+@pytest.mark.parametrize("written", ["9999-09-09", "9999/09/09", "9999-09-09 00:00:00", 99990909])
+def test_a_licence_without_end_is_known_in_every_form_of_a_date(written):
+    found = s.judged("registration", {**s.REGISTRATION, "roadtransportationlicenseenddate": written})
+    assert (found.findings, found.record.roadtransportationlicenseenddate) == ((), None)
+
+
 def test_texts_instead_of_codes_strict():
     assert s.seen(s.judged("registration", {**s.REGISTRATION, **CHENGDU})) == [
         ("MANDATORY_MISSING", "companyunifiedsocialcreditidentifier"),
@@ -93,6 +99,12 @@ def test_token_request_shows_the_company_alone():
 def test_it_is_enough_to_know_that_a_password_was_sent(kept, wanted):
     assert s.seen(s.judged("token", {"companycode": "1", "companypassword": kept})) == wanted
     assert s.seen(s.judged("registration", {**s.REGISTRATION, "companypassword": kept})) == wanted
+
+
+@pytest.mark.parametrize("home", ["71", "81", "82"])
+def test_a_vehicle_may_be_registered_where_no_system_takes_part(home):
+    found = s.judged("vehicle", {**s.VEHICLE, "home": home})
+    assert (found.findings, found.record.home) == ((), home)
 
 
 def test_vehicle_registration():

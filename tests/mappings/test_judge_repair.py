@@ -125,6 +125,12 @@ def test_settlement_is_held_against_receipt_and_message_in_shanghai(settle, rece
         ("WVWLJ57N4FV028811", "20131231", ["VIN_MODEL_YEAR"]),
         ("LBEEFAKB2XK213178", "20180412", []),
         ("LVGBM51K8NG062816", "20180412", ["VIN_CHECK_DIGIT", "VIN_MODEL_YEAR"]),
+        ("LVGBM51K8IG062816", "20180412", ["VIN_ALPHABET", "VIN_MODEL_YEAR"]),
+        ("LVGBM51K8OG062816", "20180412", ["VIN_ALPHABET", "VIN_MODEL_YEAR"]),
+        ("LVGBM51K8QG062816", "20180412", ["VIN_ALPHABET", "VIN_MODEL_YEAR"]),
+        ("LVGBM51K8?G062816", "20180412", ["VIN_ALPHABET"]),
+        ("WVWLJ57N4IV028811", "20180412", ["VIN_ALPHABET"]),
+        ("LVOBM51K8NG062816", "20180412", ["VIN_ALPHABET", "VIN_MODEL_YEAR"]),
         ("WAUAYD4LXAD021549", "20180412", []),
         ("VF1KG1PBE34488860", "20180412", ["VIN_CHECK_DIGIT_NOT_APPLICABLE"]),
         ("W0LPC6DB3ZC123456", "20180412", ["VIN_CHECK_DIGIT_NOT_APPLICABLE"]),
@@ -168,7 +174,27 @@ def test_report_number_is_linked(text):
     number = "330100112108211315501011"
     found = s.judged("repair", {**s.REPAIR, "faultdescription": text % number})
     assert [(f.code, f.value) for f in found.findings] == [("REPORT_LINK", number)]
-    assert s.judged("repair", {**s.REPAIR, "faultdescription": text % number[:23]}).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("报告编码330100112108211315501011", "330100112108211315501011"),
+        ("报告编码：3301Ab，已换三元", "3301Ab"),
+        ("报告编码{JH２０１９０１}", "JH201901"),
+        ("见报告编码 { 12345678901234567890123456789012 }", "12345678901234567890123456789012"),
+    ],
+)
+def test_report_numbers_are_of_many_makes(text, number):
+    found = s.judged("repair", {**s.REPAIR, "faultdescription": text})
+    assert [(f.code, f.value) for f in found.findings] == [("REPORT_LINK", number)]
+
+
+@pytest.mark.parametrize(
+    "text", ["报告编码{}", "报告编码不详", "报告编码{12345}", "报告编码ABCDEFGH", "报告编码" + "1" * 33]
+)
+def test_what_is_no_report_number_is_not_linked(text):
+    assert s.judged("repair", {**s.REPAIR, "faultdescription": text}).findings == ()
 
 
 def test_report_number_in_its_own_member_is_linked():

@@ -121,8 +121,21 @@ def test_a_changed_mapping_file_is_read_again(shop):
         ('vin = "car.vin"', 'vim = "car.vin"', 13, "vin"),
         ('scale = "10000"', 'scale = "ten"', 16, "scale"),
         ('epoch = "ms"', 'epoch = "days"', 15, "'ms'"),
+        ('format = "%d.%m.%Y"', 'format = "%d.%d.%Y"', 14, "day"),
+        ('format = "%d.%m.%Y"', 'format = "%Q"', 14, "day"),
+        ('format = "%d.%m.%Y"', 'format = "%d.%m."', 14, "day"),
+        ('format = "%d.%m.%Y"', 'format = "%d.%m.%Y%"', 14, "day"),
         ('merge_by = "code"', 'split = "["', 22, "regular expression"),
         ('name = "winshop"', 'name = "Win Shop"', 2, "name"),
+        ('plate = "car.plate"', 'plate = "jobs[].plate"', 12, "jobs[].plate"),
+        ('plate = "car.plate"', 'plate = ["car.plate", "jobs[].plate"]', 12, "jobs[].plate"),
+        ('name = "item.title"', 'name = "items[].title"', 21, "items[].title"),
+        ('all = ["order.no", "car"]', 'all = ["order.no", "jobs[].title"]', 7, "jobs[].title"),
+        ('all = ["order.no", "car"]', 'none = ["jobs[]"]', 7, "jobs[]"),
+        ('all = ["order.no", "car"]', 'equals = { "jobs[].title" = "x" }', 7, "jobs[].title"),
+        ('scale = "10000"', 'scale = "10000", codes = { x = "1" }', 16, "codes"),
+        ('epoch = "ms"', 'epoch = "ms", format = "%Y"', 15, "format"),
+        ('epoch = "ms"', 'epoch = "ms", scale = "10"', 15, "scale"),
         ('title = "某门店软件"', 'extends = ["klingon"]', 0, "national"),
     ],
 )
@@ -133,6 +146,29 @@ def test_what_is_wrong_with_a_mapping_is_told_with_line_and_remedy(before, after
     assert caught.value.line == line
     assert caught.value.remedy
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%Y %H:%M", "%y%m%d", "%Y-%m-%dT%H:%M:%S%z", "%Y年%m月%d日", "%Y-%j", "%d %b %Y"]
+)
+def test_any_form_that_names_a_day_is_one(form):
+    assert parse_layout(SHOP.replace("%d.%m.%Y", form), "winshop.toml")
+
+
+@pytest.mark.parametrize("written", ["10²", "1_5", "1５_0", "Infinity", "NaN", "0x10", "1,5", True, None])
+def test_what_is_no_number_is_not_scaled(shop, written):
+    assert read(body({**PAYLOAD, "car": {"tenThousandKm": written}}), str(shop)).members["mileage"] == written
+
+
+@pytest.mark.parametrize("written", ["２.156", " 2.156 ", "21560e-4", 2.156])
+def test_numbers_are_scaled_however_they_are_written(shop, written):
+    assert read(body({**PAYLOAD, "car": {"tenThousandKm": written}}), str(shop)).members["mileage"] == 21560
+
+
+@pytest.mark.parametrize("written", ["1_710_777_600_000", "1710777600000²", "1710777600000.5"])
+def test_what_is_no_whole_number_is_no_moment(shop, written):
+    order = {**PAYLOAD["order"], "out": written}
+    assert read(body({**PAYLOAD, "order": order}), str(shop)).members["settledate"] == written
 
 
 def test_a_mapping_without_shapes_or_without_file_is_refused(tmp_path):
@@ -165,14 +201,18 @@ def test_examples_beside_a_file_are_run_and_differences_told(shop):
     (folder / "good.expected.json").write_text('{"kind": "repair", "notes": []}', "utf-8")
     (folder / "bad.in.json").write_bytes(body(PAYLOAD))
     (folder / "bad.expected.json").write_text('{"kind": "step", "members": {"vin": "other"}}', "utf-8")
-    bad, good = run_examples(str(shop))
+    named_otherwise = shop.rename(shop.parent / "window-shop.toml")
+    bad, good = run_examples(str(named_otherwise))
     assert good.passed
     assert not bad.passed
     assert any("members.vin" in text for text in bad.differences)
     assert any(text.startswith("kind:") for text in bad.differences)
 
 
-@pytest.mark.parametrize("expected", [None, "{", '{"member": {}}', "[]"])
+@pytest.mark.parametrize(
+    "expected",
+    [None, "{", '{"member": {}}', "[]", '{"members": []}', '{"members": null}', '{"provenance": "x"}'],
+)
 def test_an_example_without_expectation_is_an_error(shop, expected):
     folder = shop.parent / "examples" / "winshop"
     folder.mkdir(parents=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.dates import LONG_TERM, SHANGHAI, day, day_in_shanghai
+from mappings.dates import SHANGHAI, day, day_in_shanghai, is_long_term
 from mappings.folding import compact, half_width
 from mappings.numbers import number
 from mappings.placeholders import clean, is_placeholder
@@ -170,9 +170,21 @@ def test_trimmed_day():
     assert day("2025-01-05 ") == date(2025, 1, 5)
 
 
-def test_long_term_is_a_word_and_no_day():
-    assert LONG_TERM == "99990909"
-    assert day(LONG_TERM) is None
+@pytest.mark.parametrize(
+    "value",
+    [
+        "99990909", 99990909, Decimal(99990909), " 9999-09-09 ", "9999/09/09", "9999/9/9", "9999-09-09 00:00:00",
+        "９９９９-０９-０９", date(9999, 9, 9),
+    ],
+)  # fmt: skip
+def test_long_term_is_no_day_in_any_form(value):
+    assert is_long_term(value)
+    assert day(value) is None
+
+
+@pytest.mark.parametrize("value", ["9999-09-08", "99991231", "long", "", None, True, [], {}])
+def test_only_one_day_is_long_term(value):
+    assert not is_long_term(value)
 
 
 @lawful

@@ -152,11 +152,6 @@ def test_division_to_province(code, key):
     assert divisions.of_division(code) == key
 
 
-def test_66_is_read_as_bingtuan_only_on_request():
-    assert divisions.of_division("661001", counterpart_66=True) == "bt"
-    assert divisions.of_company("661001000000001", counterpart_66=True) == "bt"
-
-
 @pytest.mark.parametrize(
     ("code", "key"),
     [

@@ -32,6 +32,7 @@ from pipelines import ledger, nation, runcounts, tables, versions
 from pipelines.coordinator import Coordinator
 from pipelines.journal import Journal
 from pipelines.sample import generate
+from pipelines.sealedrows import open_piece, open_waiting
 from pipelines.settings import load
 from pipelines.state import DATABASE, State
 
@@ -110,7 +111,7 @@ def _play(folder: Path, kill: Kill | None, first: int, bulk: list[str]) -> None:
             victim.begin(step)
             name, more = STEPS[step]
             overrides = [f"received_at={received_at}", *(one.replace("{state}", str(folder)) for one in more)]
-            overrides += bulk if step in (BULK, AGAIN) else ()
+            overrides += [one.replace("{state}", str(folder)) for one in bulk] if step in (BULK, AGAIN) else []
             exchange = load(nation.DEPLOY / "exchanges" / f"{name}.toml", overrides, {})
             Coordinator(state, exchange, victim).run()
 
@@ -155,14 +156,17 @@ class Server:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def play(self, folder: Path, kills: list[Kill], first: int = 0, bulk: tuple[str, ...] = ()) -> list[Kill]:
+    def play(
+        self, folder: Path, kills: list[Kill], first: int = 0, bulk: tuple[str, ...] = (), again: tuple[str, ...] = ()
+    ) -> list[Kill]:
         """Run all steps, or those from `first`, killed at each of the points in turn; the points that were hit.
 
-        `bulk` are more settings of the bulk exchange.
+        `bulk` are more settings of the bulk exchange, `again` those that are added once it was killed.
         """
         hit = []
         for kill in [*kills, None]:
-            self._process.stdin.write(json.dumps([str(folder), kill, first, bulk]) + "\n")
+            more = (*bulk, *again) if hit else bulk
+            self._process.stdin.write(json.dumps([str(folder), kill, first, more]) + "\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             if code == -signal.SIGKILL:
@@ -301,9 +305,9 @@ def _opened(connection, sealer: Sealer, folder: Path) -> dict[str, bytes]:
 
     store = LetterStore(connection, sealer)
     opened = {f"letter {letter.id}": store.body(letter) for letter in store.search() if letter.ref is None}
-    for table, column in ((tables.waiting, "record"), (tables.fragments, "body")):
-        for row in connection.execute(select(table)).mappings():
-            opened[f"{table.name} {row['id']}"] = sealer.unseal(row[column], row["id"].encode())
+    for table, open_row in ((tables.waiting, open_waiting), (tables.fragments, open_piece)):
+        for row in connection.execute(select(table)):
+            opened[f"{table.name} {row.id}"] = open_row(sealer, row)
     for row in connection.execute(select(tables.runs)):
         opened[f"run {row.id}"] = _neutral(sealer.unseal(row.settings, b"settings"), folder)
         assert row.ended_at is not None

@@ -19,6 +19,9 @@ def child():
         pids.write(f"{os.getpid()}\n")
     if does == "crash":
         return 7
+    if does == "wait" and len((folder / f"{line.task['name']}.pids").read_text().split()) < 7:
+        line.report(link.FAILED, text="数据库不在 / the database is away", code=3, final=False, waits=True)
+        return 3
     if does == "refuse":
         line.report(link.FAILED, text="设置不可用 / cannot be used", code=2, final=True)
         return 2
@@ -36,7 +39,7 @@ def child():
             os.kill(os.getpid(), 9)
         order = line.order()
         if order is not None:
-            line.report(link.TOLD, event="heard", text=json.dumps(order), level="info")
+            (folder / f"{line.task['name']}.heard").write_text(json.dumps(order))
         time.sleep(0.01)
     (folder / f"{line.task['name']}.finished").touch()
     return 0

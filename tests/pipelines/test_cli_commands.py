@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipelines.cli import commands, main
 from pipelines.cli.commands import COMMANDS, Command
+from pipelines.cli.nation import commands as suggested
+from pipelines.nation import Outcome
 
 VIN = "LSVAA4180E2184587"
 
@@ -238,3 +242,58 @@ def test_examples_beside_a_mapping_are_run(tmp_path, capsys):
     assert main(["mappings", "test", str(tmp_path / "ours.toml"), "--json"]) == 1
     (told,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (told["passed"], told["differences"]) == (False, ["dialect: 'ours', expected 'chengdu'"])
+
+
+def test_a_mapping_without_examples_does_not_pass(tmp_path, capsys):
+    (tmp_path / "ours.toml").write_text('name = "ours"\nextends = ["national"]\n', "utf-8")
+    for more in ([], ["--json"]):
+        assert main(["mappings", "test", "csv", str(tmp_path / "ours.toml"), *more]) == 1
+        out, err = capsys.readouterr()
+        assert "csv" in out
+        assert f"no examples: {tmp_path / 'examples' / 'ours'}" in err
+
+
+def test_a_register_that_is_no_utf_8_is_named_with_the_remedy(tmp_path, capsys):
+    register = tmp_path / "dealers.csv"
+    register.write_bytes("companycode,oem,from\n440300000000001,上汽大众,2020-01-01\n".encode("gbk"))
+    for option in (["--dealers", str(register)], ["--dealers", str(tmp_path / "none.csv")]):
+        assert main(["explain", "--vin", VIN, *option]) == 2
+        assert option[1] in capsys.readouterr().err
+    assert main(["explain", "--vin", VIN, "--dealers", str(register)]) == 2
+    assert "save it as UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["letters", "list", "--older-than", "999999d"],
+        ["letters", "list", "--newer-than", "0001-01-01T00:00:00+12:00"],
+        ["letters", "list", "--older-than", "June"],
+        ["reconcile", "--from", "9999-12-31"],
+        ["judge", "x.json", "--received-at", "9999-12-31T23:00:00-12:00"],
+        ["judge", "x.json", "--received-at", "0001-01-01T00:00:00+12:00"],
+        ["judge", "x.json", "--received-at", "2026-13-01"],
+        ["explain", "--vin", VIN, "--on", "9999-12-31"],
+    ],
+)
+def test_days_and_moments_beyond_all_records_are_wrong_use(tmp_path, capsys, arguments):
+    there = ["--state", str(tmp_path)] if arguments[0] in ("letters", "reconcile") else []
+    assert main([*arguments, *there]) == 2
+    assert f"{arguments[-2]} {arguments[-1]}: " in capsys.readouterr().err
+
+
+def test_commands_to_try_next_work_as_they_stand():
+    outcome = Outcome(Path("my nation"), 0.0, [], [], 0, 0, 0, "")
+    assert [shlex.split(one)[-1] for one in suggested(outcome)] == ["my nation"] * 3
+
+
+@pytest.mark.parametrize("arguments", [["nation", "--state"], ["demo", "--folder"]], ids=["nation", "demo"])
+def test_what_needs_a_checkout_says_so_and_makes_nothing(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.setattr("pipelines.nation.DEPLOY", tmp_path / "deploy")
+    assert main([*arguments, str(tmp_path / "new")]) == 2
+    assert "needs a checkout" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_part_that_cannot_be_measured_is_wrong_use():
+    assert main(["bench", "--only", "nonsense"]) == 2

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipelines.cli import main
+from pipelines.cli.commands import COMMANDS
+from pipelines.local.demo import Counts
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "json.md").read_text("utf-8")
@@ -87,3 +92,51 @@ def test_the_members_of_a_shown_letter_are_named_too(state, capsys):
     assert members(json.loads(capsys.readouterr().out)) - section("letters list") == set()
     main(["letters", "show", name, "--state", str(folder), "--unmask", "--by", "a", "--for", "b", "--json"])
     assert members(json.loads(capsys.readouterr().out)) - section("letters list") == set()
+
+
+def test_json_is_utf_8_whatever_the_terminal_is(state, monkeypatch):
+    folder, settings, _ = state
+    there = ["--state", str(folder)]
+    for arguments in (
+        ["check", *settings],
+        ["judge", str(folder.parent / "in.ndjson")],
+        ["letters", "list", *there],
+        ["letters", "stats", *there],
+        ["ledger", *there],
+        ["trace", "--vin", "WP1AG2923CLA64129", *there],
+        ["sample", str(folder.parent / "样本"), "--scale", "0.001", "--days", "7"],
+        ["version"],
+    ):
+        with io.BytesIO() as told, io.TextIOWrapper(told, "utf-16") as terminal, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", terminal)
+            assert main([*arguments, "--json"]) in (0, 1), arguments
+            lines = told.getvalue().decode("utf-8").splitlines()
+        assert all(isinstance(json.loads(line), dict) for line in lines), arguments
+        assert lines, arguments
+
+
+def every_command():
+    """Each command as it is called, with the function behind it."""
+    for command in COMMANDS:
+        found = command.load()
+        if not command.group:
+            yield command.name, found
+        else:
+            for one in found.registered_commands:
+                name = one.name or one.callback.__name__.rstrip("_").replace("_", "-")
+                yield f"{command.name} {name}", one.callback
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), list(every_command()), ids=lambda one: one if isinstance(one, str) else ""
+)
+def test_every_command_takes_json_and_stands_on_the_page(name, function):
+    assert "as_json" in inspect.signature(function).parameters
+    group, _, verb = name.partition(" ")
+    told = [f"`vingate {name}`", f"`vingate {name} ", f"`vingate {name}|"]
+    told += [f"`{verb}`" for _ in re.findall(rf"^## `vingate {group}`$", PAGE, re.MULTILINE) if verb]
+    assert any(one in PAGE for one in told)
+
+
+def test_the_page_names_what_the_demo_tells():
+    assert {*Counts._fields, "refusal"} <= section("demo")

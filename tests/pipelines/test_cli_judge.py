@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,11 @@ from pathlib import Path
 import fastavro
 import pytest
 
+from mappings.findings import profile
+from mappings.judging import Context
+from pipelines.cli import judge as judging
 from pipelines.cli import main
+from pipelines.cli.payloads import Payload
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 MEMBERS = {
@@ -185,10 +190,10 @@ S2,某某汽修,沪BL7806,WP1AG2923CLA64129,2018-05-12,2018-05-13,53000,保养,�
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gbk", "utf-8-sig"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_lines_of_one_list_code_are_one_payload(judge, tmp_path, encoding, separator):
+@pytest.mark.parametrize(("separator", "newline"), [(",", "\n"), (";", "\r\n"), ("\t", "\r")])
+def test_lines_of_one_list_code_are_one_payload(judge, tmp_path, encoding, separator, newline):
     path = tmp_path / "export.csv"
-    path.write_bytes(CSV.replace(",", separator).encode(encoding))
+    path.write_bytes(CSV.replace(",", separator).replace("\n", newline).encode(encoding))
     code, found = judge(path)
     assert [(one["dialect"], one["verdict"]) for one in found] == [("csv", "accept")] * 2
     assert code == 0
@@ -248,6 +253,29 @@ def test_profile_and_dialect_are_obeyed(judge):
     assert [finding["code"] for finding in one["findings"]].count("CODE_MAPPED") == 3
     code, (one,) = judge(payload("15"), "--dialect", "shanghai")
     assert (code, one["dialect"], one["findings"][0]["code"]) == (1, "shanghai", "DIALECT_UNKNOWN")
+
+
+def test_a_chosen_mapping_is_named_whether_it_recognised_the_payload_or_not(judge, tmp_path):
+    own = tmp_path / "file-of-ours.toml"
+    own.write_text('name = "ours"\nextends = ["national"]\n', "utf-8")
+    (tmp_path / "day.ndjson").write_text(f'{json.dumps(good())}\n{{"a": 1}}\n{{broken\n', "utf-8")
+    (tmp_path / "empty.json").write_bytes(b"")
+    code, found = judge(tmp_path / "day.ndjson", tmp_path / "empty.json", "--dialect", own)
+    assert (code, [one["dialect"] for one in found]) == (1, ["ours"] * 4)
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        ("PAYLOAD_TOO_LARGE: 单条超长 / payload too long: 70000000 bytes", "STRUCTURE_WRONG"),
+        ("NOT_AN_ARCHIVE: 无法读取 / cannot be read: too long a visit.zip", "NOT_JSON"),
+        ("文件中没有报文 / the file holds no payload", "NOT_JSON"),
+    ],
+)
+def test_a_payload_beyond_the_limit_is_known_by_the_connector_s_code(monkeypatch, tmp_path, problem, code):
+    monkeypatch.setattr(judging, "payloads", lambda *_: [Payload(b"", 0, problem)])
+    (found,) = judging.judged_file(tmp_path / "x", "auto", Context(profile("strict"), datetime.now(UTC)))
+    assert [(finding.code, finding.value) for finding in found.findings] == [(code, problem)]
 
 
 @pytest.mark.parametrize(

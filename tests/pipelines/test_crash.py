@@ -144,6 +144,19 @@ def test_killed_beside_its_worker_processes_it_ends_the_same(tmp_path, kills):
     assert sorted(different) == [], {name: _first(whole.get(name), found.get(name)) for name in different}
 
 
+@pytest.mark.parametrize("kill", [Kill(BULK, "renamed"), Kill(BULK, "effect", 2), Kill(BULK, "opened", 2)], ids=str)
+def test_killed_and_called_again_for_another_folder_it_is_proved_in_both(tmp_path, kill):
+    template = prepare(tmp_path / "template", _bulk())
+    with closing(Server()) as server:
+        server.play(copied(template, tmp_path / "whole"), [], BULK)
+        again = ("sinks.provinces.path={state}/elsewhere",)
+        assert server.play(copied(template, tmp_path / "killed"), [kill], BULK, (), again) == [kill]
+    whole, found = picture(tmp_path / "whole"), picture(tmp_path / "killed")
+    assert found["problems"] == []
+    assert found["totals"] == whole["totals"]
+    assert all(list((tmp_path / "killed" / name).glob("*.avro")) for name in ("out", "elsewhere"))
+
+
 def _first(expected, found) -> object:
     """What tells two parts of a picture apart, in short."""
     if isinstance(expected, dict) and isinstance(found, dict):

@@ -198,6 +198,15 @@ def test_a_replay_of_the_newest_intake_goes_on(state):
     assert gateway.batch(one(A, "ministry"), intakes={0: {0: pack_intake(1, 0, 2)}}) == [[(SUPERSEDED, 2, ())]]
 
 
+def test_a_replay_of_the_same_content_to_another_destination_makes_nothing_older(state):
+    gateway = Gateway(state)
+    gateway.batch([])
+    gateway.batch(one(A, "province-31"))
+    letters = [pack_intake(1, 0, ordinal) for ordinal in range(2)]
+    assert gateway.batch(one(A, "province-44"), intakes={0: {0: letters[0]}}) == [[(ADDRESSED, 1, ("province-44",))]]
+    assert gateway.batch(one(B, "province-31"), intakes={0: {0: letters[1]}}) == [[(SUPERSEDED, 1, ())]]
+
+
 def test_what_waited_for_its_home_is_sent_once_it_has_one(state):
     gateway = Gateway(state)
     assert gateway.batch(one(A)) == [[(UNPLACED, 1, ())]]

@@ -1,5 +1,6 @@
 """`vingate demo` from outside: the whole network starts, records reach the home province, and nothing is left."""
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+
+from pipelines.cli import main
+from pipelines.door.protocols.calls import REFUSALS, TOKEN_WRONG
+from pipelines.local.shops import Payload, Shops
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240
@@ -91,3 +97,56 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     assert done.returncode == 2
     assert "is not empty" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["mine"]
+
+
+class Refusing:
+    """A door that ends every token after the third call with it, and remembers who registered and logged in."""
+
+    def __init__(self):
+        self.registered, self.calls = [], {}
+
+    def __call__(self, request):
+        body = json.loads(request.content.decode("utf-8", "replace"))
+        if "accountcompany" in request.url.path:
+            self.registered.append(str(len(self.registered)))
+            return httpx.Response(200, json={"companycode": self.registered[-1]})
+        if "getaccesstoken" in request.url.path:
+            token = f"token-{len(self.calls)}-of-{body['companycode']}"
+            self.calls[token] = 0
+            return httpx.Response(200, json={"access_token": token})
+        self.calls[body["access_token"]] += 1
+        over = self.calls[body["access_token"]] > 3
+        return httpx.Response(200, text=REFUSALS[TOKEN_WRONG] if over else "新增成功")
+
+
+def test_shops_log_in_again_when_their_token_is_over(tmp_path, monkeypatch):
+    lines = iter([Payload("S1", "T", "national", b'{"access_token": "T"}')] * 10)
+    monkeypatch.setattr(Shops, "_stock", lambda self: lines)
+    door = Refusing()
+    with Shops("http://door", tmp_path) as shops:
+        shops._client = httpx.Client(base_url="http://door", transport=httpx.MockTransport(door))
+        shops._operators = {"S1": {"companyname": "某某汽修"}}
+        for _ in range(10):
+            shops.call()
+    assert shops.told == {"sent": 10, "accepted": 10}
+    assert (len(door.registered), len(door.calls)) == (1, 4)
+
+
+@pytest.mark.parametrize("missing", ["account", "postgres", "rabbitmq"])
+def test_what_is_not_installed_is_said_with_the_remedy(tmp_path, capsys, monkeypatch, missing):
+    def nobody(name):
+        raise KeyError(name)
+
+    if missing == "account":
+        monkeypatch.setattr("os.getuid", lambda: 0)
+        monkeypatch.setattr("pwd.getpwnam", nobody)
+    else:
+        there = Path.glob
+        monkeypatch.setattr(
+            Path, "glob", lambda self, pattern: iter(()) if missing in str(self) + pattern else there(self, pattern)
+        )
+    monkeypatch.setattr("pipelines.local.network.passable", lambda folder: True)
+    if missing == "postgres":
+        monkeypatch.setattr("pipelines.local.rabbitmq.Node.start", lambda self: None)
+    assert main(["demo", "--folder", str(tmp_path / "demo")]) == 3
+    assert "run scripts/servers" in capsys.readouterr().err

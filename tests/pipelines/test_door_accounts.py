@@ -194,6 +194,22 @@ def test_lock_times(failures):
     assert rules.lock_for(failures + 1) >= lock
 
 
+def test_a_right_password_counts_against_no_account_of_the_same_uscc(state):
+    first = register(state).company
+    with state.unit_of_work() as connection:
+        ours = dict(connection.execute(select(tables.accounts)).one()._mapping)
+        others = [{**ours, "company": code, "password": secret(code).hashed()} for code in ("sister-1", "sister-2")]
+        connection.execute(insert(tables.accounts), others)
+    for _ in range(6):
+        assert register(state).company == first
+    with state.reading() as connection:
+        assert [one.failures for one in accounts.listed(connection)] == [0, 0, 0]
+    assert login(state, "sister-1", "sister-1").token
+    assert register(state, "of-none-of-them").refusal == "COMPANY_EXISTS"
+    with state.reading() as connection:
+        assert [one.failures for one in accounts.listed(connection)] == [1, 1, 1], "a wrong one counts for all"
+
+
 def test_unlock_and_reset_by_the_operator(state):
     company = register(state).company
     token = login(state, company).token
@@ -310,7 +326,7 @@ def test_hashing_is_done_outside_of_the_transaction(state, monkeypatch):
     assert callers.login(company, "secret", NOW).token
     assert callers.login("unknown", "secret", NOW).cause == "unknown"
     assert callers.register(operator(), "secret", NOW).company == company
-    assert [known for known, out in inside if out] == [True] * 3
+    assert [known for known, out in inside if out] == [True] * 4
     assert [known for known, out in inside if not out] == [False] * 3
 
 

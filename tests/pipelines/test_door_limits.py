@@ -104,6 +104,13 @@ def test_a_rate_is_more_than_nothing(rate):
         Buckets(rate)
 
 
+def test_asking_for_the_wait_takes_nothing():
+    buckets = Buckets(1, 2, clock=lambda: 0.0)
+    assert [buckets.wait("a") for _ in range(5)] == [0.0] * 5
+    assert len(buckets) == 0
+    assert [buckets.take("a"), buckets.take("a"), buckets.wait("a"), buckets.take("a")] == [0.0, 0.0, 1.0, 1.0]
+
+
 def test_threads_together_get_no_more():
     buckets = Buckets(1, 50, clock=lambda: 0.0)
     with ThreadPoolExecutor(8) as pool:

@@ -157,16 +157,6 @@ def test_the_cache_is_bounded_and_made_up_tokens_push_no_good_ones_out():
     assert len(asked) == 101
 
 
-def test_what_a_company_held_can_be_forgotten_at_once():
-    cache, asked, _ = cache_of({A: HELD, B: HELD._replace(company="2")})
-    cache.get(A, NOW)
-    cache.get(B, NOW)
-    cache.forget("1")
-    assert cache.peek(A, NOW) == (False, None)
-    assert cache.peek(B, NOW)[0]
-    assert len(asked) == 2
-
-
 def test_callers_know_a_token_and_sweep(state, company):
     callers = Callers(state, state.sealer(), CallerRules(tokens=SHORT, cost=CHEAP))
     token = callers.login(company, "secret", NOW).token

@@ -10,6 +10,7 @@ from row_gate import DEALER, MOMENT, SHOP, Gate, record, registration, vin, visi
 from sqlalchemy import insert
 
 from connectors.memory import forget, hub
+from mappings.records import Receipt
 from pipelines import tables
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
@@ -449,6 +450,10 @@ def test_every_payload_has_a_receipt(gate):
     gate.run("collect")
     (path,) = (gate.folder / "receipts").rglob("*.ndjson")
     found = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert [list(r) for r in found] == [list(Receipt.model_fields)] * 4
+    assert [Receipt.model_validate_json(line).verdict for line in path.read_bytes().splitlines()] == [
+        r["verdict"] for r in found
+    ]
     assert [r["verdict"] for r in found] == ["accept", "reject", "accept", "reject"]
     assert [r["duplicate"] for r in found] == [False, False, True, False]
     assert {f["code"] for f in found[1]["findings"] if f["severity"] == "reject"} == {

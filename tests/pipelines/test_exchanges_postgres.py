@@ -6,6 +6,8 @@ import json
 import random
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import test_corrections as corrections
@@ -15,9 +17,14 @@ import test_replay as replay
 from engine_samples import BULK, TO_STORES, lines, payload, write
 from postgres_states import states_on
 from row_gate import record
+from sqlalchemy import select, text
 
+from pipelines import accounts, tables
+from pipelines.closing import amend
 from pipelines.coordinator import Coordinator
+from pipelines.journal import Journal
 from pipelines.ledger import prove
+from pipelines.replaying import prepare
 from pipelines.settings import load
 from pipelines.state import State
 from pipelines.stateplace import ADDRESS, DATABASE
@@ -45,6 +52,7 @@ test_correction_ends_a_wait = corrections.test_a_correction_that_is_filtered_end
 test_replay_of_a_letter = replay.test_a_letter_goes_through_once_its_cause_is_mended
 test_replay_twice = replay.test_a_replay_done_twice_does_nothing_twice
 test_replay_of_an_older_version = replay.test_an_older_version_that_is_replayed_never_overtakes_a_newer_one
+test_replay_of_hundreds = replay.test_hundreds_of_letters_are_replayed_in_portions_and_die_again_under_short_keys
 test_replay_of_a_delivery = replay.test_a_refused_delivery_is_delivered_again_to_its_one_destination
 test_ledger_of_corrections = ledger.test_corrections_leave_both_batches_balanced
 test_ledger_of_the_same_file = ledger.test_the_same_file_twice_is_read_once
@@ -55,6 +63,43 @@ test_registration_places_what_waits = rows.test_an_unknown_home_waits_and_a_regi
 test_a_move = rows.test_a_move_pushes_what_is_held_to_the_new_home_once
 test_merged_visits = rows.test_later_versions_of_a_merged_visit_stay_with_their_pair
 test_steps_of_an_order = rows.test_a_correction_of_a_whole_order_is_a_new_version
+
+
+def test_a_replayed_delivery_loses_nothing_of_what_another_settles_in_its_batch(place):
+    """Two gateways at an old batch: each reads its journal and counts once nobody else is changing them."""
+    replay.feed(place, replay.record(1), replay.record(2))
+    refusing = replay.exchange(place, sinks={"out": {"connector": "memory", "hub": "held", "mode": "refuse"}})
+    with State(place / "state", own=True) as state:
+        replay.run(state, refusing)
+        first, second = sorted(replay.letters(state), key=lambda letter: letter.intake)
+        going = threading.Thread(target=prepare, args=(state, refusing, state.sealer(), [first.id]))
+        with state.engine.begin() as other:
+            accounts.hold(other, [first.batch])
+            going.start()
+            waits_for_a_lock(state)
+            amend(other, second.batch, 0, lambda book: book.outcomes["1"].update({second.destination: "filtered"}))
+            account = accounts.Account()
+            account.counts.update(dead=-1, filtered=1)
+            accounts.change(other, second.batch, second.destination, account)
+        going.join()
+        with state.reading() as connection:
+            book = Journal.unpack(connection.execute(select(tables.journals.c.lines)).scalar_one())
+            counts = connection.execute(select(tables.batch_destinations)).one()
+        assert book.outcomes == {"0": {first.destination: "waiting"}, "1": {second.destination: "filtered"}}
+        assert (counts.dead, counts.filtered, counts.waiting) == (0, 1, 1)
+
+
+def waits_for_a_lock(state):
+    """Return once some session of the database waits for a lock."""
+    mine = "datname = current_database() AND wait_event_type = 'Lock'"
+    asked = text(f"SELECT count(*) FROM pg_stat_activity WHERE {mine}")
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with state.engine.connect() as connection:
+            if connection.execute(asked).scalar_one():
+                return
+        time.sleep(0.01)
+    raise TimeoutError
 
 
 def test_the_command_keeps_its_state_where_it_is_told(postgres_url, tmp_path, root):

@@ -10,6 +10,7 @@ import stat
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from door_samples import CHEAP
@@ -22,6 +23,9 @@ from pipelines.cli import main
 from pipelines.door import accounts, applications
 from pipelines.door.passwords import Given, hashed
 from pipelines.importing import inlet
+from pipelines.importing.records import _left_out
+from pipelines.importing.registrations import _home
+from pipelines.importing.remarks import DELETED
 from pipelines.importing.tabular import encoding_of, shown_address
 from pipelines.inbox import Inbox
 from pipelines.ledger import prove
@@ -178,12 +182,21 @@ def test_companies_without_a_password_get_one_when_a_list_is_asked_for_later(run
     ]
     path, resets = table(tmp_path / "shops.csv", rows), tmp_path / "resets.csv"
     assert run("companies", path)["reasons"]["PASSWORD_NONE"] == 1
-    run("companies", path, "--reset-list", resets)
+    found = run("companies", path, "--reset-list", resets)
+    assert (found["known"], found["reasons"]["PASSWORD_RESET"]) == (2, 1)
     (line,) = resets.read_text().splitlines()[1:]
     code, password = line.split(",")
     assert code == "2"
     assert login(look, "2", password).token
     assert login(look, "1", "old-secret").token
+
+
+def test_no_password_is_made_for_another_companys_account(run, look, tmp_path):
+    ours = {"companycode": "1", "companyname": "a", "uscc": USCC}
+    run("companies", table(tmp_path / "a.csv", [ours]))
+    other = table(tmp_path / "b.csv", [{**ours, "uscc": "91110108551385082Q"}])
+    found = run("companies", other, "--reset-list", tmp_path / "resets.csv")
+    assert (found["left_out"], found["reasons"]["COMPANY_DIFFERS"], found["reset_list"]) == (1, 1, "")
 
 
 @pytest.mark.parametrize("trouble", ["readable", "link", "folder"])
@@ -341,6 +354,28 @@ def test_a_stopped_import_goes_on_and_a_whole_one_changes_nothing(run, look, tmp
     assert len(codes) == len(set(codes)) == 1_201
 
 
+@pytest.mark.parametrize("wrong", ["NULL", "'r0001'"], ids=["none", "shared"])
+def test_records_without_a_key_of_their_own_are_refused_before_any_is_read(run, look, tmp_path, wrong):
+    url = platform(tmp_path / "old.db")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("ALTER TABLE rr_repair_record ADD COLUMN own TEXT")
+        connection.execute("ALTER TABLE rr_repair_item ADD COLUMN own TEXT")
+        connection.execute("ALTER TABLE rr_repair_part ADD COLUMN own TEXT")
+        connection.execute("UPDATE rr_repair_record SET own = recordId")
+        connection.execute(f"UPDATE rr_repair_record SET own = {wrong} WHERE recordId = 'r0002'")
+        connection.commit()
+    assert "--key" in run("records", url, "--key", "own", code=2)
+    assert waiting(look, "collect") == []
+
+
+@pytest.mark.parametrize(
+    ("standing", "gone"), [("0", "1"), ("", "1"), ("false", "true"), (False, True), (b"\0", b"\1"), (0, 2)]
+)
+def test_marks_of_deletion_are_text_numbers_booleans_and_bits(standing, gone):
+    assert not _left_out(SimpleNamespace(delFlag=standing))
+    assert _left_out(SimpleNamespace(delFlag=gone)) == DELETED
+
+
 def test_where_too_much_waits_the_import_stops_and_says_what_to_do(run, tmp_path, monkeypatch):
     url = platform(tmp_path / "old.db", many=12)
     monkeypatch.setattr(inlet.Inlet.__init__, "__defaults__", (5,))
@@ -364,6 +399,8 @@ def test_companies_of_a_platform_with_and_without_a_table_of_them(run, look, tmp
         (("records", "sqlite:///{missing}"), "no file"),
         (("records", "{old}", "--table", "nothing"), "no table nothing"),
         (("records", "{old}", "--key", "id"), "no column id"),
+        (("records", "{old}", "--items-table", "nothing"), "name it by --items-table"),
+        (("companies", "{old}", "--records", "nothing"), "name it by --records"),
         (("companies", "{old}", "--table", "company"), "--column companycode="),
         (("companies", "{old}", "--column", "colour=x"), "no member colour"),
         (("companies", "{old}", "--column", "x"), "MEMBER=HEADER"),
@@ -447,6 +484,18 @@ def test_registrations_from_csv(run, look, tmp_path):
         "valid_to": None,
     }
     assert kept[2]["plate"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "home"),
+    [
+        *(("河北省", "13"), ("河北", "13"), ("内蒙", "15"), ("内蒙古自治区", "15"), ("广西", "45"), ("新疆", "65")),
+        *(("新疆生产建设兵团", "bt"), ("北京市", "11"), ("130100", "13"), ("bt", "bt")),
+        *((wrong, wrong) for wrong in ("省", "市", "河", "江", "自治区", "山", "Mars")),
+    ],
+)
+def test_a_home_is_a_province_that_was_named_and_never_a_guess(given, home):
+    assert _home(given) == home
 
 
 def test_registrations_from_a_table(run, look, tmp_path):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from dlq.letters import LetterStore
 from dlq.replay import after
-from pipelines import tables
+from pipelines import tables, verifying
 from pipelines.accounts import ENDS
 from pipelines.cli.ledger import ledger
 from pipelines.coordinator import Coordinator
@@ -28,6 +28,7 @@ from pipelines.ledger import TOTALS, Proof, destinations, prove, totals
 from pipelines.progress import Event
 from pipelines.settings import load
 from pipelines.state import State
+from pipelines.trace import trace
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH, STORES = "bulk-files-000001", "to-stores-000001"
@@ -302,6 +303,33 @@ def test_extra_part_is_found(bulk: Path) -> None:
     assert (found.batch, found.destination, found.record) == (BATCH, "province-44", str(extra))
 
 
+@pytest.fixture
+def relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state whose sink was given a relative path, seen from another folder than the run's."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run_bulk(tmp_path / "here", lines(40), "in.ndjson", "sinks.provinces.path=out")
+    monkeypatch.chdir(tmp_path / "there")
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize("noted", ["as it is noted", "as older ones noted it"])
+def test_parts_of_a_relative_path_are_found_from_every_folder(relative: Path, noted: str) -> None:
+    if noted.startswith("as older"):
+        change(relative, f"UPDATE parts SET final = replace(final, '{relative}/', '')")
+    proof = proof_of(relative)
+    assert proof.balanced, [p.as_dict() for p in proof.problems]
+    assert all(one["records"] == one["delivered"] > 0 for one in proof.destinations.values())
+    with State(relative / "state", own=False) as state:
+        found = trace(state, state.sealer(), payload(1)["basicInfo"]["vin"])["versions"]
+        assert [(one["costlistcode"], one["proved"]) for one in found] == [("JS20250612000001", True)]
+    part = sorted((relative / "out").glob("*.avro"))[0]
+    part.unlink()
+    missing = problem(proof_of(relative), "missing-part")
+    assert (missing.batch, missing.destination, missing.record) == (BATCH, part.name.split("--")[0], str(part))
+
+
 def test_removed_row_of_parts_is_found(bulk: Path) -> None:
     change(bulk, "DELETE FROM parts WHERE destination = 'province-44'")
     kinds = {(p.kind, p.destination) for p in proof_of(bulk).problems}
@@ -363,6 +391,23 @@ def test_changed_provenance_is_found_though_not_which(stores: Path, store: Any) 
     store(f"UPDATE repairs SET received_at = '2000-01-01' {FIRST}")
     found = problem(proof_of(stores), "changed-store")
     assert (found.batch, found.destination) == (STORES, store.path.stem)
+
+
+def test_runs_with_equal_settings_share_their_sinks_and_let_go_of_them(tmp_path: Path, monkeypatch: Any) -> None:
+    for first in (0, 3, 6):
+        run_stores(tmp_path, lines(3, first), store="all")
+    made = []
+
+    class Counted(verifying.Sinks):
+        def __init__(self, *told: Any, **more: Any) -> None:
+            super().__init__(*told, **more)
+            made.append(self)
+
+    monkeypatch.setattr(verifying, "Sinks", Counted)
+    with State(tmp_path / "state", own=False) as state:
+        verifier = verifying.Verifier(state, state.sealer())
+        assert not any(verifier.batches([f"to-stores-00000{n}" for n in (1, 2, 3)]).values())
+        assert [sinks._made for sinks in made] == [{}]
 
 
 def test_extra_row_is_found(stores: Path, store: Any) -> None:

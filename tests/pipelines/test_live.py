@@ -349,6 +349,25 @@ def test_other_settings_take_effect_without_a_restart(gate):
     running.close()
 
 
+def test_a_reload_that_meets_an_outage_half_way_can_be_closed_and_begun_anew(gate, monkeypatch):
+    running = live(gate)
+    drain(running)
+    old = running._coordinator
+
+    def away():
+        raise OperationalError("end", {}, OSError())
+
+    monkeypatch.setattr(old, "end", away)
+    with pytest.raises(OperationalError):
+        running.reload(settings(gate, "mapping.profile=lenient"))
+    running.close()
+    again = live(gate, "mapping.profile=lenient")
+    arrive(gate, record("J2", plate="京I12345"))
+    drain(again)
+    assert [row[0] for row in gate.versions("province-11")] == ["J2"]
+    again.close()
+
+
 def test_an_idle_step_does_nothing(gate):
     running = live(gate)
     assert running.step(0.01) is False

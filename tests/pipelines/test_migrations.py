@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from engine_samples import payload, run_bulk
-from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, select, text, update
+from sqlalchemy import Column, Connection, Engine, MetaData, Text, create_engine, inspect, select, text, update
 
 import pipelines.migrations as history
 from connectors.contracts import Delivery
@@ -20,6 +20,7 @@ from connectors.tables import tables as store_table
 from dlq.letters import LetterStore
 from dlq.reasons import reason
 from dlq.replay import after
+from dlq.tables import define
 from pipelines import tables
 from pipelines.errors import StateMissing, StateTooNew, StateTooOld
 from pipelines.ledger import prove
@@ -189,7 +190,20 @@ def test_the_normal_path_does_not_import_alembic(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> None:
+@pytest.fixture(params=["columns of today", "a column of tomorrow"])
+def letters_table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """What a later version of the program does to the table of letters, from when it is called on."""
+
+    def later() -> None:
+        if request.param == "a column of tomorrow":
+            changed = define(MetaData())
+            changed.letters.append_column(Column("tomorrow", Text, server_default=""))
+            monkeypatch.setattr("dlq.rows.TABLES", changed)
+
+    return later
+
+
+def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path, letters_table: Callable[[], None]) -> None:
     run_bulk(tmp_path, [payload(1), *({"basicInfo": {"vin": str(n)}} for n in range(3))])
     letters = tables.letters.letters
     with State(tmp_path / "state", own=True) as state:
@@ -216,6 +230,7 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path) -> N
                 "UPDATE meta SET value = '0003' WHERE name = 'schema'",
             ):
                 connection.execute(text(statement))
+    letters_table()
     with State(tmp_path / "state", own=True) as state, state.reading() as connection:
         assert {row.id: row.mark for row in connection.execute(select(letters))} == marks
         assert len({*marks.values()}) == 3

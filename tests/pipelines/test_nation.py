@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from mappings import divisions, plates
 from mappings.history import HISTORY_CODES
+from mappings.records import Receipt
 from pipelines import nation, tables
 from pipelines.journal import ADDRESSED, FATES, Journal
 from pipelines.state import State
@@ -166,8 +167,10 @@ def test_receipts_answer_every_payload_that_was_read_and_every_whole_order(ran, 
     receipts = counted["collect"].destinations["receipts"]
     read = counted["collect"].totals["received"] - known(ran.state)["collect"]
     assert receipts["delivered"] == read + expected["shanghai"]["whole"]
-    lines = sum(path.read_bytes().count(b"\n") for path in (ran.state / "receipts").rglob("*.ndjson"))
-    assert lines == receipts["delivered"]
+    lines = [line for path in (ran.state / "receipts").rglob("*.ndjson") for line in path.read_bytes().splitlines()]
+    assert len(lines) == receipts["delivered"]
+    told = Counter(Receipt.model_validate_json(line).verdict for line in lines)
+    assert set(told) == {"accept", "reject"}
 
 
 # -- laws --------------------------------------------------------------------------------------------------------------

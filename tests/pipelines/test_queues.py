@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from row_gate import SHOP, Gate, record
+from row_gate import SHOP, Gate, record, registration
 from sqlalchemy import select, update
 from test_live import arrive, drain
 
-from connectors.contracts import UNAVAILABLE, Outcome
+from connectors.contracts import DUPLICATE, UNAVAILABLE, Outcome
 from connectors.memory import MemorySink, forget, hub
-from pipelines import tables
+from pipelines import registering, retrying, tables, workbench
+from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.ledger import prove
 from pipelines.live import Live
@@ -340,3 +341,59 @@ def test_what_the_ledger_counts_is_what_stands(gate, peers):
     assert (account["delivered"], account["waiting"], account["in_flight"]) == (2, 0, 0)
     assert prove(gate.state).destinations["province-11"]["records"] == 2
     running.close()
+
+
+def test_what_was_being_tried_is_tried_again_in_the_order_of_intake(gate, peers):
+    running = live(gate)
+    peers.away.add("north")
+    codes = [f"J{number}" for number in range(11)]
+    for code in codes:  # a batch each: by their text ids the tenth comes before the second
+        send(gate, code)
+        drain(running)
+    with gate.state.unit_of_work() as connection:
+        retrying._mark(connection, connection.execute(select(tables.waiting)).all())
+    running.close()
+    peers.away.clear()
+    again = live(gate)
+    assert peers.arrived("north") == codes
+    assert prove(gate.state).balanced
+    again.close()
+
+
+def test_of_waiting_rows_a_duplicate_is_a_delivery_only_where_an_attempt_went_before(gate, peers, monkeypatch):
+    running = live(gate)
+    peers.away.add("north")
+    send(gate, "J1")
+    drain(running)  # tried, without an answer
+    send(gate, "J2")
+    drain(running)  # joins the queue
+    monkeypatch.setattr(MemorySink, "write", lambda sink, deliveries: [Outcome(DUPLICATE, "")] * len(deliveries))
+    come_back(gate, running)
+    drain(running)
+    counts = gate.account("collect", "province-11")
+    assert (counts["delivered"], counts["duplicate"], counts["waiting"]) == (1, 1, 0)
+    running.close()
+
+
+def test_registrations_are_written_out_and_read_only_where_they_are_news_for_what_waits(gate, monkeypatch):
+    gate.register(registration(1, "31"))
+    read = []
+    for module, name in ((registering, "snapshot"), (workbench, "read_registrations")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *told, name=name, real=real: (read.append(name), real(*told))[1])
+    monkeypatch.setattr(registering, "reread", lambda *_: ())
+    coordinator = Coordinator(gate.state, gate.exchange("push", "source.url=sqlite:///{state}/stores/none.db"))
+    coordinator.begin()
+    for _ in range(3):
+        coordinator.follow_up()
+    assert read == []
+    gate.register(registration(1, "44"))
+    with gate.state.unit_of_work() as connection:
+        batch = connection.execute(select(tables.batches.c.id)).scalars().first()
+        row = dict.fromkeys(("item", "ordinal", "vin", "version"), 0) | {"id": "x", "exchange": "push", "batch": batch}
+        connection.execute(tables.waiting.insert(), row | {"reason": "", "record": b"", "next_attempt": "9"})
+    monkeypatch.setattr(retrying, "_place", lambda *told: read.append("placed"))
+    for _ in range(3):
+        coordinator.follow_up()
+    assert read == ["snapshot", "placed"]
+    coordinator.sinks.close()

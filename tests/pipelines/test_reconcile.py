@@ -14,18 +14,19 @@ from pathlib import Path
 
 import pytest
 from engine_samples import payload, run_bulk, run_stores, write
+from row_gate import DEALER, MOMENT, Gate, record, visit
 from sqlalchemy import select
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import httppeer
 
 from mappings.dates import SHANGHAI
-from pipelines import tables
+from pipelines import accounts, tables
 from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
 from pipelines.live import Live
-from pipelines.reconciling import commanding, orders
+from pipelines.reconciling import commanding, orders, resending, scratch
 from pipelines.reconciling.resending import CHANGED, GONE, Resending
 from pipelines.settings import load
 from pipelines.state import State
@@ -160,7 +161,21 @@ def test_lost_changed_and_invented_records_are_named(tmp_path, hub, send, reconc
     assert (side["held"], side["missing"], side["differs"], side["unknown"]) == (3, 1, 1, 1)
 
 
-def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_path, hub, send, reconcile):
+RECEIPTS = """
+[rules]
+receipts = "receipts"
+
+[sinks.receipts]
+connector = "files"
+for = "receipts"
+path = "{state}/receipts"
+"""
+
+
+@pytest.mark.parametrize("more", ["", RECEIPTS], ids=["records alone", "with receipts"])
+def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_path, hub, send, reconcile, more):
+    with (tmp_path / "send.toml").open("a", encoding="utf-8") as settings:
+        settings.write(more)
     send(1, 2, 3, 4, 5)
     gone = [lose(hub, code_of(n)) for n in (2, 5)]
     before = len([one for one in hub.calls if one.path == "/records"])
@@ -173,6 +188,17 @@ def test_a_backfill_sends_exactly_what_is_missing_and_the_ledger_balances(tmp_pa
     assert (proof.balanced, proof.problems, proof.totals["delivered"]) == (True, [], 5)
     code, told = reconcile("--backfill")
     assert (code, told["agreed"], told["backfill"]) == (0, True, {})
+
+
+def test_a_backfill_holds_the_batch_before_it_reads_what_it_changes(hub, send, reconcile, monkeypatch):
+    send(1, 2)
+    lose(hub, code_of(2))
+    done = []
+    for module, name in ((accounts, "hold"), (resending, "amend")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *told, name=name, real=real: (done.append(name), real(*told)))
+    reconcile("--backfill")
+    assert done[:2] == ["hold", "amend"]
 
 
 def test_a_backfill_while_the_peer_is_down_waits_in_the_ledger(tmp_path, hub, send, reconcile):
@@ -357,6 +383,69 @@ def test_a_store_is_asked_row_by_row(tmp_path, root, capsys):
     assert main(arguments) == 0
     proof = ledger(tmp_path)
     assert (proof.balanced, proof.problems) == (True, [])
+
+
+@pytest.fixture
+def merged(tmp_path):
+    """A gateway whose ministry holds a visit by both ways, the shop's merged into the headquarters'; days of it."""
+    gate = Gate(tmp_path / "state")
+    gate.put("headquarters/SVW", visit("SVW1", day="2026-09-11"))
+    gate.shop(record("J1", company=DEALER), company=DEALER)
+    for name in ("headquarters", "collect", "report"):
+        gate.run(name)
+    yield gate, commanding.day_range(*[datetime.fromisoformat(MOMENT).date()] * 2)
+    gate.state.close()
+
+
+def lose_merged(gate):
+    with closing(sqlite3.connect(gate.folder / "stores" / "ministry.db")) as store:
+        assert store.execute("delete from repairs where merged_into != ''").rowcount == 1
+        store.commit()
+
+
+def backfilled(gate, days):
+    (exchange,) = commanding.exchanges(gate.state, ["report"])
+    report = commanding.reconcile(gate.state, exchange, *days)
+    if report.missing():
+        commanding.backfill(gate.state, exchange, report)
+    return report
+
+
+def test_a_merged_delivery_that_is_missing_is_sent_again_into_its_pair(merged):
+    gate, days = merged
+    before = gate.rows("ministry", "record_key, merged_into, delivery_id")
+    lose_merged(gate)
+    report = backfilled(gate, days)
+    assert (len(report.missing()), report.backfill) == (1, {"queued": 1})
+    assert gate.rows("ministry", "record_key, merged_into, delivery_id") == before
+    assert gate.account("report", "ministry") == {"addressed": 1, "merged": 1}
+    assert prove(gate.state).problems == []
+    assert backfilled(gate, days).agreed
+
+
+def test_a_merged_delivery_whose_pair_was_parted_is_not_sent_as_something_else(merged):
+    gate, days = merged
+    lose_merged(gate)
+    with gate.state.unit_of_work() as connection:
+        connection.execute(tables.visits.update().values(partner="", stands=True))
+    assert backfilled(gate, days).backfill == {GONE: 1}
+    assert gate.account("report", "ministry") == {"addressed": 1, "merged": 1}
+
+
+def test_what_is_read_again_is_swept_once_its_process_is_gone(tmp_path):
+    (tmp_path / "reread-killed").mkdir()
+    (tmp_path / "reread-killed" / "registrations.ndjson").write_text("WP1AG2923CLA64129")
+    with scratch.scratch(tmp_path) as mine:
+        scratch.sweep(tmp_path)
+        assert list(tmp_path.glob("reread-*")) == [mine], "that of a process that lives stays"
+    assert list(tmp_path.glob("reread-*")) == []
+
+
+def test_a_gateway_that_starts_sweeps_what_a_killed_command_read_again(tmp_path, hub, send):
+    send(1)
+    (tmp_path / "state" / "reread-killed").mkdir()
+    send(2)
+    assert list((tmp_path / "state").glob("reread-*")) == []
 
 
 def test_files_are_asked_batch_by_batch(tmp_path, capsys):

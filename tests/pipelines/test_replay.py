@@ -14,7 +14,9 @@ from dlq.letters import Filters, LetterStore
 from pipelines import tables
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
+from pipelines.ledger import prove
 from pipelines.lettering import replay_letters
+from pipelines.replayorders import MOST, portions
 from pipelines.settings import Exchange
 from pipelines.state import State
 
@@ -269,3 +271,46 @@ def test_a_replay_does_not_end_a_run_that_was_killed(place):
             connection.execute(update(tables.runs).values(ended_at=None))
         replay_letters(state, [letters(state)[0].id])
         assert run(state, exchange(place)) == number
+
+
+def test_hundreds_of_letters_are_replayed_in_portions_and_die_again_under_short_keys(place):
+    feed(place, *(record(number, vin="LVSHCAMB2CE054249") for number in range(620)))
+    with State(place / "state", own=True) as state:
+        run(state, exchange(place))
+        ids = [one.id for one in letters(state)]
+        seen = []
+        told = replay_letters(state, ids, observer=lambda event: seen.append(event.name))
+        assert (len(ids), len(told.batches), seen.count("closed")) == (620, 2, 2)
+        assert {one.outcome for one in told.letters} == {"open"}
+        assert {(one.generation, one.attempts) for one in letters(state)} == {(1, 1)}
+        with state.reading() as connection:
+            assert max(map(len, connection.execute(select(tables.items.c.digest)).scalars())) < 80
+        assert {one.outcome for one in replay_letters(state, ids[:3]).letters} == {"open"}
+        assert {one.generation for one in letters(state) if one.id in ids[:3]} == {2}
+        assert ledger_holds(state)
+        assert prove(state).balanced
+
+
+def test_a_payload_longer_than_what_the_exchange_reads_is_not_held_to_die_again(place):
+    feed(place, record(1, vin="LVSHCAMB2CE054249", faultdescription="异响" * 900), record(2, vin="LVSHCAMB2CE054249"))
+    with State(place / "state", own=True) as state:
+        run(state, exchange(place))
+        settings = place / "narrow.toml"
+        settings.write_text(toml(exchange(place, mapping=LENIENT, limits={"payload_bytes": 1024})), "utf-8")
+        told = replay_letters(state, [one.id for one in letters(state)], settings)
+        assert sorted((one.outcome, "limits.payload_bytes" in one.why) for one in told.letters) == [
+            ("resolved", False),
+            ("skipped", True),
+        ]
+        assert delivered(place) == ["JS2"]
+        assert ledger_holds(state)
+
+
+def test_portions_are_bounded_by_number_and_by_bytes(place):
+    feed(place, record(1, vin="LVSHCAMB2CE054249"))
+    with State(place / "state", own=True) as state:
+        run(state, exchange(place))
+        (letter,) = letters(state)
+    sized = [letter._replace(body_size=size) for size in (300, 60, 40, 1, 100)]
+    assert [[one.body_size for one in portion] for portion in portions(sized, 100)] == [[300], [60, 40], [1], [100]]
+    assert [len(portion) for portion in portions([letter] * (MOST * 2 + 1), 1 << 40)] == [MOST, MOST, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from mappings import divisions, reading, uscc
 from mappings.findings import profile
 from mappings.judging import Context
 from mappings.records import Operator
+from pipelines.cli import main
 from pipelines.cli.sample import sample as command
 from pipelines.sample import NotOurs, generate
 from pipelines.sample.broken import BROKEN
@@ -301,6 +303,24 @@ def test_an_earlier_sample_is_replaced_and_nothing_else(tmp_path):
     assert (strange / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["into an empty folder", "over an earlier sample"])
+@pytest.mark.parametrize("stage", ["visits", "shops", "reference"])
+def test_what_an_interrupted_call_left_is_replaced(tmp_path, stage, before):
+    def interrupt(now, _done, _of):
+        if now == stage:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    if before:
+        generate(out, seed=3, scale=0.02)
+    with pytest.raises(KeyboardInterrupt):
+        generate(out, seed=4, scale=0.02, progress=interrupt)
+    assert not (out / "expected.json").exists(), "an unfinished sample is none"
+    generate(out, seed=4, scale=0.02)
+    generate(tmp_path / "fresh", seed=4, scale=0.02)
+    assert digests(out) == digests(tmp_path / "fresh")
+
+
 @pytest.mark.parametrize(("scale", "days"), [(0.0, 21), (-1.0, 21), (0.02, 6)])
 def test_sizes_that_make_no_sense_are_refused(tmp_path, scale, days):
     with pytest.raises(ValueError, match="scale"):
@@ -336,8 +356,16 @@ def test_command_says_where_things_lie(app, tmp_path):
     assert "expected.json" in result.stdout
 
 
-def test_command_leaves_other_folders_alone(app, tmp_path):
+def test_command_leaves_other_folders_alone(tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
-    result = CliRunner().invoke(app, [str(tmp_path)])
-    assert result.exit_code == 2
-    assert "choose an empty folder" in result.stderr
+    assert main(["sample", str(tmp_path)]) == 2
+    assert "choose an empty folder" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_not_the_callers_fault(tmp_path, capsys, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["sample", str(tmp_path / "out"), "--scale", "0.02"]) == 3
+    assert "make room" in capsys.readouterr().err

@@ -142,20 +142,25 @@ def test_a_loop_that_does_not_move_grows_idle_and_one_that_waits_does_not():
     assert other.idle == 0
 
 
-def test_new_settings_are_taken_and_a_failure_leaves_the_old_ones():
-    clock, runs = Clock(), Runs()
-    one = loop([runs], clock)
+def test_new_settings_are_taken_and_after_a_failure_it_is_built_anew_with_them():
+    clock, runs, anew = Clock(), Runs(), Runs(work=1)
+    one = loop([runs, anew], clock)
     one.turn(0)
     source = {"connector": "memory"}
     good = works(settings={"name": "x", "source": source, "description": "good"})
     one.reload(good)
     assert one.work == good
-    one.reload(works(settings={"name": "x", "source": source, "description": "bad"}))
-    assert one.work == good
-    one.reload(works(settings=good.settings, every="1m"))
+    bad = works(settings={"name": "x", "source": source, "description": "bad"}, every="1m")
+    one.reload(bad)
+    assert one.work == bad
+    assert one.failing.startswith("nein")
     assert [step for step in runs.done if step[0] == "reload"] == [("reload", "good"), ("reload", "bad")]
-    one.turn(0)
-    assert "scan" in runs.done
+    assert runs.done[-1] == "close"
+    assert anew.done == [], "not before its pause"
+    clock.now += 0.5
+    assert one.turn(0)
+    assert anew.done == ["recover", ("step", 0), "scan"]
+    assert one.failing == ""
 
 
 class Away:

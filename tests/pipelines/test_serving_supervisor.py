@@ -137,6 +137,15 @@ def test_a_child_that_crashes_at_every_start_ends_the_service_with_a_clear_error
         assert (tmp_path / "good.finished").exists()
 
 
+def test_a_child_that_waits_for_its_database_is_started_until_it_is_back(tmp_path):
+    with family(tmp_path, {"name": "good", "does": "well"}, {"name": "late", "does": "wait"}) as made:
+        made.hear({"ready": True})
+        assert len(made.pids("late")) == 7
+        assert len(made.pids("good")) == 1, "the other one went on"
+        assert len(made.logged("child-waits")) == 6
+        assert made.logged("child-crashed") == []
+
+
 def test_a_child_whose_settings_cannot_be_used_ends_the_service_at_once(tmp_path):
     with family(tmp_path, {"name": "a", "does": "refuse"}) as made:
         assert made.end() == 2
@@ -190,9 +199,9 @@ def test_sighup_reaches_the_children_as_an_order(tmp_path):
     with family(tmp_path, {"name": "a", "does": "well"}) as made:
         made.hear({"ready": True})
         made.process.send_signal(signal.SIGHUP)
-        (heard,) = wait_for(lambda: made.logged("heard"), "no order")
-        assert json.loads(heard["text"]) == {"order": "reload", "role": {"n": 1}}
-        assert heard["child"] == "a"
+        heard = tmp_path / "a.heard"
+        wait_for(lambda: heard.exists() and heard.read_text().endswith("}}"), "no order")
+        assert json.loads(heard.read_text()) == {"order": "reload", "role": {"n": 1}}
 
 
 def test_a_terminal_that_is_closed_ends_the_service(tmp_path):

@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from connectors.breakers import Breaker, BreakerSettings
 from connectors.gates import Gate
 from pipelines import tables
+from pipelines.diskroom import DiskRoom
 from pipelines.errors import SettingsError, StateMissing
 from pipelines.progress import Event
 from pipelines.serving import logs, tracing
@@ -22,7 +23,7 @@ from pipelines.serving.children import Child
 from pipelines.serving.health import Health
 from pipelines.serving.metrics import Page, carried, gauge
 from pipelines.serving.observing import Observing
-from pipelines.serving.pulse import Pulse, Room, Verdict
+from pipelines.serving.pulse import Pulse, Verdict
 from pipelines.serving.standing import Standing
 from pipelines.state import State
 
@@ -380,6 +381,13 @@ def test_ready_is_when_work_can_be_taken():
     gateway.said = {"loops": {"collect": {"idle": 0.0, "failing": "", "feeds": {"queue": True}}}}
     assert pulse.readiness().good
     gateway.said = {"loops": {"collect": {"idle": 0.0, "failing": "away", "feeds": {"queue": False}}}}
+    door = running("door")
+    door.became_ready({})
+    door.said = {"full": True}
+    full = Pulse([door], 30, lambda: "")
+    assert "takes nothing in" in full.readiness().problems[0]
+    door.said = {"full": False}
+    assert full.readiness().good
     hindrance[0], pulse.stopping = "磁盘已满 / full", True
     problems = pulse.readiness().problems
     assert len(problems) == 4
@@ -389,6 +397,6 @@ def test_ready_is_when_work_can_be_taken():
 
 
 def test_room_for_the_state(tmp_path):
-    assert Room(tmp_path, 0)() == ""
-    assert "磁盘只剩" in Room(tmp_path, 1 << 80)()
-    assert "不可写" in Room(tmp_path / "gone", 0)()
+    assert DiskRoom(tmp_path, 0)() == ""
+    assert "磁盘只剩" in DiskRoom(tmp_path, 1 << 80)()
+    assert "不可写" in DiskRoom(tmp_path / "gone", 0)()

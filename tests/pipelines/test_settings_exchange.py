@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.contracts import Misconfigured
+from pipelines import sources
 from pipelines.errors import SettingsError
-from pipelines.settings import Exchange, load
+from pipelines.settings import Connector, Exchange, load
 
 TEXT = """
 name = "collect"
@@ -133,6 +135,7 @@ def test_wrong_values_and_missing_ones_are_named(file):
 
 def test_a_moment_needs_its_zone(file):
     assert "time zone" in failure(file, "received_at=2026-09-30T20:00:00")
+    assert "1950-2200" in failure(file, "received_at=9999-12-31T23:00:00-12:00")
     assert load(file, ["received_at=2026-09-30T20:00:00+08:00"], {}).received_at.utcoffset().seconds == 8 * 3600
 
 
@@ -174,3 +177,14 @@ def test_no_override_ends_in_anything_but_settings_or_their_error(key, value):
         assert load(path, [f"{key}={value}"], {}).name
     except SettingsError as error:
         assert str(error)  # noqa: PT017 - either end is right
+
+
+def test_stores_that_a_pattern_names_alike_are_refused_and_never_passed_over(tmp_path):
+    for place in ("a/repairs.db", "b/repairs.db", "c/others.db"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    alike = Connector(connector="sql", url=f"sqlite:///{tmp_path}/*/*.db")
+    with pytest.raises(Misconfigured, match="repairs") as told:
+        sources.stores(alike)
+    assert "others.db" not in str(told.value)
+    assert sources.stores(Connector(connector="sql", url=f"sqlite:///{tmp_path}/[bc]/*.db")) == ["repairs", "others"]

@@ -120,6 +120,7 @@ def test_files_come_from_one_server_and_go_to_another(tmp_path, payloads, vingat
     assert (tmp_path / "out" / ".archive" / "44" / "440300000000001" / "a.ndjson").exists()
     code, told = vingate("ledger")
     assert (code, told["balanced"], told["verified"], told["problems"]) == (0, True, True, [])
+    assert {name: one["records"] for name, one in told["destinations"].items()} == {"province": 3, "receipts": 3}
     (tmp_path / "in" / part).write_text("{}\n")
     _, told = vingate("ledger")
     assert told["problems"]

@@ -16,11 +16,15 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from test_versions import entries
 
+from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
 from pipelines import sharing, tables
+from pipelines.batchwork import BatchWork
 from pipelines.coordinator import Coordinator
 from pipelines.errors import KeyElsewhere, NotShareable, StateBusy, StateLost
 from pipelines.partitions import PARTITIONS, partition_of
+from pipelines.replayorders import order
+from pipelines.sealedrows import open_waiting
 from pipelines.state import State
 from pipelines.versiontable import Raced
 from pipelines.vinhash import vin_hash
@@ -347,6 +351,32 @@ def test_a_decision_that_another_came_before_is_made_again(pair, postgres, postg
     assert balanced(one.state)
 
 
+def test_a_replay_that_was_raced_dies_for_what_its_last_attempt_found(members, monkeypatch):
+    one = members()
+    broken = record("J1")
+    broken["basicInfo"]["vin"] = "LSVAL41Z1M0000001"
+    put(one.state, broken)
+    one.step()
+    with one.state.reading() as connection:
+        (letter,) = LetterStore(connection, one.state.sealer()).search(Filters())
+    number, attempts = BatchWork._number, []
+
+    def raced(work, connection, decided):
+        attempts.append(work)
+        if len(attempts) == 1:
+            raise Raced
+        number(work, connection, decided)
+
+    monkeypatch.setattr(BatchWork, "_number", raced)
+    order(one.state, [letter])
+    one.live._coordinator.serve_orders()
+    with one.state.reading() as connection:
+        after = LetterStore(connection, one.state.sealer()).get(letter.id)
+    assert (len(attempts), after.generation) == (2, 1)
+    assert [reason.code for reason in after.last_reasons] == [reason.code for reason in letter.reasons]
+    assert balanced(one.state)
+
+
 def test_an_index_that_moved_is_noticed_for_new_keys_and_for_known_ones(pair):
     one, two = pair
     first = entries([(1, 1, 5, 1, 1, 0)])
@@ -413,8 +443,8 @@ def test_what_waits_is_tried_by_who_has_its_partition_and_order_is_kept(members,
 def waits(member):
     t, sealer = tables.waiting, member.state.sealer()
     with member.state.reading() as connection:
-        kept = connection.execute(select(t.c.id, t.c.record)).all()
-    return {json.loads(sealer.unseal(row.record, row.id.encode()))["costlistcode"] for row in kept}
+        kept = connection.execute(select(t)).all()
+    return {json.loads(open_waiting(sealer, row))["costlistcode"] for row in kept}
 
 
 def settle(done, member):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from engine_samples import lines, payload, run_bulk
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from connectors.contracts import Misconfigured
 from pipelines import statecopy, tables, versions
@@ -111,6 +113,35 @@ def test_a_copy_that_is_cut_off_leaves_the_state_as_it_was(folder, postgres_url,
         assert state.engine.dialect.name == "sqlite"
         assert prove(state).problems == []
     copy_state(folder / "state", postgres_url)  # the target was left empty
+
+
+@pytest.mark.parametrize("cut", ["keep_place", "rename"])
+def test_a_copy_that_is_cut_off_behind_its_commit_is_finished_by_the_next_call(folder, postgres_url, monkeypatch, cut):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with State(folder / "state", own=True) as before:
+        rows, index = everything(before)
+    with monkeypatch.context() as patch:
+        patch.setattr(*(statecopy, cut) if cut == "keep_place" else (Path, cut), die)
+        with pytest.raises(KeyboardInterrupt):
+            copy_state(folder / "state", postgres_url)
+    counts = copy_state(folder / "state", postgres_url)
+    assert counts == {**{name: len(found) for name, found in rows.items()}, "versions": len(index)}
+    assert (folder / "state" / MOVED).is_file()
+    with State(folder / "state", own=True) as after:
+        assert everything(after) == (rows, index)
+
+
+def test_a_target_on_which_the_state_went_on_is_refused(folder, postgres_url, monkeypatch, tmp_path):
+    monkeypatch.setattr(statecopy, "keep_place", lambda *_: None)
+    shutil.copytree(folder / "state", tmp_path / "other")
+    copy_state(folder / "state", postgres_url)
+    with State(folder / "state", own=True, url=postgres_url) as state, state.unit_of_work() as connection:
+        connection.execute(update(tables.batch_destinations).values(stands=tables.batch_destinations.c.stands + 1))
+    with pytest.raises(StateNotEmpty):
+        copy_state(tmp_path / "other", postgres_url)
+    assert (tmp_path / "other" / DATABASE).is_file()
 
 
 def test_a_target_that_holds_a_state_is_refused(folder, postgres_url, tmp_path):

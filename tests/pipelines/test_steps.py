@@ -177,6 +177,19 @@ def test_a_record_of_another_company_is_dead_beside_its_other_faults(tmp_path):
     assert (died.about[0].companycode, died.about[0].costlistcode) == ("1", "JS1")
 
 
+@pytest.mark.parametrize("dialect", ["auto", "national"])
+def test_where_the_source_has_to_name_the_company_what_it_does_not_name_is_dead(tmp_path, dialect):
+    made = Bench(tmp_path, mapping={"dialect": dialect, "company": "source"})
+    load, dead = made.through(made.load(record(), record(companycode="44030002", repairmileage="-5")))
+    assert load.ordinals == []
+    assert sorted(dead) == [
+        ("judge", 0, ["COMPANY_NOT_NAMED"]),
+        ("judge", 1, ["MILEAGE_NEGATIVE", "COMPANY_NOT_NAMED"]),
+    ]
+    load, dead = made.through(made.load(record(), company="44030001"))
+    assert (load.ordinals, dead) == ([0], [])
+
+
 def test_an_absent_company_is_filled_in_or_missed(bench):
     without = record()
     del without["basicInfo"]["companycode"]

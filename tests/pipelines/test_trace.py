@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pipelines import tables
 from pipelines.cli.trace import trace as command
 from pipelines.coordinator import Coordinator
-from pipelines.journal import ADDRESSED, LINE, Journal, vin_column
+from pipelines.journal import ADDRESSED, LINE, Journal, digest_column
 from pipelines.settings import load
 from pipelines.state import State
 from pipelines.trace import trace
@@ -135,12 +135,13 @@ def test_unknown_vehicle_and_no_vin_have_nothing(tmp_path: Path) -> None:
     assert len(told(tmp_path, VIN.lower().upper())) == 1
 
 
-def test_vin_column_is_that_of_the_journal() -> None:
+@pytest.mark.parametrize("name", ["key_hi", "key_lo", "content", "vin"])
+def test_a_column_is_that_of_the_journal(name: str) -> None:
     book = Journal(np.zeros(1_000, LINE))
     book.lines["vin"] = np.arange(1_000, dtype=np.uint64) << np.uint64(40)
     book.routes.append(("province-44",))
-    assert np.array_equal(vin_column(book.pack()), book.lines["vin"])
-    assert len(vin_column(Journal(np.zeros(0, LINE)).pack())) == 0
+    assert np.array_equal(digest_column(book.pack(), name), book.lines[name])
+    assert len(digest_column(Journal(np.zeros(0, LINE)).pack(), name)) == 0
 
 
 def test_a_million_lines_are_searched_in_a_second(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 
 import fastavro
@@ -342,3 +344,23 @@ def test_a_new_reader_reads_files_of_before(tmp_path):
     with path.open("rb") as file:
         (found,) = fastavro.reader(file, reader_schema=repair_schema())
     assert found["withdrawn"] is None
+
+
+# -- the ledger --------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_is_gone_accuses_no_withdrawn_one(gate):
+    gate.shop(record("J1"))
+    gate.run("collect")
+    gate.shop(withdrawn("J1"), record("J3", serial=3))
+    gate.run("collect")
+    assert [row[3] for row in gate.rows("province-11", COLUMNS)] == [None, WHY, None]
+    hand = sqlite3.connect(gate.folder / "stores/province-11.db")
+    with closing(hand), hand:
+        hand.execute("DELETE FROM repairs WHERE costlistcode = 'J3'")
+    (found,) = prove(gate.state).problems
+    assert (found.kind, found.batch, found.destination) == ("missing-record", "collect-000002", "province-11")
+    hand = sqlite3.connect(gate.folder / "stores/province-11.db")
+    with closing(hand), hand:
+        hand.execute("UPDATE repairs SET withdrawn = NULL")
+    assert [one.found for one in prove(gate.state).problems if one.kind == "altered-record"] == ["withdrawn"]

@@ -3,6 +3,8 @@
 import json
 from datetime import date
 
+import pytest
+
 from mappings.records import VehicleRegistration
 from routing.dealers import Dealer, Dealers, Oem
 from routing.explaining import explain_vehicle
@@ -27,12 +29,15 @@ def outcomes(found):
     return {entry["table"]: entry["outcome"] for entry in found.as_json()["tables"]}
 
 
-def test_every_rule_of_every_table_has_its_line():
-    found = explain()
-    for section, table in zip(found.sections, TABLES, strict=True):
-        assert [line.name for line in section.lines if line.part == "rule"] == [rule.name for rule in table.rules]
-        for name in (rule.name for rule in table.rules):
-            assert f" {name}: " in found.text()
+@pytest.mark.parametrize("dealers", [DEALERS, Dealers(), None])
+@pytest.mark.parametrize("company", [GUANGDONG, ""])
+def test_every_rule_of_every_table_has_its_line(dealers, company):
+    found = explain(dealers=dealers, company=company)
+    assert list(dict.fromkeys(section.table for section in found.sections)) == list(SHIPPED)
+    rules = {table.name: [rule.name for rule in table.rules] for table in TABLES}
+    for section in found.sections:
+        assert [line.name for line in section.lines if line.part == "rule"] == rules[section.table]
+        assert all(f" {name}: " in found.text() for name in rules[section.table])
 
 
 def test_what_a_headquarters_would_send_is_explained_as_from_it():
@@ -42,10 +47,32 @@ def test_what_a_headquarters_would_send_is_explained_as_from_it():
     assert [route["destination"] for route in headquarters["routes"]] == ["ministry", "province-44"]
 
 
+def test_what_a_headquarters_would_send_is_pushed_to_every_home_but_the_shop_s():
+    tables = explain().as_json()["tables"]
+    assert [(entry["table"], entry["system"]) for entry in tables] == [
+        ("collect", "44"), ("headquarters", "oem-SVW"), ("report", "44"),
+        ("push", "44"), ("push", "oem-SVW"), ("home", "44"),
+    ]  # fmt: skip
+    (rule,) = [line for line in tables[4]["lines"] if line["name"] == "home-of-headquarters"]
+    assert (rule["verdict"], rule["destinations"]) == ("matched", ["province-11"])
+    assert explain(plate="粤A12345").as_json()["tables"][4]["reason"] == "at-home"
+
+
 def test_a_shop_that_is_no_dealer_has_no_headquarters_part():
+    found = explain(dealers=Dealers())
+    assert outcomes(found)["headquarters"] == "not-applicable"
+    assert "no listed OEM's dealer that day" in found.text()
+    assert "dealer_of is '', wanted" in found.text()
+
+
+def test_nothing_is_said_of_a_register_that_was_not_asked():
     found = explain(dealers=None)
     assert outcomes(found)["headquarters"] == "not-applicable"
-    assert "授权名录" in found.text()
+    assert "no dealer register given" in found.text()
+    assert "no listed OEM's dealer" not in found.text()
+    unnamed = explain(company="").text()
+    assert "no company code given" in unnamed
+    assert "no listed OEM's dealer" not in unnamed
 
 
 def test_implausible_make_is_a_remark_and_changes_no_route():

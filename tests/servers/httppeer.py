@@ -51,8 +51,8 @@ class Hub:
     url: str
     calls: list[Call] = field(default_factory=list)
     faults: deque[str] = field(default_factory=deque)
-    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `drip`, `huge`, `html`, `packed`, `to:PATH`,
-    `at:STATUS:LOCATION`."""
+    """What the next calls meet: `429`, `429:SECONDS`, `stall`, `cut`, `lost` (done, and the answer cut), `drip`,
+    `huge`, `html`, `packed`, `to:PATH`, `at:STATUS:LOCATION`."""
     always: str = ""
     """A fault that every call meets."""
     tokens: set[str] = field(default_factory=set)
@@ -60,6 +60,8 @@ class Hub:
     word: str = PASSWORD
     token_seconds: int = 0
     taken: dict[str, Delivery] = field(default_factory=dict)
+    plain: bool = False
+    """Whether what it holds is known to it, whichever batch it came with: a peer that has never heard of batches."""
     contents: dict[tuple[str, int], str] = field(default_factory=dict)
     room: int = 1 << 30
     """Deliveries that `/full/records` has room for."""
@@ -121,10 +123,11 @@ def _application(server: Server) -> Starlette:
         body = await request.body()
         hub.calls.append(Call(request.method, path, dict(request.query_params), dict(request.headers), body))
         fault = hub.faults.popleft() if hub.faults else hub.always
-        if fault:
+        if fault and fault != "lost":
             return await _failing(server, fault)
         with hub.lock:
-            return _route(hub, path, request, body)
+            told = _route(hub, path, request, body)
+        return _Cutting() if fault else told
 
     return Starlette(routes=[Route("/{hub}/{path:path}", answer, methods=["GET", "POST", "PUT", "DELETE"])])
 
@@ -195,7 +198,7 @@ def _records(hub: Hub, body: bytes, room: int) -> Response:
 def _one(hub: Hub, given: Delivery, room: int) -> dict[str, str]:
     before = hub.taken.get(given.id)
     if before is not None:
-        return {"code": "ok" if before.batch == given.batch else "known"}
+        return {"code": "ok" if before.batch == given.batch and not hub.plain else "known"}
     if hub.contents.get((given.key, given.version), given.content) != given.content:
         return {"code": "VERSION_CONFLICT", "message": "该版本已有不同内容"}
     if len(hub.taken) >= room:

@@ -1,8 +1,12 @@
 """Frames do what every source must do: the contract suite, and what is particular to frames."""
 
+import os
+
 import orjson
+import pytest
 from vingate_frames import FramesSource
 
+from connectors.contracts import Unreadable
 from connectors.testing import SourceContract
 
 
@@ -40,3 +44,25 @@ def test_a_payload_beyond_the_limit_is_a_problem_and_the_next_one_is_read(tmp_pa
     (block,) = source.read(item)
     assert (block.bodies, block.offsets) == ([b"{}"], [54])
     assert [(at, len(body)) for at, body, _ in block.problems] == [(0, 50)]
+
+
+def test_what_a_wrong_length_hides_is_kept(tmp_path):
+    (tmp_path / "a.frames").write_bytes(frame(b"{}") + b"\xff" + frame(b"rest"))
+    source = FramesSource(FramesSource.Settings(path=tmp_path))
+    (item,) = source.plan({})
+    (block,) = source.read(item)
+    assert block.bodies == [b"{}"]
+    assert [(at, body) for at, body, _ in block.problems] == [(6, b"\xff" + frame(b"rest"))]
+
+
+def test_another_file_in_its_place_is_refused_and_a_file_that_is_gone_has_no_mark(tmp_path):
+    path = tmp_path / "a.frames"
+    path.write_bytes(frame(b"1"))
+    source = FramesSource(FramesSource.Settings(path=tmp_path))
+    (item,) = source.plan({})
+    path.write_bytes(frame(b"2"))
+    os.utime(path, (1, 1))
+    with pytest.raises(Unreadable, match="changed"):
+        list(source.read(item))
+    path.unlink()
+    assert source.mark("a.frames") == ""

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from math import ceil
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.contracts import ConnectorError
+from pipelines.door import accounts
 from pipelines.door.asgi import Gone, NoRoom, Room, TooLarge, address_of, log, read_body
 from pipelines.door.desk import IN_LOOP, Desk
 from pipelines.door.httpproto import PEER
@@ -46,6 +46,7 @@ RECORDS_A_CALL = 100
 """A batch costs a company one of its calls for so many records, and for the rest of them one more."""
 
 
+_NOT_ACTIVE = {accounts.CLOSED: calls.CLOSED, accounts.PENDING: calls.PENDING}
 _LONGEST_REASON = 8_192
 """Bytes of a request to withdraw."""
 
@@ -111,6 +112,8 @@ class Api(NamedTuple):
         company = await self._company(request)
         if isinstance(company, Response):
             return company
+        if wait := self.desk.hurry(company):
+            return refused(wait)
         found = await asyncio.to_thread(self.receipts.of, company, request.path_params["receipt"])
         return _json(found) if found is not None else problem(NO_RECEIPT)
 
@@ -178,15 +181,14 @@ class Api(NamedTuple):
     async def _company(self, request: Request) -> str | Response:
         """Who calls: by the certificate that it showed, or by its token."""
         peer = request.scope.get("state", {}).get(PEER, "")
-        if peer and peer in self.desk.settings.tls.systems:
-            return self.desk.settings.tls.systems[peer]
+        if peer and (company := self.desk.settings.tls.systems.get(peer)):
+            refusal = _NOT_ACTIVE.get(await asyncio.to_thread(self.desk.callers.state_of, company))
+            return refused(Outcome(refusal)) if refusal else company
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        now: datetime = self.desk.clock()
-        holder = await self.desk.holder(token, now)
-        if holder is not None:
-            return holder.company
-        return refused(self.desk.stranger(Call(calls.RECORD, "v1", b"", token), address_of(request.scope)))
+        call = Call(calls.RECORD, "v1", b"", token)
+        found = await self.desk.company(call, address_of(request.scope), self.desk.clock())
+        return refused(found) if isinstance(found, Outcome) else found
 
 
 def _json(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -211,7 +213,9 @@ def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
                 answer.headers["connection"] = "close"
             return answer
         except NoRoom:
-            return problem(calls.BUSY, retry_after=1)
+            answer = problem(calls.BUSY, retry_after=1)
+            answer.headers["connection"] = "close"
+            return answer
         except Gone:
             return Response(status_code=400)
         except WrongRequest as error:

@@ -9,33 +9,21 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pipelines.door.v1 import examples
-from pipelines.door.v1.models import (
-    Batch,
-    HeldReply,
-    Problem,
-    Receipt,
-    Record,
-    RecordsReply,
-    TokenReply,
-    TokenRequest,
-    Withdrawal,
-    WithdrawalRequest,
-)
+from pipelines.door.v1 import examples, models
 from pipelines.door.v1.problems import MEDIA
 from pipelines.version import BUILD
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    Batch,
-    HeldReply,
-    Problem,
-    Receipt,
-    Record,
-    RecordsReply,
-    TokenReply,
-    TokenRequest,
-    Withdrawal,
-    WithdrawalRequest,
+    models.Batch,
+    models.HeldReply,
+    models.Problem,
+    models.Receipt,
+    models.Record,
+    models.RecordsReply,
+    models.TokenReply,
+    models.TokenRequest,
+    models.Withdrawal,
+    models.WithdrawalRequest,
 )
 _CORRECTION = (
     "同一结算清单编号下的新内容成为新版本，送往持有旧版本的每一方；内容相同则视为重复，同样成功。"
