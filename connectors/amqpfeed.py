@@ -32,7 +32,12 @@ class AmqpFeed(Linked):
 
         queue: str = Field(min_length=1, max_length=255)
         prefetch: int = Field(default=1000, ge=1, le=65535)
-        """Messages that may be open (sent to us and not acked) at a time: what the broker's flow is held by."""
+        """Messages that may be open (sent to us and not acked) at a time: what the broker's flow is held by.
+
+        So many of the longest may lie in memory: choose it by their size (100 of 1 MB). Nothing else bounds their bytes
+        and keeps their order: RabbitMQ counts no bytes ahead, puts what is given back behind what waits, and cuts off
+        who stops reading, which counts for a queue's delivery limit.
+        """
         split: Split = "none"
         """How a message of many records is cut: `none`, `array` (JSON) or `lines` (of JSON)."""
         split_bytes: int = Field(default=16 << 20, ge=1)

@@ -211,10 +211,14 @@ class Closer:
         failed: list[tuple[Any, str]] = []
         wrong: list[Misconfigured] = []
         for (sink, destination), group in by_sink.items():
+            held = self.queues.admit(destination)
+            if held:
+                failed += [(row, held) for row in group]
+                continue
             staged = [StagedPart(r.destination, r.temporary, r.final, r.sha256, r.count) for r in group]
             total = sum(r.count for r in group)
             self._observer(Event("sending", self._exchange.name, group[0].batch, 0, total, destination))
-            took = 0
+            took, there = 0, True
             try:
                 self._part_sink(sink, group).promote(staged)
                 done += group
@@ -223,6 +227,8 @@ class Closer:
                 wrong.append(error)
             except ConnectorError as error:
                 failed += [(row, str(error)) for row in group]
+                there = False
+            self.queues.answered(destination, there=there)
             self._observer(Event("sent", self._exchange.name, group[0].batch, took, total, destination))
         if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
             raise wrong[0]
@@ -308,7 +314,7 @@ class Closer:
                 letters.append(self.letter(unusual, batch, pack_intake(decided.number, place), decided.received_at))
             elif status == "waiting":
                 vin = int(books[sent.number].lines[sent.ordinal]["vin"])
-                waiting.append(self._waiting(unusual, batch, vin))
+                waiting.append(self._waiting(unusual, batch, vin, tried_before=outcomes.tried_before))
         for number in touched:
             _rewrite(connection, batch, number, books[number])
         if waiting:
@@ -346,7 +352,7 @@ class Closer:
             intake=intake,
         )
 
-    def _waiting(self, unusual: Unusual, batch: str, vin: int) -> dict[str, Any]:
+    def _waiting(self, unusual: Unusual, batch: str, vin: int, *, tried_before: bool) -> dict[str, Any]:
         sent = unusual.sent
         name = f"{batch}/{sent.number}/{sent.ordinal}/{sent.delivery.destination}"
         row = {
@@ -360,7 +366,7 @@ class Closer:
             "vin": signed(vin),
             "version": sent.delivery.version,
             "merged_into": sent.delivery.merged_into,
-            "attempts": int(unusual.tried),
+            "attempts": int(unusual.tried or tried_before),
             "next_attempt": next_try(self._exchange, sent.delivery.id, 1),
         }
         return seal_waiting(self._sealer, row, sent.record)

@@ -19,7 +19,7 @@ from connectors.contracts import (
     fingerprint,
 )
 from pipelines.accounts import Account
-from pipelines.queues import AWAY, Queues
+from pipelines.queues import Queues
 
 
 class Sent(NamedTuple):
@@ -44,6 +44,8 @@ class Unusual(NamedTuple):
 class Outcomes:
     """What became of deliveries: counts by destination, and each one that is not delivered."""
 
+    tried_before: bool = False
+    """Whether an attempt without an answer may have gone before: what was not tried now counts as tried."""
     accounts: dict[str, Account] = field(default_factory=dict)
     exceptions: list[Unusual] = field(default_factory=list)
     standing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Outbox:
         self._tell = tell
         self._sink_for, self._size, self._tried, self._queues = sink_for, size, tried_before, queues
         self._waiting: dict[str, list[Sent]] = {}
-        self.outcomes = Outcomes()
+        self.outcomes = Outcomes(tried_before)
 
     def put(self, sent: Sent) -> None:
         """Add a delivery; writes when enough of its destination have gathered."""
@@ -117,10 +119,9 @@ class Outbox:
         if not queue:
             return
         name, sink = self._sink_for(destination)
-        closed = _closed(sink)
-        called = self._queues is None or not (closed or self._queues.away(destination))
-        if not called:
-            answers = [Outcome(UNAVAILABLE, closed or AWAY)] * len(queue)
+        closed = (_closed(sink) or self._queues.admit(destination)) if self._queues is not None else ""
+        if closed:
+            answers = [Outcome(UNAVAILABLE, closed)] * len(queue)
         else:
             self._tell("sending", destination, 0, len(queue))
             try:
@@ -129,11 +130,11 @@ class Outbox:
                 answers = [Outcome(UNAVAILABLE, str(error))] * len(queue)
             self._tell("sent", destination, sum(one.status in (ACCEPTED, DUPLICATE) for one in answers), len(queue))
             if self._queues is not None:
-                self._queues.answered(destination, answers)
+                self._queues.answered(destination, there=any(one.status != UNAVAILABLE for one in answers))
         if self._tried and not getattr(sink, "exact", False):
             answers = _of_the_attempt_before(sink, queue, answers)
         for sent, outcome in zip(queue, answers, strict=True):
-            self.outcomes.take(sent, outcome, name, tried=called)
+            self.outcomes.take(sent, outcome, name, tried=not closed)
 
 
 def _of_the_attempt_before(sink: Sink, queue: Sequence[Sent], answers: Sequence[Outcome]) -> list[Outcome]:

@@ -1,25 +1,37 @@
 """Destinations that are behind: what waits for them, who must wait behind it, and when they are tried again.
 
 While a destination is away its deliveries join its queue without a call, so that the others go on at full speed; a
-breaker says when it is tried again. A delivery whose vehicle has one waiting joins behind it, so that records of a
-vehicle arrive in order. What waits lies in the table `waiting`; this is what one process knows of it between batches.
+breaker says when it is tried again. So they do in its maintenance windows, and while its call budget is used up. A
+delivery whose vehicle has one waiting joins behind it, so that records of a vehicle arrive in order. What waits lies in
+the table `waiting`; this is what one process knows of it between batches.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sqlalchemy import func, select
 
 from connectors.breakers import Breaker, BreakerSettings
-from connectors.contracts import UNAVAILABLE, Outcome
+from connectors.budgets import Budget
+from connectors.contracts import ConnectorError
+from connectors.gates import Gate, Pause
+from connectors.windows import Window
 from pipelines import tables
-from pipelines.settings import Exchange
+from pipelines.settings import Exchange, Pace
 from pipelines.state import State
+from pipelines.steps import OPERATORS, REGISTRATIONS
+from pipelines.workbench import sink_name
 
 AWAY = "DESTINATION_AWAY: 对方不可用，排队等待 / the destination is away, this waits in its queue"
+PACED = (
+    "DESTINATION_PACED: 维护时段或额度用尽，排队等待 / a maintenance window or the call budget: this waits in its queue"
+)
+HELD = (AWAY, PACED)
+"""Reasons of what waits until its destination may be called again, and stays due meanwhile."""
 BEHIND = "BEHIND: 同一车辆有更早的记录在等待 / an earlier record of this vehicle waits"
+_ASK_AGAIN_SECONDS = 1.0
 
 
 class Queues:
@@ -32,38 +44,66 @@ class Queues:
             open_seconds=exchange.retry.first_seconds or 0.001,
             most_seconds=exchange.retry.most_seconds or 1,
         )
-        self._breakers: dict[str, Breaker] = {}
+        self._gates: dict[str, Gate] = {}
         self._behind: dict[str, Counter[int]] | None = None
         self._bytes = 0
 
-    def breaker(self, destination: str) -> Breaker:
-        """The breaker of a destination."""
-        return self._breakers.setdefault(destination, Breaker(self._settings))
+    def _gate(self, destination: str) -> Gate:
+        found = self._gates.get(destination)
+        if found is None:
+            own = destination in (REGISTRATIONS, OPERATORS)  # the state's registers, whatever sink is `for` all
+            sink = None if own else self._exchange.sinks.get(sink_name(self._exchange, destination))
+            pace = sink.pace if sink is not None else Pace()
+            found = self._gates[destination] = Gate(
+                breaker=Breaker(self._settings),
+                budget=Budget(f"{self._exchange.name}:{destination}", pace.budget) if pace.budget else None,
+                windows=[Window.parse(one) for one in pace.maintenance],
+            )
+        return found
+
+    def held(self, destination: str) -> str:
+        """Why a destination is not to be called now; empty: it may be."""
+        gate = self._gate(destination)
+        if not gate.pause().seconds:
+            return ""
+        return AWAY if gate.breaker == "open" else PACED
 
     def away(self, destination: str) -> bool:
-        """Whether the last call of a destination failed and the next one is not due."""
-        found = self._breakers.get(destination)
-        return found is not None and found.wait() > 0
+        """Whether a destination is not to be called now: its last call failed and the next is not due, or its pace."""
+        return bool(self.held(destination))
 
     def states(self) -> dict[str, str]:
-        """The state of the breaker of each destination that was called or failed: for metrics, from any thread."""
-        return {name: breaker.state for name, breaker in tuple(self._breakers.items())}
+        """The state of the breaker of each destination that was asked for: for metrics, from any thread."""
+        return {name: gate.breaker for name, gate in tuple(self._gates.items())}
 
     def holds(self, destination: str, vin: int) -> str:
         """Why a new delivery must wait without being tried; empty: it may go. `vin`: the signed hash."""
-        if self.away(destination):
-            return AWAY
+        held = self.held(destination)
+        if held:
+            return held
         waiting = self._waiting().get(destination)
         return BEHIND if waiting and waiting.get(vin) else ""
 
-    def answered(self, destination: str, outcomes: Sequence[Outcome]) -> bool:
-        """What a call came to; whether the destination is there."""
-        there = not outcomes or any(one.status != UNAVAILABLE for one in outcomes)
-        if not there:
-            self.breaker(destination).failed()
-        elif destination in self._breakers:
-            self._breakers[destination].succeeded()
-        return there
+    def admit(self, destination: str) -> str:
+        """Ask for one call: empty, and `answered` must follow; else why what is for it must wait."""
+        gate = self._gate(destination)
+        try:
+            pause = gate.admit()
+        except ConnectorError as error:  # nobody can say what is left of the budget
+            pause = Pause(_ASK_AGAIN_SECONDS, str(error))
+        if not pause.seconds:
+            return ""
+        if not gate.pause().seconds:
+            gate.hold(pause.seconds, pause.reason)
+        return self.held(destination) or PACED
+
+    def answered(self, destination: str, *, there: bool) -> None:
+        """What a call came to: whether the destination was there."""
+        gate = self._gate(destination)
+        if there:
+            gate.succeeded()
+        else:
+            gate.failed()
 
     def joined(self, rows: Iterable[tuple[str, int, int]]) -> None:
         """Deliveries wait now: destination, VIN hash, bytes."""

@@ -24,6 +24,7 @@ from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journa
 from pipelines.outbox import Outcomes, Unusual, status_of
 from pipelines.partitions import among
 from pipelines.places import Places
+from pipelines.queues import HELD
 from pipelines.replaying import claimed_letters, settle_delivery
 from pipelines.rowform import row_of
 from pipelines.sealedrows import open_waiting, seal_waiting
@@ -268,21 +269,17 @@ def _settle(
             status = status_of(found) if found else "delivered"
             account.counts[status] += 1
             if status == "waiting" and found:
-                connection.execute(
-                    update(t)
-                    .where(t.c.id == row.id)
-                    .values(
-                        trying=False,
-                        attempts=row.attempts + found.tried,
-                        reason=found.outcome.reason,
-                        next_attempt=next_try(exchange, found.sent.delivery.id, row.attempts + 1),
-                    )
-                )
+                tried = found.tried or row.trying  # trying: before a crash, without an answer
+                reason = found.outcome.reason
+                kept = {"trying": False, "attempts": row.attempts + tried, "reason": reason}
+                if reason not in HELD:
+                    kept["next_attempt"] = next_try(exchange, found.sent.delivery.id, row.attempts + 1)
+                connection.execute(update(t).where(t.c.id == row.id).values(**kept))
                 continue
             ended.setdefault((row.batch, row.item), []).append((row, status))
             if row.id in replayed:
-                again = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
-                settle_delivery(connection, sealer, replayed[row.id], again)
+                anew = (reasons.from_outcome(found.outcome, row.destination),) if status == "dead" and found else ()
+                settle_delivery(connection, sealer, replayed[row.id], anew)
             elif status == "dead" and found:
                 told = connection.execute(select(b.c.number, b.c.received_at).where(b.c.id == row.batch)).one()
                 intake = Places(connection).number(told.number, row.item, row.ordinal)

@@ -13,10 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from connectors import registry
+from connectors.budgets import BudgetSettings
+from connectors.windows import Window
 from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
 from pipelines.placing import absolute
@@ -43,6 +45,26 @@ class Connector(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Pace(_Section):
+    """When a destination may be called, and how often, whatever its connector.
+
+    A call is one write of at most `batch.write` deliveries, or the handing over of a batch's files. What the connector
+    counts for itself (an HTTP sink's own `maintenance` and `budget`, by the request) holds besides.
+    """
+
+    maintenance: tuple[str, ...] = ()
+    """Windows in which it is left alone, `HH:MM-HH:MM [days] [zone]`: `23:30-01:00 Sat,Sun` (China's time)."""
+    budget: BudgetSettings | None = None
+    """`{ calls = 30, seconds = 60 }`; shared under `name`, by default the exchange and the destination."""
+
+    @field_validator("maintenance")
+    @classmethod
+    def _windows_known(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        for one in windows:
+            Window.parse(one)
+        return windows
+
+
 class Destinations(Connector):
     """A sink and the destinations that it serves."""
 
@@ -50,6 +72,8 @@ class Destinations(Connector):
     """Glob over destination names, e.g. `province-*`."""
     repaircomefrom: int = 0
     """维修企业来源 written for these destinations: 2 上级下发 for what comes down to them; 0: as the record has it."""
+    pace: Pace = Pace()
+    """Maintenance windows and call budget of each destination."""
 
 
 class Mapping_(_Section):

@@ -12,6 +12,7 @@ from row_gate import SHOP, Gate, record, vin
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from connectors.amqpsplitting import arrivals
 from connectors.contracts import Arrival
 from connectors.memory import MemoryFeed, forget, hub
 from connectors.registry import feed
@@ -125,6 +126,39 @@ def test_the_same_again_is_a_duplicate_and_a_correction_a_version(gate):
     drain(running)
     assert gate.versions("province-11") == [("J1", 1, "甲"), ("J1", 2, "乙")]
     assert prove(gate.state).totals["duplicate"] == 2
+    running.close()
+
+
+class Queue:
+    """A feed of messages without ids, each delivered for the first time or again."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[dict, bool]] = []
+
+    def take(self, most: int, seconds: float) -> list[Arrival]:
+        del most, seconds
+        taken, self.messages = self.messages, []
+        return [
+            one for body, first in taken for one in arrivals("q", "", as_bytes(body), "none", SHOP, "11", first=first)
+        ]
+
+    def ack(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def test_a_record_that_comes_as_it_was_is_a_version_and_a_delivery_again_is_none(gate):
+    queue = Queue()
+    running = Live(gate.state, settings(gate), {"q": queue}, milliseconds=0)
+    running.recover()
+    one, other = record("J1", fault="甲"), record("J1", fault="乙")
+    for round_ in ([(one, True)], [(other, True)], [(one, True)], [(one, False), (other, False)]):
+        queue.messages = round_
+        drain(running)
+    assert gate.versions("province-11") == [("J1", 1, "甲"), ("J1", 2, "乙"), ("J1", 3, "甲")]
+    assert prove(gate.state).balanced
     running.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from row_gate import SHOP, Gate, record, registration
 from sqlalchemy import select, update
@@ -11,8 +13,10 @@ from connectors.contracts import DUPLICATE, UNAVAILABLE, Outcome
 from connectors.memory import MemorySink, forget, hub
 from pipelines import registering, retrying, tables, workbench
 from pipelines.coordinator import Coordinator
+from pipelines.errors import SettingsError
 from pipelines.ledger import prove
 from pipelines.live import Live
+from pipelines.queues import PACED
 from pipelines.settings import load
 
 SETTINGS = """
@@ -90,18 +94,124 @@ def send(gate: Gate, *codes: str, system: str = "11", serial: int | None = None)
         arrive(gate, record(code, serial=number), company=SHOP, source=f"door:{system}", system=system)
 
 
-def come_back(gate: Gate, running: Live) -> None:
+def come_back(gate: Gate, running: Live, *, due_only: bool = False) -> None:
     """The pause is over: what waits is due, and the breaker lets one call try."""
     t = tables.waiting
     with gate.state.unit_of_work() as connection:
         connection.execute(update(t).values(next_attempt="2020-01-01T00:00:00+00:00"))
-    running._coordinator.closer.queues._breakers.clear()
+    if not due_only:
+        running._coordinator.closer.queues._gates.clear()
     running._followed_up = float("-inf")
+
+
+def reasons(gate: Gate) -> dict[str, int]:
+    with gate.state.reading() as connection:
+        return Counter(connection.execute(select(tables.waiting.c.reason)).scalars())
+
+
+def attempts(gate: Gate) -> set[int]:
+    with gate.state.reading() as connection:
+        return set(connection.execute(select(tables.waiting.c.attempts)).scalars())
 
 
 def waiting(gate: Gate) -> int:
     with gate.state.reading() as connection:
         return len(connection.execute(select(tables.waiting.c.id)).all())
+
+
+CLOSED = 'sinks.north.pace.maintenance=["00:00-24:00"]'
+
+
+def test_in_a_maintenance_window_nothing_goes_out_and_after_it_all_that_waits(gate, peers):
+    running = live(gate, CLOSED)
+    for number in range(3):
+        send(gate, f"J{number}")
+        send(gate, f"K{number}", system="44")
+        drain(running)
+    assert [name for name, _ in peers.calls] == ["south"] * 3
+    assert reasons(gate) == {PACED: 3}
+    come_back(gate, running, due_only=True)
+    drain(running)
+    assert peers.arrived("north") == []
+    assert attempts(gate) == {0}
+    assert prove(gate.state).balanced
+    running.reload(load(gate.folder / "collect.toml", [], {}))  # as when the window is over
+    come_back(gate, running, due_only=True)
+    drain(running)
+    assert peers.arrived("north") == ["J0", "J1", "J2"]
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_no_more_calls_than_a_budget_has_and_what_waits_for_it_has_not_been_tried(gate, peers, tmp_path):
+    budget = f'sinks.north.pace.budget={{calls = 2, seconds = 3600, folder = "{tmp_path}/budgets"}}'
+    running = live(gate, budget)
+    for number in range(4):
+        send(gate, f"J{number}")
+        drain(running)
+    assert peers.arrived("north") == ["J0", "J1"]
+    assert reasons(gate) == {PACED: 2}
+    come_back(gate, running)  # another process would ask as well
+    drain(running)
+    assert peers.arrived("north") == ["J0", "J1"]
+    assert attempts(gate) == {0}
+    send(gate, "K0", system="44")
+    drain(running)
+    assert peers.arrived("south") == ["K0"]
+    for file in (tmp_path / "budgets").iterdir():
+        file.unlink()
+    come_back(gate, running)
+    drain(running)
+    assert peers.arrived("north") == ["J0", "J1", "J2", "J3"]  # in one call
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_an_attempt_that_a_crash_left_without_an_answer_counts_though_a_window_holds_it_back_now(gate, peers):
+    running = live(gate, CLOSED)
+    send(gate, "J0")
+    drain(running)
+    counts = tables.batch_destinations
+    with gate.state.unit_of_work() as connection:
+        connection.execute(update(tables.waiting).values(trying=True))
+        connection.execute(update(counts).values(in_flight=counts.c.waiting, waiting=0))
+    running.recover()
+    assert attempts(gate) == {1}
+    running.close()
+
+
+def test_a_budget_that_cannot_be_asked_lets_no_call_through(gate, peers, tmp_path):
+    (tmp_path / "file").write_text("")
+    running = live(gate, f'sinks.north.pace.budget={{calls = 2, folder = "{tmp_path}/file"}}')
+    send(gate, "J0")
+    send(gate, "K0", system="44")
+    drain(running)
+    assert [name for name, _ in peers.calls] == ["south"]
+    assert waiting(gate) == 1
+    running.close()
+
+
+def test_files_of_a_destination_wait_for_its_window_too(gate):
+    north = 'connector = "files", path = "{state}/north"'
+    running = live(gate, f'sinks={{north = {{{north}, pace = {{maintenance = ["00:00-24:00"]}}}}}}')
+    send(gate, "J0")
+    drain(running)
+    folder = gate.state.path / "north"
+    assert list(folder.rglob("*.ndjson")) == []
+    assert gate.account("collect", "province-11")["waiting"] == 1
+    assert prove(gate.state).balanced
+    running.reload(load(gate.folder / "collect.toml", [f"sinks={{north = {{{north}}}}}"], {}))
+    come_back(gate, running)
+    drain(running)
+    assert len(list(folder.rglob("*.ndjson"))) == 1
+    assert gate.account("collect", "province-11")["delivered"] == 1
+    assert prove(gate.state).balanced
+    running.close()
+
+
+def test_a_window_that_is_none_is_refused_with_its_place(gate):
+    with pytest.raises(SettingsError, match="maintenance"):
+        live(gate, 'sinks.north.pace.maintenance=["always"]')
 
 
 def test_others_go_on_while_one_is_away_and_it_is_not_called_again(gate, peers):
