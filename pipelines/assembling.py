@@ -23,7 +23,7 @@ from pipelines.steps import TOO_OLD
 _PIECES = 5_000
 """Pieces after which a batch is full."""
 _SENDERS = 4_000
-"""Senders of a batch: each is an item, and no more items of a batch can be told apart by intake numbers."""
+"""Senders of a batch: each is an item of it."""
 _ASKED = 500
 
 

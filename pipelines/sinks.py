@@ -10,6 +10,7 @@ import orjson
 
 from connectors import registry
 from connectors.contracts import UNAVAILABLE, ConnectorError, Misconfigured, Outcome, PartSink, Sink, Tally
+from connectors.gates import Pause
 from mappings.encoding import SCHEMA
 from pipelines.errors import SettingsError
 from pipelines.registers import RegisterSink
@@ -171,6 +172,10 @@ class _Nowhere:
         self._why = why or (
             f"没有为 {destination} 配置 sink / no sink serves {destination}: add one to [sinks] whose `for` fits it"
         )
+
+    def pause(self) -> Pause:
+        """It is never called, so what waits for it counts as never tried."""
+        return Pause(1.0, self._why)
 
     def write(self, deliveries: Any) -> list[Outcome]:
         return [Outcome(UNAVAILABLE, self._why)] * len(deliveries)

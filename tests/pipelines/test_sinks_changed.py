@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from engine_samples import BULK, payload, write
+from sqlalchemy import select
 
 from connectors.contracts import Misconfigured
+from pipelines import tables
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.ledger import prove
@@ -69,6 +71,15 @@ def test_what_is_decided_by_the_coordinator_is_refused_beside_sinks_of_files(tmp
     }
     told = exchange.rules.model_copy(update={"receipts": "receipts"})
     Coordinator(state, with_sinks(exchange.model_copy(update={"rules": told}), rows))
+
+
+def test_what_no_sink_serves_waits_and_was_never_tried(state, exchange):
+    nobody = {"others": {"connector": "memory", "for": "nobody"}}
+    Coordinator(state, with_sinks(exchange, nobody)).run()
+    with state.reading() as connection:
+        (row,) = connection.execute(select(tables.waiting.c.reason, tables.waiting.c.attempts)).all()
+    assert "no sink serves province-" in row.reason
+    assert row.attempts == 0
 
 
 def test_rows_wait_where_their_sink_writes_files_now(tmp_path, state, exchange):
