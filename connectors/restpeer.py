@@ -105,8 +105,12 @@ class Peer:
         raise AssertionError  # the second pass returns or raises
 
     def pause(self) -> Pause:
-        """What holds calls back at this moment."""
-        return self.gate.pause()
+        """What holds calls back at this moment; a stop ends with the secrets that were refused."""
+        held = self.gate.pause()
+        if held.stopped and self._secrets_changed():
+            self.gate.resume()
+            return self.gate.pause()
+        return held
 
     def clean(self, words: str) -> str:
         """Foreign words fit for a message."""
@@ -246,13 +250,15 @@ class Peer:
         return AuthRefused(f"{AUTH_FAILED}: {reason}", _FIX)
 
     def _unless_stopped(self) -> None:
-        held = self.gate.pause()
-        if not held.stopped:
-            return
-        if self._secrets_now() != self._refused_secrets:
-            self.gate.resume()
-            return
-        raise AuthRefused(held.reason, _FIX)
+        held = self.pause()
+        if held.stopped:
+            raise AuthRefused(held.reason, _FIX)
+
+    def _secrets_changed(self) -> bool:
+        try:
+            return self._secrets_now() != self._refused_secrets
+        except Misconfigured:  # one that cannot be read now is none to try
+            return False
 
     def _secrets_now(self) -> bytes:
         """What the settings' secrets read at present, as a digest."""

@@ -476,7 +476,10 @@ def test_refused_credentials_stop_the_flow_at_the_first_refusal(hub, monkeypatch
     with pytest.raises(Misconfigured) as caught:
         sink.check()
     assert caught.value.remedy
+    monkeypatch.delenv("PEER_PASSWORD")
+    assert sink.pause().stopped
     monkeypatch.setenv("PEER_PASSWORD", "another")
+    assert not sink.pause().seconds  # who asks before a call learns of it too
     assert statuses(sink.write(deliveries(3))) == [ACCEPTED] * 3
     assert hub.logins == 2
 
