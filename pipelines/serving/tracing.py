@@ -1,4 +1,4 @@
-"""OpenTelemetry spans, behind a switch: `[tracing] enabled = true` and `pip install 'vingate[tracing]'`.
+"""OpenTelemetry spans, behind a switch: `[tracing] enabled = true` and `pip install -e '.[tracing]'`.
 
     door            one request: its path as metrics show it, HTTP status
       inbox.commit  until what it brought was durable; shared with other requests

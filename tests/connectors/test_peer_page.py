@@ -6,8 +6,7 @@ import re
 import tomllib
 
 from connectors import registry
-
-OTHERS = ("connector", "for")
+from pipelines.settings import Connector, Destinations
 
 
 def test_every_example_builds(root, tmp_path):
@@ -22,6 +21,6 @@ def test_every_example_builds(root, tmp_path):
         parts += [("sink", one) for one in given.get("reconcile", {}).get("ask", {}).values()]
         make = {"source": registry.source, "feed": registry.feed, "sink": registry.sink}
         for kind, part in parts:
-            options = {name: value for name, value in part.items() if name not in OTHERS}
-            built.append(type(make[kind](part["connector"], options)).__name__)
-    assert built == ["HttpSink"] * 5 + ["HttpFeed", "SftpSource", "SftpSink", "QuerySource"]
+            told = (Destinations if kind == "sink" else Connector).model_validate(part)
+            built.append(type(make[kind](told.connector, told.options)).__name__)
+    assert built == ["HttpSink"] * 5 + ["HttpFeed", "SftpSource", "SftpSink", "QuerySource", "AmqpSink"]

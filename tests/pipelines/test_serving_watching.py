@@ -295,7 +295,7 @@ def test_an_event_of_an_unknown_batch_is_no_harm(state, written):
 
 def test_tracing_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(SettingsError, match=r"pip install 'vingate\[tracing\]'"):
+    with pytest.raises(SettingsError, match=r"pip install -e '\.\[tracing\]'"):
         tracing.open_tracer("province", "")
 
 
