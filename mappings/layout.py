@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -151,7 +152,9 @@ class Rule(_Part):
         if value is None:
             return None
         try:
-            read = datetime.strptime(_SOME_DAY.strftime(value), value).date()  # noqa: DTZ007 - a day, no moment
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of forms without a year, which are refused below
+                read = datetime.strptime(_SOME_DAY.strftime(value), value).date()  # noqa: DTZ007 - a day, no moment
         except (ValueError, re.error):
             read = None
         if read != _SOME_DAY.date():

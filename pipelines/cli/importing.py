@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipelines.importing import remarks as why
 from pipelines.importing.inlet import AT_ONCE, Inlet, Payload
 from pipelines.importing.records import Layout, Records
 from pipelines.importing.remarks import Reason, Remarks
-from pipelines.importing.tabular import Columns, Row, csv_rows, open_database, shown_address, table_rows
+from pipelines.importing.tabular import Columns, Row, csv_rows, database, shown_address, table_rows
 from pipelines.state import State
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -100,10 +100,10 @@ def companies(
         wrong_use(f"--hash {hashes}: 应为 / must be one of {', '.join(shops.HASHES[1:])}")
     columns = Columns(shops.COLUMNS, _given(column), shops.NEEDED)
     place = _place(source)
-    with _opened(state, state_url) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks, ExitStack() as ends:
         taker = shops.Companies(opened, remarks, datetime.now(UTC), hashes.lower(), reset_list, operators)
         if "://" in place:
-            engine = open_database(place)
+            engine = ends.enter_context(database(place))
             rows = table_rows(engine, table, columns) if table else shops.rows_of_records(engine, records)
         else:
             rows = _rows(place, columns, encoding, delimiter)
@@ -143,10 +143,10 @@ def records(
     vingate import records postgresql+psycopg://reader@old-host/archive --state var/province
     """
     place, now = _place(source), datetime.now(UTC)
-    with _opened(state, state_url) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks, ExitStack() as ends:
         if "://" in place:
             layout = Layout(table, items_table, parts_table, key)
-            pages = Records(open_database(place), layout).pages(remarks)
+            pages = Records(ends.enter_context(database(place)), layout).pages(remarks)
             inlet = Inlet(opened, exchange, "records", "national", rules, now, remarks)
         else:
             dialect = str(Path(dialect).absolute()) if dialect.endswith(".toml") else dialect
@@ -184,10 +184,10 @@ def registrations(
     place, now = _place(source), datetime.now(UTC)
     if "://" in place and not table:
         wrong_use("请用 --table 指明车籍表 / name the table of registrations by --table")
-    with _opened(state, state_url) as opened, Remarks(report) as remarks:
+    with _opened(state, state_url) as opened, Remarks(report) as remarks, ExitStack() as ends:
         inlet = Inlet(opened, exchange, "registrations", "registration-feed", rules, now, remarks)
         rows = (
-            table_rows(open_database(place), table, columns)
+            table_rows(ends.enter_context(database(place)), table, columns)
             if "://" in place
             else _rows(place, columns, encoding, delimiter)
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -138,6 +139,20 @@ def _csv_rows(reader: Any, at: Mapping[str, int], width: int) -> Iterator[Row]:
         broken = len(cells) != width or "\ufffd" in text or "\0" in text
         found = {name: cells[index].strip() for name, index in at.items() if index < len(cells)}
         yield Row(f"line {reader.line_num}", found, broken)
+
+
+@contextmanager
+def database(url: str) -> Iterator[Engine]:
+    """An engine for a database that is only read; its connections are closed behind it.
+
+    Raises:
+        SourceUnfit: as `open_database`.
+    """
+    engine = open_database(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def open_database(url: str) -> Engine:
