@@ -13,7 +13,7 @@ from connectors.budgets import BudgetSettings
 from connectors.restanswers import AnswerTable
 from connectors.resttemplates import checked
 from connectors.settings import ConnectorSettings
-from connectors.windows import Window
+from connectors.windows import Windows
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 MOMENTS = frozenset({"millis", "seconds", "nonce", "nonce_hex", "date", "time", "secrets"})
@@ -165,7 +165,7 @@ class RestSettings(ConnectorSettings):
     budget: BudgetSettings | None = None
     budget_wait_seconds: float = Field(default=1.0, ge=0)
     """How long a call may wait for the budget; what would wait longer is left for later."""
-    maintenance: tuple[str, ...] = ()
+    maintenance: Windows = ()
     """Windows in which the peer is left alone, see `connectors.windows`."""
     max_retry_after_seconds: float = Field(default=3600.0, ge=0)
     """A longer `Retry-After` counts as this long."""
@@ -184,10 +184,3 @@ class RestSettings(ConnectorSettings):
             )
             raise ValueError(message)
         return url.rstrip("/")
-
-    @field_validator("maintenance")
-    @classmethod
-    def _windows_known(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
-        for one in windows:
-            Window.parse(one)
-        return windows

@@ -15,7 +15,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FORM = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)(?:\s+([A-Za-z,-]+))??(?:\s+([A-Za-z_]+(?:/[A-Za-z_+-]+)*))?\s*")
@@ -100,3 +103,13 @@ def _wrong(text: str) -> str:
 def closed_for(windows: Sequence[Window], now: datetime) -> float:
     """Seconds until no window is open any more, looking at each once; 0.0 when none is."""
     return max((one.left(now) for one in windows), default=0.0)
+
+
+def _known(windows: tuple[str, ...]) -> tuple[str, ...]:
+    for one in windows:
+        Window.parse(one)
+    return windows
+
+
+Windows = Annotated[tuple[str, ...], AfterValidator(_known)]
+"""Windows as settings hold them; one of another form is refused where the settings are read."""

@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from connectors import registry
 from connectors.budgets import BudgetSettings
-from connectors.windows import Window
+from connectors.windows import Windows
 from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
 from pipelines.placing import absolute
@@ -52,17 +52,10 @@ class Pace(_Section):
     counts for itself (an HTTP sink's own `maintenance` and `budget`, by the request) holds besides.
     """
 
-    maintenance: tuple[str, ...] = ()
+    maintenance: Windows = ()
     """Windows in which it is left alone, `HH:MM-HH:MM [days] [zone]`: `23:30-01:00 Sat,Sun` (China's time)."""
     budget: BudgetSettings | None = None
     """`{ calls = 30, seconds = 60 }`; shared under `name`, by default the exchange and the destination."""
-
-    @field_validator("maintenance")
-    @classmethod
-    def _windows_known(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
-        for one in windows:
-            Window.parse(one)
-        return windows
 
 
 class Destinations(Connector):

@@ -15,6 +15,11 @@ from pipelines.state import State
 
 logging.getLogger("root").setLevel(logging.ERROR)
 
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
 BULK = Path(__file__).parents[2] / "deploy" / "exchanges" / "bulk-files.toml"
 
 TO_STORES = """

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_samples import payload, write
+from engine_samples import Killed, payload, write
 from sqlalchemy import select
 from test_reconcile import SETTINGS
 
@@ -18,10 +18,6 @@ from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
 from pipelines.settings import load
 from pipelines.state import State
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_samples import BULK, payload, write
+from engine_samples import BULK, Killed, payload, write
 from sqlalchemy import select
 
 from pipelines import planning, tables
@@ -14,10 +14,6 @@ from pipelines.runcounts import counts_of
 from pipelines.settings import load
 from pipelines.state import State
 from pipelines.workbench import forget
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_samples import BULK, payload, write
+from engine_samples import BULK, Killed, payload, write
 from sqlalchemy import select
 
 from connectors.contracts import Misconfigured
@@ -13,10 +13,6 @@ from pipelines.errors import SettingsError
 from pipelines.ledger import prove
 from pipelines.settings import Exchange, load
 from pipelines.state import State
-
-
-class Killed(BaseException):
-    """Stands for a kill."""
 
 
 @pytest.fixture
