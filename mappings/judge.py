@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mappings.documents import Document
+from mappings.documents.kinds import form
 from mappings.findings import REJECT, Finding
-from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, VEHICLE, WITHDRAWAL, Context, Draft, Judgement
+from mappings.judging import DOCUMENT, REGISTRATION, REPAIR, STEP, TOKEN, VEHICLE, WITHDRAWAL, Context, Draft, Judgement
 from mappings.records import Operator, RepairRow, VehicleRegistration, Withdrawal
 from mappings.rules import maintenance, registration, repair, withdrawal
 from mappings.rules.case import Case
@@ -30,7 +32,7 @@ def judge(draft: Draft, context: Context) -> Judgement:
     findings = tuple(case.findings)
     rejected = any(finding.severity == REJECT for finding in findings)
     return Judgement(
-        kind=draft.kind,
+        kind=record.KIND if isinstance(record, Document) else draft.kind,
         dialect=draft.dialect,
         findings=findings,
         record=None if rejected else record,
@@ -43,7 +45,7 @@ def judge(draft: Draft, context: Context) -> Judgement:
 
 def _judged(
     draft: Draft, case: Case
-) -> tuple[RepairRow | Withdrawal | Operator | VehicleRegistration | None, Mapping[str, Any]]:
+) -> tuple[RepairRow | Withdrawal | Operator | VehicleRegistration | Document | None, Mapping[str, Any]]:
     """The record and the display members by the rules of the draft's kind; findings go to the case."""
     if draft.kind == REPAIR:
         return repair.repair(case)
@@ -61,6 +63,8 @@ def _judged(
         return None, registration.token(case)
     if draft.kind == VEHICLE:
         return registration.vehicle(case)
+    if draft.kind == DOCUMENT:
+        return form(draft.dialect).judge(case)
     if not any(finding.severity == REJECT for finding in case.findings):
         case.add("DIALECT_UNKNOWN", "", draft.kind, ", ".join(_KINDS))
     return None, {}

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mappings.documents import Document
 from mappings.findings import REJECT, Finding, Profile
 from mappings.records import Operator, RepairRow, VehicleRegistration, Withdrawal
 
 REPAIR, REGISTRATION, TOKEN, STEP, VEHICLE = "repair", "registration", "token", "step", "vehicle"
-WITHDRAWAL = "withdrawal"
+WITHDRAWAL, DOCUMENT = "withdrawal", "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Judgement:
     kind: str
     dialect: str
     findings: tuple[Finding, ...]
-    record: RepairRow | Withdrawal | Operator | VehicleRegistration | None = None
+    record: RepairRow | Withdrawal | Operator | VehicleRegistration | Document | None = None
     """Typed content; None when rejected or when the payload is a piece (`step`) or carries credentials (`token`)."""
     members: Mapping[str, Any] = field(default_factory=dict)
     """For display: the typed members that could be read, without token or password (a single step shows its own)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mappings.dialects.csvexport import csv_tree, looks_like
+from mappings.documents.kinds import FORMS, Form, form, forms
 from mappings.drafting import draft_of
 from mappings.findings import REJECT, Finding
-from mappings.judging import Context, Draft, Judgement
+from mappings.judging import DOCUMENT, Context, Draft, Judgement
 from mappings.layout import Layout, MappingError, dialect_names, load_layout, shipped
 from mappings.opening import kind_of
+from mappings.paths import written
 from mappings.trees import (
     DEFAULT_LIMITS,
     NOT_JSON,
@@ -40,12 +44,27 @@ def read(body: bytes, dialect: str = AUTO, limits: Limits = DEFAULT_LIMITS) -> D
     name, _, step = dialect.partition(":")
     if step and name in _STEPPED:
         return read_step(body, step, limits)
+    if dialect in FORMS:
+        return _as_form(body, form(dialect), limits)
     layouts = [shipped(name) for name in dialect_names()] if dialect == AUTO else [load_layout(dialect)]
     named = "" if dialect == AUTO else layouts[0].name
     try:
-        return _read(body, layouts, limits) or _unknown(named, layouts)
+        draft = _read(body, layouts, limits)
+        if draft is None and dialect == AUTO:
+            draft = _of_forms(_tree(body, limits), forms())
+        return draft or _unknown(named, layouts)
     except TreeError as error:
-        return _failed(named, error.code, error.value, error.expected)
+        draft = _not_json(body, forms()) if dialect == AUTO and error.code == NOT_JSON else None
+        return draft or _failed(named, error.code, error.value, error.expected)
+
+
+def known(dialect: str) -> str:
+    """The name of a dialect: of a form, of a shipped mapping, or of the mapping file that it is the path of.
+
+    Raises:
+        MappingError: there is no such dialect or file, or the file cannot be used.
+    """
+    return dialect if dialect in FORMS else load_layout(dialect).name
 
 
 def read_step(body: bytes, step: str, limits: Limits = DEFAULT_LIMITS) -> Draft:
@@ -85,6 +104,38 @@ def _read(body: bytes, layouts: list[Layout], limits: Limits) -> Draft | None:
     return _first([layout for layout in layouts if layout.format == "json"], tree, limits)
 
 
+def _as_form(body: bytes, named: Form, limits: Limits) -> Draft:
+    draft = _not_json(body, [named])
+    try:
+        draft = draft or _of_forms(_tree(body, limits), [named])
+    except TreeError as error:
+        return _failed(named.name, error.code, error.value, error.expected)
+    expected = f"已知方言 / known dialects: {named.name}"
+    return draft or _failed(named.name, "DIALECT_UNKNOWN", "", expected)
+
+
+def _of_forms(tree: Tree, chosen: Iterable[Form]) -> Draft | None:
+    if not isinstance(tree.root, dict):
+        raise TreeError(STRUCTURE_WRONG, kind_of(tree.root), "对象 / an object")
+    notes = tuple(
+        Finding(STRUCTURE_WRONG, REJECT, written(one.path, tree.spelled), one.value, one.expected)
+        for one in tree.problems
+    )
+    for one in chosen:
+        if one.tree is None and one.recognises(tree.root):
+            return Draft(DOCUMENT, one.name, tree.root, tree.spelled, notes)
+    return None
+
+
+def _not_json(body: bytes, chosen: Iterable[Form]) -> Draft | None:
+    """The draft of a payload by the forms that are no JSON."""
+    for one in chosen:
+        members = one.tree(body) if one.tree is not None else None
+        if members is not None and one.recognises(members):
+            return Draft(DOCUMENT, one.name, members)
+    return None
+
+
 def _tree(body: bytes, limits: Limits) -> Tree:
     tree = parse(body, limits)
     if isinstance(tree.root, str) and tree.root.lstrip()[:1] == "{":
@@ -109,7 +160,7 @@ def _first(layouts: list[Layout], tree: Tree, limits: Limits) -> Draft | None:
 
 
 def _unknown(named: str, layouts: list[Layout]) -> Draft:
-    names = ", ".join(layout.name for layout in layouts)
+    names = ", ".join((*(layout.name for layout in layouts), *(FORMS if not named else ())))
     return _failed(named, "DIALECT_UNKNOWN", "", f"已知方言 / known dialects: {names}")
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from connectors import registry
 from mappings.encoding import SCHEMA
 from mappings.findings import profile
-from mappings.layout import load_layout
-from mappings.reading import AUTO
+from mappings.reading import AUTO, known
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Destinations, Exchange
@@ -30,7 +29,7 @@ def usable(exchange: Exchange) -> None:
     """
     runnable(exchange)
     if exchange.mapping.dialect != AUTO:
-        load_layout(exchange.mapping.dialect)
+        known(exchange.mapping.dialect)
     profile(exchange.mapping.profile)
     load_table(exchange.routing.table)
     dealers(exchange)

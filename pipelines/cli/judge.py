@@ -13,8 +13,7 @@ import typer
 from mappings.findings import REJECT, Finding, catalogue, profile
 from mappings.judge import judge as weigh
 from mappings.judging import Context, Judgement
-from mappings.layout import load_layout
-from mappings.reading import AUTO, read
+from mappings.reading import AUTO, known, read
 from mappings.records import RepairRow
 from pipelines.cli.days import moment
 from pipelines.cli.out import AsJson, console, emit
@@ -71,7 +70,7 @@ def judge(
     """
     rules = profile(profile_name)
     if dialect != AUTO:
-        load_layout(dialect)
+        known(dialect)
     context = Context(rules, moment(received_at, "--received-at") if received_at else datetime.now(UTC))
     rejected = total = 0
     screen = None if as_json else console()
@@ -92,7 +91,7 @@ def judge(
 
 def judged_file(path: Path, dialect: str, context: Context) -> Iterator[Judged]:
     """Judge every payload of a file, in order."""
-    named = "" if dialect == AUTO else load_layout(dialect).name
+    named = "" if dialect == AUTO else known(dialect)
     for item, payload in enumerate(payloads(path, dialect)):
         if payload.problem:
             yield Judged(str(path), item, named, (_unreadable(payload),), [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from connectors.contracts import Source, WorkItem
+from mappings.documents.kinds import FORMS
 from mappings.layout import Layout, dialect_names, load_layout
 from mappings.trees import TreeError, decode_text, fold
 from pipelines.cli.out import wrong_use
@@ -92,7 +93,7 @@ def list_code_column(body: bytes, dialect: str) -> tuple[str, str]:
         head = _LINE_END.split(decode_text(body).lstrip("\ufeff"), 1)[0]
     except TreeError:
         return "", "auto"
-    names = dialect_names() if dialect == "auto" else (dialect,)
+    names = dialect_names() if dialect == "auto" else () if dialect in FORMS else (dialect,)
     layouts = [layout for name in names if (layout := load_layout(name)).format == "csv"]
     for layout in layouts:
         wanted = _columns(layout)

@@ -1,0 +1,71 @@
+"""Which kinds of documents there are, and in which forms they are written; a module is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from mappings.documents import Document
+from mappings.rules.case import Case
+
+KINDS: Mapping[str, str] = {}
+"""Kind -> `module:Class` in `mappings.documents`."""
+
+FORMS: Mapping[str, str] = {
+    "document": "interchange:DOCUMENT",
+}
+"""Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
+
+Judged = tuple[Document | None, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one partner writes documents of one kind or several."""
+
+    name: str
+    """The dialect's name."""
+    recognises: Callable[[Mapping[str, Any]], bool]
+    """Whether an object with folded member names (`mappings.trees.fold`) is one of these. Cheap; never raises."""
+    judge: Callable[[Case], Judged]
+    """All findings (added to the case), the document where it could be built, and the members for display.
+
+    `case.members` is the object as sent, names folded.
+    """
+    tree: Callable[[bytes], Mapping[str, Any] | None] | None = None
+    """Of a form that is no JSON: bytes to such an object, None where they are none of this form. Never raises."""
+
+
+@cache
+def kind(name: str) -> type[Document]:
+    """The class of a kind.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    found: type[Document] = _named(KINDS[name])
+    return found
+
+
+@cache
+def form(name: str) -> Form:
+    """The form of a name.
+
+    Raises:
+        KeyError: no such form.
+    """
+    found: Form = _named(FORMS[name])
+    return found
+
+
+def forms() -> list[Form]:
+    """Every form, in the order in which a payload is tried."""
+    return [form(name) for name in FORMS]
+
+
+def _named(place: str) -> Any:  # noqa: ANN401 - a class or a form
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(f"mappings.documents.{module}"), attribute)

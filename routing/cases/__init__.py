@@ -1,0 +1,57 @@
+"""Cases: what is due to whom next, derived from records. Pure.
+
+A derivation looks at all that is known of one subject (a vehicle, a shop, a model) and says which documents follow.
+It is a function of a *set*: of each record only its newest version counts, and neither the order in which records came
+nor how often changes what follows. So late, doubled and corrected records need no code of their own: whoever runs a
+derivation compares what follows now with what followed before, and sends the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Literal, NamedTuple, Protocol
+
+from mappings.documents import Document
+from mappings.records import RepairRow
+
+REPAIR = "repair"
+
+
+class Fact(NamedTuple):
+    """The newest version of one record that a derivation looks at. What was withdrawn is no fact."""
+
+    kind: str
+    """`repair`, or the kind of a document."""
+    key: str
+    """Record key as text: system|issuer|number; unique among facts."""
+    version: int
+    system: str
+    """The system that collected it."""
+    received_at: datetime
+    record: RepairRow | Document
+
+    @property
+    def repair(self) -> RepairRow | None:
+        """The repair, where it is one."""
+        return self.record if isinstance(self.record, RepairRow) else None
+
+
+Subject = Literal["vin", "issuer", "model"]
+"""What facts are gathered by: vehicle; company or station that issued them; WMI and VDS (the first 8 of a VIN)."""
+
+
+class Derivation(Protocol):
+    """What follows from the facts of one subject."""
+
+    name: str
+    by: Subject
+    takes: frozenset[str]
+    """Kinds that it looks at: facts of no other kind are given."""
+    gives: frozenset[str]
+    """Kinds of the documents that it gives."""
+    daily: bool
+    """Whether `today` changes what follows: then every subject is looked at again once a day."""
+
+    def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
+        """The documents that follow, each key once. Order and repetition of facts change nothing; never raises."""
