@@ -32,7 +32,7 @@ def judge(draft: Draft, context: Context) -> Judgement:
     findings = tuple(case.findings)
     rejected = any(finding.severity == REJECT for finding in findings)
     return Judgement(
-        kind=record.KIND if isinstance(record, Document) else draft.kind,
+        kind=_kind(draft, record),
         dialect=draft.dialect,
         findings=findings,
         record=None if rejected else record,
@@ -41,6 +41,13 @@ def judge(draft: Draft, context: Context) -> Judgement:
         order=draft.order,
         provenance=draft.provenance,
     )
+
+
+def _kind(draft: Draft, record: object) -> str:
+    """The kind of a record; of one that is none yet, that of its draft."""
+    if isinstance(record, Document):
+        return record.KIND
+    return WITHDRAWAL if isinstance(record, Withdrawal) else draft.kind
 
 
 def _judged(

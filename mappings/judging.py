@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mappings.documents import Document
+from mappings.documents import DIALECT, Document
 from mappings.findings import REJECT, Finding, Profile
 from mappings.records import Operator, RepairRow, VehicleRegistration, Withdrawal
 
@@ -74,6 +74,9 @@ class Judgement:
         return any(f.severity == REJECT for f in self.findings)
 
 
-def taken_as(kind: str) -> str:
-    """The kind of record that an exchange must take to take payloads of a kind: who takes records takes withdrawals."""
-    return REPAIR if kind == WITHDRAWAL else kind
+def taken_as(judgement: Judgement) -> str:
+    """The kind of record that an exchange must take to take a payload: who takes records takes their withdrawals."""
+    record = judgement.record
+    if not isinstance(record, Withdrawal):
+        return judgement.kind
+    return record.costlistcode.partition(":")[0] if judgement.dialect == DIALECT else REPAIR

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mappings.dialects.csvexport import csv_tree, looks_like
+from mappings.documents import DIALECT
+from mappings.documents.interchange import PROVENANCE
 from mappings.documents.kinds import FORMS, Form, form, forms
 from mappings.drafting import draft_of
 from mappings.findings import REJECT, Finding
@@ -123,7 +125,8 @@ def _of_forms(tree: Tree, chosen: Iterable[Form]) -> Draft | None:
     )
     for one in chosen:
         if one.tree is None and one.recognises(tree.root):
-            return Draft(DOCUMENT, one.name, tree.root, tree.spelled, notes)
+            own = {name: tree.root[name] for name in PROVENANCE if name in tree.root} if one.name == DIALECT else {}
+            return Draft(DOCUMENT, one.name, tree.root, tree.spelled, notes, provenance=own)
     return None
 
 

@@ -30,6 +30,7 @@ from pipelines.inbox import Inbox
 from pipelines.journal import KNOWN, Journal
 from pipelines.knownitems import account_known, sender, stop
 from pipelines.places import starts
+from pipelines.planning import remember
 from pipelines.receipts import ReceiptWriter
 from pipelines.rowtaking import RowTaking
 from pipelines.segments import RECORD, read_rows
@@ -365,6 +366,7 @@ class BatchWork:
             number = int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
             of_this = self._exchange.name, number, self._run, self._job.received_at
             account_known(connection, *of_this, self._extra["repeated"])
+        remember(connection, self._exchange.name, dict(self._extra.get("marks", ())))
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))

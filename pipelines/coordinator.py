@@ -23,7 +23,7 @@ from pipelines.heap import give_back
 from pipelines.inbox import Inbox
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.knownitems import account_known, batch_id, packed_items
-from pipelines.planning import Planner, with_next
+from pipelines.planning import Planner, mark_of, with_next
 from pipelines.progress import Event, Observer, Watch, silent
 from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
@@ -167,14 +167,16 @@ class Coordinator:
 
     def _take_in(self, source: Source) -> None:
         planner = Planner(self.state, self.exchange, self._killed)
+        in_commit = getattr(source, "marks_in_commit", False)
         try:
             for chunk, after in with_next(planner.chunks(source), ahead=self._overlaps):
                 if chunk.items:
-                    self._batch("source", chunk.items, {"repeated": chunk.repeated}, after)
+                    done = [(item.source, mark_of(item)) for item in chunk.items] if in_commit else ()
+                    self._batch("source", chunk.items, {"repeated": chunk.repeated, "marks": done}, after)
                 elif chunk.repeated:
                     self._known_batch(chunk.repeated)
                 # Days are no more than a part of what there is: no path is read to its end by them.
-                finished = 0 if isinstance(source, OfDays) else planner.finish(source, chunk.complete)
+                finished = 0 if in_commit or isinstance(source, OfDays) else planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
         except BaseException as error:

@@ -14,11 +14,11 @@ from connectors.parts import PartFolder, safe
 from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
 from dlq.masking import masked_text
-from mappings.encoding import WITHDRAWN, content_bytes, content_digest, delivery_id, key_digest
+from mappings.encoding import WITHDRAWN, content_digest, delivery_id, key_digest
 from pipelines import tables
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
-from pipelines.rowform import row_of
+from pipelines.rowform import content_of_record
 from pipelines.settings import Exchange
 from pipelines.versions import key_halves
 
@@ -123,8 +123,8 @@ def _altered(row: Mapping[str, Any], what: _Wanted) -> str:
     if what.content == WITHDRAWN:  # it has no content: only that it was withdrawn
         return "" if row["withdrawn"] else "withdrawn"
     try:
-        record = {**row, "parts": orjson.loads(row["parts"]), "projects": orjson.loads(row["projects"])}
-        digest = int.from_bytes(content_digest(content_bytes(row_of(record)[1:])), "big")
+        lists = {name: orjson.loads(row[name]) for name in ("parts", "projects", "members") if name in row}
+        digest = int.from_bytes(content_digest(content_of_record({**row, **lists})), "big")
         findings = tuple(orjson.loads(row["findings"] or "[]"))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
         return "columns"

@@ -94,7 +94,7 @@ def _check_connectors(bench: Workbench, preview: Preview) -> None:
         options = sink.options
         place = str(options.get("path") or options.get("url") or "")
         try:
-            made = built(sink)
+            made = built(sink, bench.exchange.mapping.kinds)
             if _PLACE in place or not _there(place):
                 # Asking a sink that is not there yet would create it.
                 preview.sinks.append(f"{name}: {place} 将在首次运行时创建 / will be made by the first run")

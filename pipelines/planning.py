@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from connectors.contracts import Source, WorkItem
 from pipelines import tables
@@ -51,7 +51,7 @@ class Planner:
         last: tuple[str, str] | None = None
         for named in source.plan(self._positions()):
             item = self._named(named)
-            here = (item.source, _mark(item))
+            here = (item.source, mark_of(item))
             if last is not None and here[0] != last[0]:
                 chunk.complete.append(last)
             last = here
@@ -79,11 +79,8 @@ class Planner:
         if not marks:
             return 0
         source.finish(marks)
-        t = tables.positions
         with self._state.unit_of_work() as connection:
-            for path, mark in marks.items():
-                connection.execute(delete(t).where(t.c.exchange == self._exchange.name, t.c.path == path))
-                connection.execute(insert(t), {"exchange": self._exchange.name, "path": path, "mark": mark})
+            remember(connection, self._exchange.name, marks)
         return len(marks)
 
     def _done(self) -> set[tuple[Any, ...]]:
@@ -94,8 +91,8 @@ class Planner:
         finished = self._positions()
         done: set[tuple[Any, ...]] = set()
         for items in self._worked():
-            done.update((item.source, _mark(item), *identity(item)) for item in items)
-            if any(finished.get(item.source) == _mark(item) for item in items):
+            done.update((item.source, mark_of(item), *identity(item)) for item in items)
+            if any(finished.get(item.source) == mark_of(item) for item in items):
                 break
         return done
 
@@ -139,7 +136,15 @@ class Planner:
             return envelopes_of(connection, self._exchange.name, item) is not None
 
 
-def _mark(item: WorkItem) -> str:
+def remember(connection: Connection, exchange: str, marks: Mapping[str, str]) -> None:
+    """Keep up to where paths are read."""
+    t = tables.positions
+    for path, mark in marks.items():
+        connection.execute(delete(t).where(t.c.exchange == exchange, t.c.path == path))
+        connection.execute(insert(t), {"exchange": exchange, "path": path, "mark": mark})
+
+
+def mark_of(item: WorkItem) -> str:
     """The mark of an item's path as it was planned."""
     return str(item.extra.get("mark", ""))
 

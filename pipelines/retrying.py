@@ -26,7 +26,7 @@ from pipelines.partitions import among
 from pipelines.places import Places
 from pipelines.queues import HELD
 from pipelines.replaying import claimed_letters, settle_delivery
-from pipelines.rowform import row_of
+from pipelines.rowform import routing_of
 from pipelines.sealedrows import open_waiting, seal_waiting
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
@@ -382,15 +382,7 @@ def _place_one(
     """Route one record again; the destinations that it waits for now. `held`: by whom it is held already."""
     body = open_waiting(sealer, row)
     record = orjson.loads(body)
-    content = row_of(record)
-    found = router.route_row(
-        content.plate,
-        content.vin,
-        content.companycode,
-        content.settledate,
-        record["system"],
-        record["repaircomefrom"],
-    )
+    found = routing_of(router, record)
     if not found.routes and not found.filtered:
         return ()
     t, b = tables.waiting, tables.batches

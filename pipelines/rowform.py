@@ -8,10 +8,31 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
+from mappings.documents.kinds import kind
+from mappings.encoding import content_bytes
 from mappings.numbers import number
 from mappings.records import Part, Project, RepairRow
+from pipelines.storeform import is_document
+from routing.router import Router
+from routing.steps import Routing
 
 _number = lru_cache(maxsize=4_096)(number)
+
+
+def content_of_record(record: Mapping[str, Any]) -> bytes:
+    """The content of a canonical record, as its digest is made of it."""
+    return orjson.dumps(record["members"]) if is_document(record) else content_bytes(row_of(record)[1:])
+
+
+def routing_of(router: Router, record: Mapping[str, Any]) -> Routing:
+    """Where a canonical record goes now."""
+    if is_document(record):
+        return router.route_document(kind(record["kind"]).of_members(record["members"]), record["system"])
+    row = row_of(record)
+    told = (record["system"], record["repaircomefrom"])
+    return router.route_row(row.plate, row.vin, row.companycode, row.settledate, *told)
 
 
 def row_of(record: Mapping[str, Any]) -> RepairRow:

@@ -17,7 +17,7 @@ from pipelines.registers import RegisterSink
 from pipelines.settings import Exchange
 from pipelines.state import State
 from pipelines.steps import OPERATORS, REGISTRATIONS
-from pipelines.storeform import REPAIRS
+from pipelines.storeform import table_of
 from pipelines.workbench import is_part_sink, sink_name
 
 OWN = "state"
@@ -135,7 +135,7 @@ class Sinks:
             if sink.connector == "avro":
                 options.setdefault("schema", SCHEMA)
             if sink.connector == "sql":
-                options.setdefault("table", REPAIRS)
+                options.setdefault("table", table_of(self._exchange.mapping.kinds))
                 (_make_room if self._create else _must_be_there)(str(options.get("url", "")))
             made = registry.sink(sink.connector, options)
             if self._create and hasattr(made, "create"):

@@ -14,17 +14,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from connectors import registry
 from connectors.contracts import Block, KnowsDays, Misconfigured, Source, WorkItem
+from connectors.sqlbase import StoreSettings
+from connectors.tables import TableSpec
 from pipelines.errors import SettingsError
 from pipelines.settings import Connector
-from pipelines.storeform import REPAIRS
+from pipelines.storeform import DOCUMENTS, REPAIRS
 
-SEVERAL = "several"
+SEVERAL, DERIVED = "several", "derived"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
 _OF_ROWS = ("sql", "query")
 PART = "part"
@@ -115,22 +117,46 @@ class OfDays:
         return list(self._source.check())
 
 
-def make(source: Connector) -> Source:
-    """The source that settings name.
+def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
+    """The source that settings name; `table` is what stores hold that name no table of their own.
 
     Raises:
         Misconfigured: an unknown connector, wrong options, or a pattern that no store fits.
     """
     if source.connector == SEVERAL:
-        return Several({name: make(part) for name, part in _parts(source).items()})
+        return Several({name: make(part, table) for name, part in _parts(source).items()})
     options = source.options
+    if source.connector == DERIVED:
+        return _derived(options)
     if source.connector != "sql":
         return registry.source(source.connector, options)
-    options.setdefault("table", REPAIRS)
+    options.setdefault("table", table)
     url = str(options.get("url", ""))
     if not _is_pattern(url):
         return registry.source("sql", options)
     return Several({name: registry.source("sql", {**options, "url": one}) for name, one in _stores(url).items()})
+
+
+def _derived(options: Mapping[str, Any]) -> Source:
+    from pipelines.deriving import DerivedSettings, DerivedSource  # late: other exchanges need none of it
+
+    try:
+        settings = DerivedSettings.model_validate(options)
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+            for one in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+        message = f"来源 derived 的设置有误 / settings of source derived: {found}"
+        raise Misconfigured(message, "见 docs/outside-systems.md / see docs/outside-systems.md") from None
+    stores: dict[str, tuple[StoreSettings, str]] = {}
+    for name, held in settings.of.items():
+        url, table = held.url.get_secret_value(), DOCUMENTS if held.holds == "documents" else REPAIRS
+        named = _stores(url) if _is_pattern(url) else {"": url}
+        for store, address in named.items():
+            made = StoreSettings(url=SecretStr(address), password=held.password, table=table)
+            stores[f"{name}/{store}" if store else name] = (made, held.holds)
+    return DerivedSource(settings, stores)
 
 
 def in_rows(source: Connector, item: WorkItem) -> bool:
@@ -154,10 +180,14 @@ def _parts(source: Connector) -> dict[str, Connector]:
         message = '"several" 需要且只需要 [source.of.名称] / "several" needs [source.of.NAME] sections and nothing else'
         raise Misconfigured(message, "请为每个来源写一节 / write one section for each source")
     try:
-        return {name: Connector.model_validate(part) for name, part in given.items()}
+        parts = {name: Connector.model_validate(part) for name, part in given.items()}
     except ValidationError:
         message = "[source.of.名称] 缺少 connector / a [source.of.NAME] section lacks its connector"
         raise Misconfigured(message, "请写 connector = ... / write connector = ...") from None
+    if any(part.connector == DERIVED for part in parts.values()):
+        message = '"derived" 只能单独作为来源 / "derived" is a source by itself only'
+        raise Misconfigured(message, "请为它单设一个交换 / make an exchange of its own for it")
+    return parts
 
 
 def _is_pattern(url: str) -> bool:

@@ -16,6 +16,7 @@ from connectors.contracts import PartWriter
 from dlq import reasons
 from dlq.letter import INLINE_BYTES, Letter, Origin, compose
 from dlq.segments import Segment, write_segment
+from mappings.documents import Document
 from mappings.encoding import content_digests, key_digest, key_digests, record_key
 from mappings.findings import REJECT
 from mappings.judging import Judgement
@@ -23,7 +24,7 @@ from pipelines.bodies import by_reference, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, RowWriter, StagedRow, StagedWithdrawal
-from pipelines.steps import Encoder, company_of, dialect_of, withdrawals
+from pipelines.steps import Encoder, company_of, dialect_of, documents, withdrawals
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
 from pipelines.workbench import Workbench
@@ -55,6 +56,8 @@ class JournalWriter:
         companies, codes, vins = _known_by(rows)
         for i, told in withdrawals(load).items():
             companies[i], codes[i] = told.companycode, told.costlistcode
+        for i, document in documents(load).items():
+            companies[i], codes[i], vins[i] = document.identity.issuer, document.listed, document.identity.vin
         if load.judgements or None in companies:
             systems = [_system(load.judgements.get(o), system) for o in load.ordinals]
             keys = [
@@ -186,6 +189,8 @@ class Stager:
                 company, code = (row[0], row[8]) if row is not None else (company_of(load, i), order)
                 if i in withdrawn:
                     company, code, _ = withdrawn[i]
+                elif judgement is not None and isinstance(judgement.record, Document):
+                    company, code = judgement.record.identity.issuer, judgement.record.listed
                 rows.append(StagedRow(ordinal, REMARKS, remark(company, code, found)))
         if rows:
             if self._rows is None:

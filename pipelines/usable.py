@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from connectors import registry
+from mappings.documents.kinds import KINDS
 from mappings.encoding import SCHEMA
 from mappings.findings import profile
 from mappings.reading import AUTO, known
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Destinations, Exchange
-from pipelines.storeform import REPAIRS
+from pipelines.storeform import table_of, takes_documents
 from pipelines.workbench import dealers, make_source
 from routing.table import load_table
 
@@ -34,15 +36,37 @@ def usable(exchange: Exchange) -> None:
     load_table(exchange.routing.table)
     dealers(exchange)
     make_source(exchange)
+    kinds = exchange.mapping.kinds
+    if takes_documents(kinds):
+        _documents_only(exchange)
     for sink in (*exchange.sinks.values(), *exchange.reconcile.ask.values()):
-        built(sink)
-    files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink), "promote")}
+        built(sink, kinds)
+    files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink, kinds), "promote")}
     if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):
         message = (
             "一个交换的文件型 sink 须同为 avro 或同为其他格式；请拆成两个交换"
             " / the file sinks of one exchange are all avro or all others: make two exchanges of it"
         )
         raise SettingsError(message)
+
+
+def _documents_only(exchange: Exchange) -> None:
+    """Refuse what documents do not have. Raises SettingsError."""
+    others = [kind for kind in exchange.mapping.kinds if kind not in KINDS]
+    if others:
+        message = (
+            f"mapping.kinds: 单证与 {', '.join(others)} 不能在同一交换；请拆成两个"
+            f" / documents and {', '.join(others)} are not taken by one exchange: make two of it"
+        )
+        raise SettingsError(message)
+    for name, given in (("rules.history", exchange.rules.history), ("rules.merge", exchange.rules.merge)):
+        if given:
+            message = f"{name}: 只用于维修记录；请删除 / is for repair records only: remove it"
+            raise SettingsError(message)
+    for name, sink in exchange.sinks.items():
+        if sink.connector == "avro":
+            message = f"sinks.{name}: 单证没有 Avro 格式，请用 files / documents have no Avro form: use files"
+            raise SettingsError(message)
 
 
 def begun(exchange: Exchange) -> None:
@@ -55,11 +79,11 @@ def begun(exchange: Exchange) -> None:
         make_source(exchange).check()
 
 
-def built(sink: Destinations) -> Any:
+def built(sink: Destinations, kinds: Collection[str]) -> Any:
     """The sink as its settings say, `{destination}` left as it stands. Raises Misconfigured."""
     options = sink.options
     if sink.connector == "avro":
         options.setdefault("schema", SCHEMA)
     if sink.connector == "sql":
-        options.setdefault("table", REPAIRS)
+        options.setdefault("table", table_of(kinds))
     return registry.sink(sink.connector, options)

@@ -31,6 +31,7 @@ from pipelines import sources
 from pipelines.errors import SettingsError
 from pipelines.heap import settle
 from pipelines.settings import Exchange
+from pipelines.storeform import table_of
 from pipelines.version import BUILD
 from pipelines.work import Directive, Job
 from routing.dealers import Dealers, load_dealers, load_oems
@@ -245,7 +246,7 @@ def sink_name(exchange: Exchange, destination: str) -> str:
 
 def make_source(exchange: Exchange) -> Source:
     """The source of an exchange. One on a server is kept: connecting costs as much as a batch. Raises Misconfigured."""
-    made = sources.make(exchange.source)
+    made = sources.make(exchange.source, table_of(exchange.mapping.kinds))
     if getattr(made, "remote", False):
         name = orjson.dumps(exchange.source.options, default=str, option=orjson.OPT_SORT_KEYS)
         return cast("Source", _made(("source", os.getpid(), exchange.source.connector, name), lambda: made))

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 from mappings import divisions, plates
+from mappings.documents import Document
 from mappings.records import RepairRow
-from routing.facts import NOTHING_HELD, DealerRegister, Facts
+from routing.facts import NOTHING_HELD, DealerRegister, Facts, facts_of
 from routing.homes import UNKNOWN_HOME, Homes, Registrations, alone, home_by_plate, homes_for
 from routing.steps import Routing
 from routing.table import RoutingTable
@@ -72,6 +73,12 @@ class Router:
             found = self._table.decide(facts, alone(home))
             _remember(self._by_character, key, found)
         return found
+
+    def route_document(self, document: Document, system: str) -> Routing:
+        """Decide about one document, by its kind, issuer, vehicle and day. A vehicle's home is its registration's."""
+        issuer, _, day, vin = document.identity
+        facts = facts_of(vin, "", issuer, day, system, dealers=self._dealers, kind=document.KIND)
+        return self._table.decide(facts, homes_for(facts, self._registrations))
 
     def block(
         self,

@@ -16,6 +16,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+DIALECT = "document"
+"""Name of our own form: the only one in which a document is withdrawn."""
+
 
 class Identity(NamedTuple):
     """What the pipeline asks of a document."""

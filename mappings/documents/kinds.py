@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from mappings.documents import Document
+from mappings.records import Withdrawal
 from mappings.rules.case import Case
 
 KINDS: Mapping[str, str] = {}
@@ -19,7 +20,7 @@ FORMS: Mapping[str, str] = {
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 
-Judged = tuple[Document | None, Mapping[str, Any]]
+Judged = tuple[Document | Withdrawal | None, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Form:
     recognises: Callable[[Mapping[str, Any]], bool]
     """Whether an object with folded member names (`mappings.trees.fold`) is one of these. Cheap; never raises."""
     judge: Callable[[Case], Judged]
-    """All findings (added to the case), the document where it could be built, and the members for display.
+    """All findings (added to the case), the document (or the withdrawal of one) where it could be
+    built, and the members for display.
 
     `case.members` is the object as sent, names folded.
     """

@@ -126,7 +126,7 @@ class Judge:
             found.append(Finding("COMPANY_CODE_MISMATCH", REJECT, "companycode", code, company))
         if draft.kind in (TOKEN, REGISTRATION):
             found.append(Finding("CREDENTIALS_IN_FILE", REJECT, "", "", ""))
-        elif draft.kind and not refused and judgement.kind != STEP and taken_as(judgement.kind) not in self._kinds:
+        elif draft.kind and not refused and judgement.kind != STEP and taken_as(judgement) not in self._kinds:
             found.append(Finding("KIND_NOT_TAKEN", REJECT, "", judgement.kind, ", ".join(self._kinds)))
         return found
 

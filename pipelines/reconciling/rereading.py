@@ -18,13 +18,13 @@ from sqlalchemy import select
 from connectors.contracts import ConnectorError, WorkItem
 from connectors.folders import from_name
 from dlq.sealing import Sealer
-from mappings.encoding import content_bytes, content_digest, key_digest
+from mappings.encoding import content_digest, key_digest
 from pipelines import flow, tables
 from pipelines.journal import Journal
 from pipelines.knownitems import unpacked_items
 from pipelines.reconciling.scratch import scratch
 from pipelines.registering import snapshot
-from pipelines.rowform import row_of
+from pipelines.rowform import content_of_record
 from pipelines.segments import RECORD, read_rows
 from pipelines.settings import Connector, Exchange
 from pipelines.sources import PART, SEVERAL
@@ -103,7 +103,7 @@ class Reread:
         if int(line["ordinal"]) != ordinal:
             return False
         key = key_digest(self._exchange.scope, record["system"], record["companycode"], record["costlistcode"])
-        content = int.from_bytes(content_digest(content_bytes(row_of(record)[1:])), "big")
+        content = int.from_bytes(content_digest(content_of_record(record)), "big")
         return key_halves(key) == (int(line["key_hi"]), int(line["key_lo"])) and content == int(line["content"])
 
     # -- where files lie now -------------------------------------------------------------------------------------------

@@ -271,7 +271,7 @@ def make_tables(work: Work, folder: Path) -> None:
     for sink in work.settings.placed(folder).sinks.values():
         url = str(sink.options.get("url", ""))
         if sink.connector == "sql" and "{destination}" not in url and not url.startswith("sqlite"):
-            made = built(sink)
+            made = built(sink, work.settings.mapping.kinds)
             try:
                 with suppress(Unavailable):
                     made.create()

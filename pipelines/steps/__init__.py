@@ -5,7 +5,7 @@ Each takes a workbench and a load and gives the load on, and the dead of its sta
 """
 
 from pipelines.steps.addressing import OPERATORS, REGISTRATIONS, address
-from pipelines.steps.common import company_of, dialect_of, dialect_of_item, withdrawals
+from pipelines.steps.common import company_of, dialect_of, dialect_of_item, documents, withdrawals
 from pipelines.steps.encoding import Encoder, encode
 from pipelines.steps.judging import FAILING, TOO_OLD, decode, judge
 from pipelines.steps.receiving import SEALED, receive
@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "dialect_of",
     "dialect_of_item",
+    "documents",
     "encode",
     "judge",
     "receive",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dlq import reasons
 from mappings import dates
+from mappings.documents import Document
 from mappings.judging import WITHDRAWAL, Judgement
 from mappings.records import Operator, RepairRow, VehicleRegistration
 from pipelines import journal
@@ -69,7 +70,7 @@ def _routings(bench: Workbench, load: Load) -> list[Routing | None]:
     if len(senders) == 1 and values and None not in values:
         return [*bench.router.block(values, *senders.pop())]
     return [
-        _routed(bench, row, load.judgements.get(ordinal), system, comefrom) if row is not None else None
+        _routed(bench, row, load.judgements.get(ordinal), system, comefrom)
         for ordinal, row in zip(load.ordinals, values, strict=True)
     ]
 
@@ -97,9 +98,14 @@ def _routed_by_columns(bench: Workbench, load: Load, system: str, comefrom: int)
     return found
 
 
-def _routed(bench: Workbench, row: RepairRow, judgement: Judgement | None, system: str, comefrom: int) -> Routing:
-    """The routing of one row, by the provenance that it carries itself where it carries any."""
+def _routed(
+    bench: Workbench, row: RepairRow | None, judgement: Judgement | None, system: str, comefrom: int
+) -> Routing | None:
+    """The routing of one record, by the provenance that it carries itself where it carries any; None of others."""
     come = _comes(judgement, system, comefrom)
+    if row is None:
+        record = judgement.record if judgement is not None else None
+        return bench.router.route_document(record, come[0]) if isinstance(record, Document) else None
     return bench.router.route_row(row.plate, row.vin, row.companycode, row.settledate, *come)
 
 

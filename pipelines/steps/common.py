@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.contracts import WorkItem
 from dlq import reasons
+from mappings.documents import Document
 from mappings.findings import FLAG
 from mappings.judging import Judgement
 from mappings.records import Withdrawal
@@ -43,6 +44,16 @@ def withdrawals(load: Load) -> dict[int, Withdrawal]:
     for i, ordinal in enumerate(load.ordinals):
         judgement = judgements.get(ordinal)
         if judgement is not None and isinstance(judgement.record, Withdrawal):
+            found[i] = judgement.record
+    return found
+
+
+def documents(load: Load) -> dict[int, Document]:
+    """The documents of a judged load, by position."""
+    found: dict[int, Document] = {}
+    for i, ordinal in enumerate(load.ordinals) if load.judgements else ():
+        judgement = load.judgements.get(ordinal)
+        if judgement is not None and isinstance(judgement.record, Document):
             found[i] = judgement.record
     return found
 
@@ -100,7 +111,9 @@ def split(
 def _about(bench: Workbench, judgement: Judgement | None) -> About:
     if judgement is None:
         return UNKNOWN
-    members = judgement.members
+    members, record = judgement.members, judgement.record
     company, code, vin = (str(members.get(name) or "") for name in ("companycode", "costlistcode", "vin"))
+    if isinstance(record, Document):
+        company, code, vin = record.identity.issuer, record.listed, record.identity.vin
     found = tuple(map(tuple, judgement.findings)) if bench.exchange.rules.receipts else ()
     return About(judgement.dialect, company, code, vin, found)

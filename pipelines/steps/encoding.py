@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from mappings.documents import DIALECT, Document
+from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.encoding import company_bytes, contents_of, provenance_bytes, withdrawn_bytes
 from mappings.encoding_interchange import encode_interchange, encode_withdrawal
 from mappings.judging import Judgement
 from mappings.reading import AUTO
 from mappings.records import Operator, VehicleRegistration, Withdrawal
-from pipelines.steps.common import dialect_of, withdrawals
+from pipelines.steps.common import dialect_of, documents, withdrawals
 from pipelines.work import Load, Task
 from pipelines.workbench import QUICK_DIALECT, Workbench
 
@@ -98,7 +100,12 @@ class Encoder:
                 staged.append(encode_interchange(row, self.provenance(load, ordinal, judgement), "report"))
             elif judgement is not None and isinstance(judgement.record, Withdrawal):
                 told = self.provenance(load, ordinal, judgement)
-                staged.append(encode_withdrawal(judgement.record, told, "report"))
+                if judgement.dialect == DIALECT:
+                    staged.append(encode_withdrawn(judgement.record, told))
+                else:
+                    staged.append(encode_withdrawal(judgement.record, told, "report"))
+            elif judgement is not None and isinstance(judgement.record, Document):
+                staged.append(encode_document(judgement.record, self.provenance(load, ordinal, judgement)))
             elif judgement is not None and isinstance(judgement.record, VehicleRegistration | Operator):
                 staged.append(judgement.record.model_dump_json().encode())
             else:
@@ -124,12 +131,20 @@ class Encoder:
         return own
 
 
+def _contents(load: Load) -> list[bytes]:
+    """The content of each record; of a document its members, of what is no record nothing."""
+    contents = contents_of(cast("list[Any]", load.values))
+    for i, document in documents(load).items():
+        contents[i] = document.content()
+    return contents
+
+
 def encode(bench: Workbench, encoder: Encoder, load: Load) -> Load:
     """Rows -> bytes to stage: content, then a whole record for Avro files, canonical JSON for everything else."""
     if not isinstance(load.values, list):
         contents, staged = encoder.by_columns(load)
     elif not bench.in_avro:
-        contents, staged = contents_of(load.values), encoder.canonical(load)
+        contents, staged = _contents(load), encoder.canonical(load)
     else:
         contents = contents_of(load.values)
         staged = encoder.mixed(load, contents) if None in load.values else encoder.avro(load, contents)

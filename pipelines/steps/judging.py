@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mappings.documents import Document
 from mappings.findings import REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Draft, Judgement, taken_as
 from mappings.quickinterchange import Carried
@@ -141,6 +142,8 @@ def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     company = company_of(load, i)
     judgement = _judgement(bench, load, i, found)
     code = judgement.members.get("companycode") if judgement.kind in (REPAIR, WITHDRAWAL) else ""
+    if isinstance(judgement.record, Document):
+        code = judgement.record.identity.issuer
     if code and code != company:
         foreign = reason("COMPANY_CODE_MISMATCH", "companycode", str(code), company)
         found.died[i] = (*(found.died[i][0] if i in found.died else ()), foreign), judgement
@@ -149,7 +152,7 @@ def _foreign(bench: Workbench, load: Load, i: int, found: _Found) -> None:
 def _unnamed(bench: Workbench, load: Load, i: int, found: _Found) -> None:
     """A record without a sender is dead where the source has to name it: by its own word it could be anybody's."""
     judgement = _judgement(bench, load, i, found)
-    if judgement.kind in (REPAIR, WITHDRAWAL, STEP):
+    if judgement.kind in (REPAIR, WITHDRAWAL, STEP) or isinstance(judgement.record, Document):
         unnamed = reason("COMPANY_NOT_NAMED", "companycode", str(judgement.members.get("companycode") or ""))
         found.died[i] = (*(found.died[i][0] if i in found.died else ()), unnamed), judgement
 
@@ -178,6 +181,6 @@ def _judged(bench: Workbench, load: Load, i: int, value: Any, row: RepairRow | N
 def _rejected(bench: Workbench, judgement: Judgement) -> tuple[Why, ...]:
     wrong = (*_rejecting(judgement.findings), *carried.problems(judgement.provenance))
     kinds = bench.exchange.mapping.kinds
-    if not wrong and judgement.kind != STEP and taken_as(judgement.kind) not in kinds:
+    if not wrong and judgement.kind != STEP and taken_as(judgement) not in kinds:
         return (reason("KIND_NOT_TAKEN", "", judgement.kind, ", ".join(kinds)),)
     return wrong

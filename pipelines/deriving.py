@@ -1,0 +1,313 @@
+"""The source `derived`: documents that follow from what stores hold (`routing.cases`), as envelopes of an exchange.
+
+    [source]
+    connector = "derived"
+    derivation = "emissions"
+    [source.with]                        # the derivation's own settings
+    [source.of.repairs]
+    url = "sqlite:///stores/province-44.db"
+    [source.of.documents]
+    holds = "documents"
+    url = "sqlite:///stores/im-44.db"
+
+A store numbers its rows, so what it held at a number is known for ever. A work item is a *window*: from one number of
+each store to another. Its subjects are those of which a row came in it. Of each, what followed at the window's
+beginning is compared with what follows at its end; what is new or differs is an envelope, and what no longer follows a
+withdrawal. So an item gives the same envelopes whenever it is read, whatever came since. The numbers up to which
+windows were taken are kept in the commit that decides their batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from sqlalchemy import Connection, Select, func, select
+
+from connectors.contracts import Block, Misconfigured, WorkItem
+from connectors.engines import translated
+from connectors.sqlbase import ASKED, Store, StoreSettings
+from mappings import dates
+from mappings.documents import Document
+from mappings.documents.interchange import encode_document, encode_withdrawn
+from mappings.documents.kinds import kind
+from mappings.records import Withdrawal
+from pipelines.rowform import row_of
+from routing.cases import REPAIR, Derivation, Fact
+from routing.cases.shipped import DERIVATIONS, derivation
+
+_GONE = "依据已变，不再成立 / no longer follows from what is known"
+_MODEL = 8
+"""Characters of a VIN that name the model: WMI and VDS without its check digit."""
+
+
+class Holding(BaseModel):
+    """A store that facts come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: SecretStr
+    """Address, as of a SQL source; a SQLite address with `*` reads every store that fits."""
+    password: SecretStr = SecretStr("")
+    holds: Literal["repairs", "documents"] = "repairs"
+
+
+class DerivedSettings(BaseModel):
+    """Settings of a derived source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    derivation: str
+    """Name of a derivation (`routing.cases.shipped`)."""
+    with_: dict[str, Any] = Field(default={}, alias="with")
+    """The derivation's own settings."""
+    of: dict[str, Holding] = Field(min_length=1)
+    """Stores by name."""
+    window_rows: int = Field(default=200_000, ge=1)
+    """Rows of a store in one window: a longer backlog is taken in several."""
+    today: date | None = None
+    """The day that it is, where what follows depends on it; by itself that of Shanghai. For tests and backfills."""
+
+
+Numbers = Mapping[str, int]
+"""Name of a store -> number of a row (`seq`)."""
+
+
+class DerivedSource:
+    """What follows from some stores, as envelopes of documents in our own form."""
+
+    marks_in_commit = True
+    """Windows follow each other without a gap only where their end is kept in the commit that decides their batch."""
+
+    Settings = DerivedSettings
+
+    def __init__(self, settings: DerivedSettings, stores: Mapping[str, tuple[StoreSettings, str]]) -> None:
+        """`stores`: name -> settings of a store, and what it holds."""
+        self.settings = settings
+        self._given = dict(sorted(stores.items()))
+        self._derivation = _made(settings.derivation, settings.with_)
+        self._open: dict[str, Store] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings, self._given)
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """Windows of what came since the mark, oldest first; `extra["mark"]` is the mark once the window is done.
+
+        Where the day or the derivation's settings changed since, a window of all subjects comes first.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        mark = orjson.loads(done.get(self.settings.derivation) or "{}")
+        begin: dict[str, int] = mark.get("to", {})
+        told, today = self.settings.with_, self._today().isoformat()
+        moved = self._derivation.daily and mark.get("day") != today
+        if mark and (moved or mark["with"] != told):
+            yield self._item(begin, begin, {"day": mark["day"], "with": mark["with"]}, today, everyone=True)
+        last = {name: self._last(name) for name in self._given}
+        begin = {name: begin.get(name, 0) for name in last}
+        while begin != last:
+            end = {name: min(last[name], begin[name] + self.settings.window_rows) for name in last}
+            yield self._item(begin, end, {"day": today, "with": told}, today)
+            begin = end
+
+    def _item(
+        self, begin: Numbers, end: Numbers, before: Mapping[str, Any], today: str, *, everyone: bool = False
+    ) -> WorkItem:
+        told = {"from": begin, "to": end, "before": before, "day": today, "with": self.settings.with_}
+        mark = orjson.dumps({"to": end, "day": today, "with": self.settings.with_}).decode()
+        name = self.settings.derivation
+        digest = sha256(orjson.dumps([name, everyone, told], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return WorkItem(name, digest, extra={**told, "everyone": everyone, "mark": mark})
+
+    def _today(self) -> date:
+        return self.settings.today or dates.day_in_shanghai(datetime.now(UTC))
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """What follows otherwise at the end of the window than at its beginning; offsets count it.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        told = item.extra
+        window = _Window(
+            _made(self.settings.derivation, told["before"]["with"]),
+            _made(self.settings.derivation, told["with"]),
+            (told["from"], date.fromisoformat(told["before"]["day"])),
+            (told["to"], date.fromisoformat(told["day"])),
+        )
+        bodies: list[bytes] = []
+        begin = 0
+        with translated(), ExitStack() as held:
+            readers = {
+                name: _Reader(store, holds, self._derivation, held.enter_context(store.engine.connect()))
+                for name, (store, holds) in self._stores().items()
+            }
+            subjects: set[str] = set()
+            for name, reader in readers.items():
+                low = 0 if told["everyone"] else told["from"].get(name, 0)
+                subjects.update(reader.subjects(low, told["to"].get(name, 0)))
+            ordered = sorted(subjects)
+            for at in range(0, len(ordered), ASKED):
+                chosen = ordered[at : at + ASKED]
+                rows = {name: reader.rows(chosen, told["to"].get(name, 0)) for name, reader in readers.items()}
+                bodies += window.envelopes(chosen, rows)
+                while len(bodies) >= block:
+                    yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
+                    bodies, begin = bodies[block:], begin + block
+        if bodies:
+            yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
+
+    def _stores(self) -> dict[str, tuple[Store, str]]:
+        for name, (settings, _) in self._given.items():
+            if name not in self._open:
+                self._open[name] = Store(settings)
+        return {name: (self._open[name], holds) for name, (_, holds) in self._given.items()}
+
+    def _last(self, name: str) -> int:
+        store, _ = self._stores()[name]
+        with translated(), store.engine.connect() as connection:
+            store.writing.settle(connection)
+            return connection.scalar(select(func.max(store.table.c.seq))) or 0
+
+    def mark(self, path: str) -> str:
+        """Nothing: the marks of windows are made when they are planned."""
+        del path
+        return ""
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Nothing to do: rows stay, the mark tells what was taken."""
+
+    def check(self) -> list[str]:
+        """How much each store holds.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        return [f"{name}: {line}" for name, (store, _) in self._stores().items() for line in store.check()]
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        for store in self._open.values():
+            store.engine.dispose()
+
+
+class _Row:
+    """One version of a record in a store."""
+
+    __slots__ = ("fact", "key", "number", "subject", "version")
+
+    def __init__(self, number: int, key: str, version: int, subject: str, fact: Fact | None) -> None:
+        self.number, self.key, self.version, self.subject, self.fact = number, key, version, subject, fact
+
+
+class _Reader:
+    """Facts of one store, by subject."""
+
+    def __init__(self, store: Store, holds: str, wanted: Derivation, connection: Connection) -> None:
+        self._store, self._holds, self._wanted, self._connection = store, holds, wanted, connection
+        own = store.table.c
+        column = own.companycode if wanted.by == "issuer" else own.vin
+        self._subject = func.substr(column, 1, _MODEL) if wanted.by == "model" else column
+
+    def subjects(self, low: int, high: int) -> Iterator[str]:
+        """Subjects of the records of which a row came behind `low`, up to `high`; also those that they had before."""
+        own = self._store.table.c
+        came = select(own.record_key).where(own.seq > low, own.seq <= high, *self._kinds())
+        all_of = select(self._subject).where(own.seq <= high).distinct()
+        statement = all_of.where(own.record_key.in_(came)) if low else all_of.where(*self._kinds())
+        for (subject,) in self._connection.execute(statement):
+            if subject:
+                yield subject
+
+    def rows(self, subjects: Sequence[str], high: int) -> list[_Row]:
+        """Every version, up to `high`, of the records that ever were of one of these subjects."""
+        own = self._store.table.c
+        given = self._store.given(own)
+        of_them = select(own.record_key).where(self._subject.in_(subjects), own.seq <= high, *self._kinds())
+        wanted: Select[Any] = select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *given)
+        found = self._connection.execute(wanted.where(own.record_key.in_(of_them), own.seq <= high))
+        names = list(self._store.spec.columns)
+        return [self._row(row[:5], dict(zip(names, row[5:], strict=True))) for row in found]
+
+    def _row(self, head: Sequence[Any], members: Mapping[str, Any]) -> _Row:
+        number, key, version, merged_into, subject = head
+        if members["withdrawn"] is not None or merged_into:
+            return _Row(number, key, version, "", None)
+        return _Row(number, key, version, subject or "", self._fact(key, version, members))
+
+    def _fact(self, key: str, version: int, members: Mapping[str, Any]) -> Fact:
+        received = datetime.fromisoformat(members["received_at"])
+        if self._holds == "repairs":
+            lists = {name: orjson.loads(members[name]) for name in ("parts", "projects")}
+            return Fact(REPAIR, key, version, members["system"], received, row_of({**members, **lists}))
+        name = members["kind"]
+        document = kind(name).of_members(orjson.loads(members["members"]))
+        return Fact(name, key, version, members["system"], received, document)
+
+    def _kinds(self) -> list[Any]:
+        if self._holds == "repairs":
+            return []
+        return [self._store.table.c.kind.in_(sorted(self._wanted.takes))]
+
+
+class _Window:
+    """What follows before and after, of one subject after the other."""
+
+    def __init__(
+        self, before: Derivation, after: Derivation, begin: tuple[Numbers, date], end: tuple[Numbers, date]
+    ) -> None:
+        self._before, self._after, self._begin, self._end = before, after, begin, end
+
+    def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[_Row]]) -> Iterator[bytes]:
+        """The documents that are new or differ, and withdrawals of those that no longer follow."""
+        was = _facts(rows, self._begin[0])
+        now = _facts(rows, self._end[0])
+        for subject in subjects:
+            known = _follows(self._before, subject, was.get(subject, ()), self._begin[1])
+            follows = _follows(self._after, subject, now.get(subject, ()), self._end[1])
+            for name, document in follows.items():
+                if name not in known or known[name].content() != document.content():
+                    yield encode_document(document, {})
+            for issuer, listed in known.keys() - follows.keys():
+                yield encode_withdrawn(Withdrawal(issuer, listed, _GONE), {})
+
+
+def _facts(rows: Mapping[str, Sequence[_Row]], numbers: Numbers) -> dict[str, list[Fact]]:
+    """The facts of each subject as stores held them at some numbers: of each record the newest version."""
+    found: dict[str, list[Fact]] = {}
+    for name, all_rows in sorted(rows.items()):
+        newest: dict[str, _Row] = {}
+        for row in all_rows:
+            if row.number <= numbers.get(name, 0) and (row.key not in newest or newest[row.key].version < row.version):
+                newest[row.key] = row
+        for row in newest.values():
+            if row.fact is not None:
+                found.setdefault(row.subject, []).append(row.fact)
+    return found
+
+
+def _follows(by: Derivation, subject: str, facts: Sequence[Fact], today: date) -> dict[tuple[str, str], Document]:
+    made = by.derive(subject, facts, today) if facts else ()
+    return dict(sorted(((one.identity.issuer, one.listed), one) for one in made))
+
+
+def _made(name: str, options: Mapping[str, Any]) -> Derivation:
+    try:
+        return derivation(name, options)
+    except KeyError:
+        message = f"没有名为 {name!r} 的推导 / no derivation is named {name!r}"
+        raise Misconfigured(message, f"可用 / there are: {', '.join(DERIVATIONS)}") from None
+    except ValidationError as error:
+        places = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        message = f"[source.with] 有误 / is wrong: {places}"
+        raise Misconfigured(message, "请更正 / correct it") from None

@@ -1,0 +1,263 @@
+"""Exchanges of documents, and documents that are derived: windows, corrections, withdrawals, days, kills."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import date
+from types import ModuleType
+from typing import ClassVar
+
+import orjson
+import pytest
+from engine_samples import Killed
+from pydantic import BaseModel, ConfigDict
+from row_gate import SHOP, Gate, record, registration, vin
+
+from connectors.contracts import Misconfigured
+from mappings.documents import Document, Identity
+from mappings.documents import kinds as document_kinds
+from pipelines import batchwork
+from pipelines.coordinator import Coordinator
+from pipelines.errors import SettingsError
+from pipelines.ledger import prove
+from pipelines.nation import count
+from pipelines.settings import Exchange
+from pipelines.trace import trace
+from pipelines.usable import usable
+from routing.cases import shipped
+
+
+class Milestone(Document):
+    """A vehicle's visits so far."""
+
+    KIND: ClassVar[str] = "milestone"
+
+    car: str
+    visits: int
+    last: date
+    until: date | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(SHOP, self.car, self.last, self.car)
+
+
+class Milestones:
+    """One milestone a vehicle that came at least so often; with `daily` it also says what day it is."""
+
+    name, by = "milestones", "vin"
+    takes, gives = frozenset({"repair"}), frozenset({"milestone"})
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        least: int = 1
+        daily: bool = False
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        self._options = self.Options.model_validate(options)
+        self.daily = self._options.daily
+
+    def derive(self, subject, facts, today):
+        if len(facts) >= self._options.least:
+            last = max(fact.record.settledate for fact in facts)
+            yield Milestone(car=subject, visits=len(facts), last=last, until=today if self.daily else None)
+
+
+TABLE = """
+name = "milestones"
+zh = "里程碑"
+en = "milestones"
+mapping = "record"
+[[rule]]
+name = "all"
+zh = "全部"
+en = "all"
+when = { kind = "milestone" }
+to = "environment"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _shipped(monkeypatch):
+    module = ModuleType("mappings.documents.milestones")
+    module.Milestone, module.Milestones = Milestone, Milestones
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(document_kinds.KINDS, "milestone", "milestones:Milestone")
+    monkeypatch.setitem(shipped.DERIVATIONS, "milestones", "mappings.documents.milestones:Milestones")
+
+
+class Derived(Gate):
+    """A gate with an exchange of derived documents."""
+
+    def derived(self, options=None, *, today="2026-09-21", rows=1000, **changes):
+        (self.folder / "milestones.toml").write_text(TABLE, "utf-8")
+        settings = {
+            "name": "milestones",
+            "source": {
+                "connector": "derived",
+                "derivation": "milestones",
+                "with": options or {},
+                "window_rows": rows,
+                "today": today,
+                "of": {"repairs": {"url": f"sqlite:///{self.folder}/stores/province-11.db"}},
+            },
+            "mapping": {"dialect": "document", "kinds": ["milestone"], "profile": "strict"},
+            "versions": {"system": "11"},
+            "routing": {"table": str(self.folder / "milestones.toml")},
+            "sinks": {"all": {"connector": "sql", "url": f"sqlite:///{self.folder}/stores/{{destination}}.db"}},
+            "received_at": self.moment,
+            **changes,
+        }
+        return Exchange.model_validate(settings).placed(self.folder)
+
+    def derive(self, options=None, **changes):
+        exchange = self.derived(options, **changes)
+        usable(exchange)
+        run = Coordinator(self.state, exchange).run()
+        assert prove(self.state).problems == []
+        with self.state.reading() as connection:
+            found = [one for one in count(connection, [run]) if one.exchange == "milestones"]
+        return found[0].totals if found else {}
+
+    def documents(self):
+        """Number, version, visits (or why it was withdrawn) of every version at the destination, as they came."""
+        with closing(sqlite3.connect(self.folder / "stores/environment.db")) as connection:
+            rows = connection.execute("SELECT costlistcode, version, members, withdrawn FROM documents ORDER BY seq")
+            return [
+                (code.removeprefix("milestone:"), version, gone and "gone" or orjson.loads(members)["visits"])
+                for code, version, members, gone in rows
+            ]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    made = Derived(tmp_path / "state")
+    yield made
+    made.state.close()
+
+
+def put(gate, *records):
+    gate.shop(*records)
+    gate.run("collect")
+
+
+def test_what_follows_is_delivered_once_and_again_only_where_it_changed(gate):
+    put(gate, record("J1"), record("J2", serial=2))
+    totals = gate.derive()
+    assert (totals["received"], totals["delivered"]) == (2, 2)
+    assert gate.derive() == {}
+    put(gate, record("J3", day="20260912"))
+    assert gate.derive()["delivered"] == 1
+    assert gate.documents() == [(vin(1), 1, 1), (vin(2), 1, 1), (vin(1), 2, 2)]
+
+
+def test_a_record_that_changes_nothing_gives_no_envelope(gate):
+    put(gate, record("J1"))
+    gate.derive()
+    put(gate, record("J1", fault="另一种说法"))
+    assert gate.derive().get("received", 0) == 0
+
+
+def test_what_follows_no_longer_is_withdrawn(gate):
+    put(gate, record("J1"))
+    gate.derive()
+    put(gate, record("J1", serial=2))  # the shop corrects the VIN
+    assert gate.derive()["delivered"] == 2
+    assert sorted(gate.documents()) == sorted([(vin(1), 1, 1), (vin(1), 2, "gone"), (vin(2), 1, 1)])
+
+
+def test_a_withdrawn_record_is_no_fact(gate):
+    put(gate, record("J1"), record("J2"))
+    gate.derive()
+    put(gate, {"companycode": SHOP, "costlistcode": "J2", "withdrawn": "录错"})
+    gate.derive()
+    assert gate.documents() == [(vin(1), 1, 2), (vin(1), 2, 1)]
+
+
+def test_a_backlog_in_small_windows_ends_as_in_one(gate):
+    put(gate, *(record(f"J{i}", serial=i % 3) for i in range(9)))
+    gate.derive(rows=2)
+    newest = {}
+    for car, version, visits in gate.documents():
+        newest[car] = (version, visits)
+    assert {car: visits for car, (_, visits) in newest.items()} == {vin(i): 3 for i in range(3)}
+
+
+def test_a_new_day_and_new_settings_are_looked_at_with_every_subject(gate):
+    put(gate, record("J1"), record("J2"), record("J3", serial=2))
+    gate.derive({"daily": True})
+    assert gate.derive({"daily": True}) == {}
+    assert gate.derive({"daily": True}, today="2026-09-22")["delivered"] == 2
+    gate.derive({"least": 2, "daily": True}, today="2026-09-22")
+    assert gate.documents()[-1] == (vin(2), 3, "gone")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_killed_around_the_decision_and_changed_meanwhile(gate, place, monkeypatch):
+    put(gate, record("J1"))
+    decide = batchwork.remember
+
+    def killing(connection, exchange, marks):
+        decide(connection, exchange, marks)
+        if exchange == "milestones" and place == "before":
+            raise Killed
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batchwork, "remember", killing)
+        if place == "after":
+            patched.setattr("pipelines.closing.Closer.finish", killed)
+        with pytest.raises(Killed):
+            Coordinator(gate.state, gate.derived()).run()
+    put(gate, record("J1", serial=2))
+    gate.derive()
+    gate.derive()
+    newest = {car: visits for car, _, visits in gate.documents()}
+    assert newest.get(vin(1), "gone") == "gone"
+    assert newest[vin(2)] == 1
+
+
+def test_a_document_is_found_by_its_vehicle(gate):
+    put(gate, record("J1"))
+    gate.derive()
+    found = [
+        one
+        for one in trace(gate.state, gate.state.sealer(), vin(1))["versions"]
+        if one["costlistcode"].startswith("milestone")
+    ]
+    assert [(one["companycode"], one["destinations"][0]["name"]) for one in found] == [(SHOP, "environment")]
+
+
+def test_a_value_changed_by_hand_is_named(gate):
+    put(gate, record("J1"))
+    gate.derive()
+    with closing(sqlite3.connect(gate.folder / "stores/environment.db")) as connection:
+        connection.execute("UPDATE documents SET members = replace(members, '\"visits\":1', '\"visits\":2')")
+        connection.commit()
+    assert "altered-record" in {problem.kind for problem in prove(gate.state).problems}
+
+
+def test_what_documents_do_not_have_is_refused(gate):
+    with pytest.raises(SettingsError, match="two"):
+        usable(gate.derived(mapping={"dialect": "document", "kinds": ["milestone", "repair"]}))
+    with pytest.raises(SettingsError, match=r"rules\.history"):
+        usable(gate.derived(rules={"history": ["MILEAGE_REGRESSION"]}))
+    with pytest.raises(Misconfigured, match="least"):
+        usable(gate.derived({"least": "many"}))
+    with pytest.raises(Misconfigured, match="there are: .*milestones"):
+        usable(gate.derived(source={"connector": "derived", "derivation": "nothing", "of": {"a": {"url": "x"}}}))
+
+
+def test_a_registration_says_where_a_document_goes(gate):
+    put(gate, record("J1"))
+    table = TABLE.replace('to = "environment"', 'to = "environment-{home}"')
+    exchange = gate.derived(routing={"table": str(gate.folder / "homes.toml"), "registrations": True})
+    (gate.folder / "homes.toml").write_text(table, "utf-8")
+    gate.register(registration(1, "44"))
+    Coordinator(gate.state, exchange).run()
+    assert (gate.folder / "stores/environment-44.db").exists()
