@@ -127,7 +127,7 @@ class Derived(Gate):
         with closing(sqlite3.connect(self.folder / "stores/environment.db")) as connection:
             rows = connection.execute("SELECT costlistcode, version, members, withdrawn FROM documents ORDER BY seq")
             return [
-                (code.removeprefix("milestone:"), version, gone and "gone" or orjson.loads(members)["visits"])
+                (code.removeprefix("milestone:"), version, (gone and "gone") or orjson.loads(members)["visits"])
                 for code, version, members, gone in rows
             ]
 
@@ -249,7 +249,7 @@ def test_what_documents_do_not_have_is_refused(gate):
         usable(gate.derived(rules={"history": ["MILEAGE_REGRESSION"]}))
     with pytest.raises(Misconfigured, match="least"):
         usable(gate.derived({"least": "many"}))
-    with pytest.raises(Misconfigured, match="there are: .*milestones"):
+    with pytest.raises(Misconfigured, match=r"there are: .*milestones"):
         usable(gate.derived(source={"connector": "derived", "derivation": "nothing", "of": {"a": {"url": "x"}}}))
 
 
