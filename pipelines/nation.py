@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ from shutil import rmtree
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from pipelines import ledger, tables
-from pipelines.accounts import ENDS
 from pipelines.coordinator import Coordinator
+from pipelines.counting import Counted, count
 from pipelines.errors import PipelineError
-from pipelines.journal import ADDRESSED, Journal
+from pipelines.picture import write_page
 from pipelines.progress import Observer, silent
 from pipelines.sample import generate
 from pipelines.settings import Exchange, load
@@ -75,24 +74,11 @@ STEPS = (
 )
 """The runs of a nation, in order. The last two: registrations that arrive later, and what they set in motion."""
 
-COLUMNS = ("received", "delivered", "merged", "duplicate", "flagged", "dead", "filtered", "waiting", "fragments")
-"""What is counted (`pipelines.ledger`). *received*: at a destination the records addressed to it, of an exchange the
-payloads taken in; *fragments*: steps that went into an order."""
-
 
 class OtherSample(PipelineError):
     """The state holds a sample of another seed or size."""
 
     exit_code = 2
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What one exchange did: in all, and at each destination."""
-
-    exchange: str
-    totals: Counter[str]
-    destinations: dict[str, Counter[str]]
 
 
 @dataclass(frozen=True)
@@ -108,6 +94,8 @@ class Outcome:
     versions: int
     """Record versions in all stores, before and after."""
     letters: int
+    page: Path
+    """The HTML page of it all."""
     example: str
     """VIN of a vehicle that was repaired away from home; empty when there is none."""
 
@@ -153,14 +141,17 @@ def run(
             counted = list(count(connection, runs))
             letters = connection.execute(select(func.count()).select_from(tables.letters.letters)).scalar_one()
         proof = ledger.prove(state)
+        problems = [str(one) for one in proof.problems]
+        shown = write_page(state, problems)
     return Outcome(
         folder,
         time.monotonic() - began,
         counted,
-        [str(one) for one in proof.problems],
+        problems,
         before,
         versions(folder),
         letters,
+        shown,
         _repaired_away(folder),
     )
 
@@ -202,46 +193,6 @@ def _sample(
             )
             raise OtherSample(message)
     return str(known["received_at"])
-
-
-# -- numbers -----------------------------------------------------------------------------------------------------------
-
-
-def count(connection: Connection, runs: Sequence[int]) -> Iterator[Counted]:
-    """What the batches of some runs came to, by exchange in the order in which they first ran."""
-    b, d = tables.batches, tables.batch_destinations
-    found: dict[str, Counted] = {}
-    for run_id in runs:
-        for exchange in _exchanges(connection, run_id):
-            one = found.setdefault(exchange, Counted(exchange, Counter(), {}))
-            one.totals.update(ledger.totals(connection, run=run_id, exchange=exchange))
-    for batch in connection.execute(select(b.c.id, b.c.exchange, b.c.flagged).where(b.c.run.in_(runs))):
-        one = found[batch.exchange]
-        one.totals["flagged"] += batch.flagged
-        flagged = _flagged(connection, batch.id)
-        for row in connection.execute(select(d).where(d.c.batch == batch.id)).mappings():
-            counts = one.destinations.setdefault(row["destination"], Counter())
-            counts.update({"received": row["addressed"], "flagged": flagged[row["destination"]]})
-            counts.update({end: row[end] for end in ENDS if end in COLUMNS})
-    yield from found.values()
-
-
-def _exchanges(connection: Connection, run_id: int) -> Sequence[str]:
-    b = tables.batches
-    return connection.execute(select(b.c.exchange).where(b.c.run == run_id).distinct()).scalars().all()
-
-
-def _flagged(connection: Connection, batch: str) -> Counter[str]:
-    """Destination -> records addressed to it that bear a flag."""
-    t = tables.journals
-    counts: Counter[str] = Counter()
-    for packed in connection.execute(select(t.c.lines).where(t.c.batch == batch)).scalars():
-        book = Journal.unpack(packed)
-        lines = book.lines[(book.lines["fate"] == ADDRESSED) & (book.lines["findings"] != 0)]
-        for routes, number in Counter(lines["routes"].tolist()).items():
-            for destination in book.routes[routes]:
-                counts[destination] += number
-    return counts
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("sample", "sample", "sample", "生成样本数据 / write a sample nation", WORK),
     Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
     Command("demo", "demo", "demo", "在本机运行整个实时网络 / run the whole network on this machine", WORK),
+    Command("partner", "partner", "partner", "外部系统的替身 / stand-ins for the systems outside", WORK),
     Command("bench", "bench", "bench", "基准测试 / the reference job, measured", WORK),
     Command(
         "import",
@@ -71,6 +72,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("companies", "companies", "app", "企业账户：批准、停用、重置密码 / accounts of shops", WORK, group=True),
     Command("state", "state", "app", "把状态迁移到 PostgreSQL / move a state to PostgreSQL", WORK, group=True),
+    Command("page", "page", "page", "图表页：各省、死信、平衡 / a page of counts, map and balances", LOOK),
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),
     Command(

@@ -19,7 +19,8 @@ from rich.table import Table
 from mappings import divisions
 from pipelines.cli.out import AsJson, console, emit
 from pipelines.cli.watching import line
-from pipelines.nation import COLUMNS, PARTNERS, RECEIPTS, STORES, Counted, Outcome
+from pipelines.counting import COLUMNS, Counted
+from pipelines.nation import PARTNERS, RECEIPTS, STORES, Outcome
 from pipelines.nation import run as run_nation
 from pipelines.progress import Event
 
@@ -198,6 +199,7 @@ def _places(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield str(state / "vingate.db"), f"死信 {outcome.letters:,} 封，已加密 / dead letters, sealed"
     yield str(state / RECEIPTS), "企业回执 / shops' receipts"
     yield str(state / PARTNERS), "各方上传的样本 / what partners sent"
+    yield outcome.page.resolve().as_uri(), "图表页，用浏览器打开 / the page of it all, for a browser"
 
 
 def commands(outcome: Outcome) -> list[str]:
@@ -237,6 +239,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
             "letters": str(outcome.state / "vingate.db"),
             "receipts": str(outcome.state / RECEIPTS),
             "partners": str(outcome.state / PARTNERS),
+            "page": str(outcome.page),
         },
         "next": commands(outcome),
     }

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from mappings.vin import check_digit
 from pipelines import tables
 from pipelines.coordinator import Coordinator
+from pipelines.counting import count
 from pipelines.ledger import prove
-from pipelines.nation import DEPLOY, count
+from pipelines.nation import DEPLOY
 from pipelines.settings import load
 from pipelines.state import State
 

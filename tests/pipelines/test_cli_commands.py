@@ -283,7 +283,7 @@ def test_days_and_moments_beyond_all_records_are_wrong_use(tmp_path, capsys, arg
 
 
 def test_commands_to_try_next_work_as_they_stand():
-    outcome = Outcome(Path("my nation"), 0.0, [], [], 0, 0, 0, "")
+    outcome = Outcome(Path("my nation"), 0.0, [], [], 0, 0, 0, Path("my nation/report.html"), "")
     assert [shlex.split(one)[-1] for one in suggested(outcome)] == ["my nation"] * 3
 
 

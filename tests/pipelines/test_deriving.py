@@ -21,9 +21,9 @@ from mappings.documents import Document, Identity
 from mappings.documents import kinds as document_kinds
 from pipelines import batchwork
 from pipelines.coordinator import Coordinator
+from pipelines.counting import count
 from pipelines.errors import SettingsError
 from pipelines.ledger import prove
-from pipelines.nation import count
 from pipelines.settings import Exchange
 from pipelines.trace import trace
 from pipelines.usable import usable

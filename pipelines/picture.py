@@ -1,0 +1,40 @@
+"""The page of a state: everything that its exchanges did so far, written beside it (`pipelines.page`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from dlq.letters import LetterStore
+from mappings.dates import SHANGHAI
+from pipelines import tables
+from pipelines.counting import count
+from pipelines.page import Row, page
+from pipelines.state import State
+from pipelines.version import BUILD
+
+NAME = "report.html"
+"""File of the page, in the folder of the state."""
+
+
+def write_page(state: State, problems: list[str], place: Path | None = None) -> Path:
+    """Write the page of a state; where it lies. `problems`: what its ledger could not prove."""
+    with state.reading() as connection:
+        runs = connection.execute(select(tables.runs.c.id).order_by(tables.runs.c.id)).scalars().all()
+        counted = list(count(connection, runs))
+        reasons: Counter[str] = Counter()
+        for one in LetterStore(connection, state.sealer()).counts():
+            reasons[one.reason] += one.letters
+    rows: list[Row] = []
+    for exchange in counted:
+        rows.append(Row(exchange.exchange, exchange.totals, exchange=True))
+        rows += [Row(name, counts) for name, counts in sorted(exchange.destinations.items())]
+    moment = datetime.now(UTC).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
+    text = page("vingate 数据交换 / data exchange", rows, reasons, problems, f"vingate {BUILD} · {moment}")
+    place = place or state.path / NAME
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, "utf-8")
+    return place
