@@ -36,6 +36,15 @@ NAMES: tuple[str, ...] = (
     "inspection-kinds",
     "emission-standards",
     "uscc-departments",
+    "waste-hazardous",
+    "waste-general",
+    "waste-old-codes",
+    "waste-categories",
+    "waste-units",
+    "waste-events",
+    "waste-manifest-states",
+    "waste-standings",
+    "waste-plan-states",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

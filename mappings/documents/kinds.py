@@ -12,11 +12,27 @@ from mappings.documents import Document
 from mappings.records import Withdrawal
 from mappings.rules.case import Case
 
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "waste-event": "waste:WasteEvent",
+    "waste-order": "waste:WasteOrder",
+    "waste-signature": "waste:WasteSignature",
+    "waste-manifest": "waste:WasteManifest",
+    "waste-licence": "waste:WasteLicence",
+    "waste-plan": "waste:WastePlan",
+    "waste-expected": "waste:WasteExpected",
+    "waste-balance": "waste:WasteBalance",
+    "waste-case": "waste:WasteCase",
+}
 """Kind -> `module:Class` in `mappings.documents`."""
 
 FORMS: Mapping[str, str] = {
     "document": "interchange:DOCUMENT",
+    "waste": "wasteforms:OWN",
+    "waste-order": "wasteorders:ORDER",
+    "waste-signature": "wasteorders:SIGNATURE",
+    "waste-manifest": "wastemanifests:TABLE",
+    "waste-ledger": "wasteledger:ROW",
+    "waste-ledger-csv": "wasteledger:CSV",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

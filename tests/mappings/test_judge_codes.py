@@ -128,6 +128,13 @@ ELSEWHERE = {
     **dict.fromkeys(("COMPANY_NAME_MISMATCH", "SETTLED_LATE"), "history"),
     **dict.fromkeys(("BRAND_WMI_MISMATCH", "ENGINE_PLACEHOLDER", "NAME_WITH_QUANTITY"), "secondary maintenance"),
     **dict.fromkeys(("WASTE_CATEGORY_MISMATCH", "WEIGHT_DIFFERENCE", "UNIT_MISSING"), "waste"),
+    **dict.fromkeys(("WASTE_CODE_FORMAT", "WASTE_CODE_UNKNOWN", "WASTE_CODE_OLD", "WEIGHT_NOT_NUMERIC"), "waste"),
+    **dict.fromkeys(
+        ("WEIGHT_NOT_POSITIVE", "BATCH_CODE_FORMAT", "RED_WITHOUT_ORIGINAL", "MANIFEST_NUMBER_FORMAT"), "waste"
+    ),
+    **dict.fromkeys(("MANIFEST_STATE", "PRODUCER_NOT_ACTIVE", "WASTE_CATEGORY_CLOSED", "RECEIVER_NOT_ACTIVE"), "waste"),
+    **dict.fromkeys(("RECEIVER_NOT_LICENSED", "PLAN_NOT_APPROVED", "PLAN_EXCEEDED", "LICENCE_EXCEEDED"), "waste"),
+    **dict.fromkeys(("CROSS_PROVINCE_RESTRICTED", "TRIP_HAS_MANIFEST"), "waste"),
     "JUDGE_INCONSISTENT": "inspections",
     "WITHDRAWAL_UNKNOWN": "versions",
 }

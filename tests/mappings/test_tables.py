@@ -12,6 +12,8 @@ ROWS = {
     "operating-states": 7, "company-categories": 3, "fuel": 15, "fuel-jinhua": 7, "use-of-vehicle": 20,
     "nature-of-use": 2, "plate-colours": 6, "plate-kinds": 27, "inspection-kinds": 10, "emission-standards": 7,
     "uscc-departments": 37,
+    "waste-hazardous": 20, "waste-general": 7, "waste-old-codes": 1, "waste-categories": 10, "waste-units": 3,
+    "waste-events": 9, "waste-manifest-states": 5, "waste-standings": 4, "waste-plan-states": 3,
 }  # fmt: skip
 
 

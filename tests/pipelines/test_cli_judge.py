@@ -42,7 +42,7 @@ EXPECTED = {
     "17": "shanghai accept SIGN_NOT_CHECKED ORDER_NOT_CHECKED",
     "19": "shanghai accept SIGN_NOT_CHECKED",
     "20": "secondary reject SIGN_NOT_CHECKED USCC_LENGTH ENGINE_PLACEHOLDER BRAND_WMI_MISMATCH",
-    "23": UNKNOWN,
+    "23": "waste-order reject UNIT_MISSING WASTE_CATEGORY_MISMATCH",
     "24": UNKNOWN,
     "25": "national accept UNKNOWN_MEMBER",
     "27": UNKNOWN,
