@@ -36,6 +36,11 @@ NAMES: tuple[str, ...] = (
     "inspection-kinds",
     "emission-standards",
     "uscc-departments",
+    "filing-items",
+    "check-results",
+    "complaint-subjects",
+    "complaint-outcomes",
+    "appeal-decisions",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

@@ -11,11 +11,34 @@ from typing import Any
 from mappings.documents import Document
 from mappings.rules.case import Case
 
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "evaluation": "credit:Evaluation",
+    "spot-check": "credit:SpotCheck",
+    "complaint": "credit:Complaint",
+    "appeal": "credit:Appeal",
+    "transmission": "credit:Transmission",
+    "credit-subject": "credit:CreditSubject",
+    "credit-entry": "credit:CreditEntry",
+    "credit-gap": "credit:CreditGap",
+    "assessment": "claims:Assessment",
+    "estimate": "claims:Estimate",
+    "accident-repair": "claims:AccidentRepair",
+    "claim-comparison": "claims:ClaimComparison",
+    "old-part-return": "claims:OldPartReturn",
+}
 """Kind -> `module:Class` in `mappings.documents`."""
 
 FORMS: Mapping[str, str] = {
     "document": "interchange:DOCUMENT",
+    "evaluation-2021": "creditforms:EVALUATION_2021",
+    "evaluation-2017": "creditforms:EVALUATION_2017",
+    "evaluation-city": "creditforms:EVALUATION_CITY",
+    "evaluation-app": "creditforms:EVALUATION_APP",
+    "spot-check": "creditforms:SPOT_CHECK",
+    "complaint": "creditforms:COMPLAINT",
+    "appeal": "creditforms:APPEAL",
+    "loss-assessment": "claimforms:LOSS_ASSESSMENT",
+    "damage-estimate": "claimforms:DAMAGE_ESTIMATE",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

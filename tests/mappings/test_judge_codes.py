@@ -130,6 +130,9 @@ ELSEWHERE = {
     **dict.fromkeys(("WASTE_CATEGORY_MISMATCH", "WEIGHT_DIFFERENCE", "UNIT_MISSING"), "waste"),
     "JUDGE_INCONSISTENT": "inspections",
     "WITHDRAWAL_UNKNOWN": "versions",
+    **dict.fromkeys(("SCORE_OUT_OF_RANGE", "DAY_IN_FUTURE", "CORRECTION_UNUSABLE"), "credit"),
+    **dict.fromkeys(("XML_UNREADABLE", "CHARSET_MISMATCH", "AMOUNT_NOT_NUMERIC", "AMOUNT_NEGATIVE"), "claims"),
+    "CLAIM_VEHICLE_UNNAMED": "claims",
 }
 
 
