@@ -23,6 +23,10 @@ ALWAYS_REJECT = frozenset(
         "VIN_MISSING",
         "DATE_FORMAT",
         "MILEAGE_NOT_NUMERIC",
+        "SCORE_OUT_OF_RANGE",
+        "CORRECTION_UNUSABLE",
+        "XML_UNREADABLE",
+        "AMOUNT_NOT_NUMERIC",
     }
 )
 """Codes that no profile can soften: without the member that they speak of there is no record."""

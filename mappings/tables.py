@@ -45,6 +45,11 @@ NAMES: tuple[str, ...] = (
     "waste-manifest-states",
     "waste-standings",
     "waste-plan-states",
+    "filing-items",
+    "check-results",
+    "complaint-subjects",
+    "complaint-outcomes",
+    "appeal-decisions",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

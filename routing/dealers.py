@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, StringConstraints
 
+from routing.dated import Dated
 from routing.errors import TableError
 from routing.registers import read
 
@@ -23,36 +24,10 @@ def _listed(value: object) -> object:
     return [item for item in (part.strip() for part in value.split("|")) if item] if isinstance(value, str) else value
 
 
-def _compact_date(value: object) -> object:
-    if isinstance(value, str):
-        return date.fromisoformat(value)  # reads yyyyMMdd and yyyy-MM-dd
-    return value
-
-
-_Day = Annotated[date, BeforeValidator(_compact_date)]
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 
-class _Dated(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    valid_from: _Day = Field(alias="from")
-    valid_to: _Day | None = Field(default=None, alias="to")
-    """Last day of validity; absent while it is in force."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Any:  # noqa: ANN401 - pydantic wants the model itself back
-        if self.valid_to is not None and self.valid_to < self.valid_from:
-            message = "to 早于 from / to is earlier than from"
-            raise ValueError(message)
-        return self
-
-    def valid(self, day: date) -> bool:
-        """Whether the entry is in force on that day, both bounds included."""
-        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
-
-
-class Oem(_Dated):
+class Oem(Dated):
     """One OEM of the ministry's list: id, names, WMIs (in CSV separated by `|`), and since when."""
 
     oem: _Id
@@ -62,7 +37,7 @@ class Oem(_Dated):
     ] = ()
 
 
-class Dealer(_Dated):
+class Dealer(Dated):
     """One entry of the dealer register: a company is a dealer of an OEM from a day (to a day)."""
 
     companycode: Annotated[str, StringConstraints(min_length=1, max_length=64)]

@@ -22,6 +22,19 @@ KINDS: Mapping[str, str] = {
     "waste-expected": "waste:WasteExpected",
     "waste-balance": "waste:WasteBalance",
     "waste-case": "waste:WasteCase",
+    "evaluation": "credit:Evaluation",
+    "spot-check": "credit:SpotCheck",
+    "complaint": "credit:Complaint",
+    "appeal": "credit:Appeal",
+    "transmission": "credit:Transmission",
+    "credit-subject": "credit:CreditSubject",
+    "credit-entry": "credit:CreditEntry",
+    "credit-gap": "credit:CreditGap",
+    "assessment": "claims:Assessment",
+    "estimate": "claims:Estimate",
+    "accident-repair": "claims:AccidentRepair",
+    "claim-comparison": "claims:ClaimComparison",
+    "old-part-return": "claims:OldPartReturn",
 }
 """Kind -> `module:Class` in `mappings.documents`."""
 
@@ -33,6 +46,15 @@ FORMS: Mapping[str, str] = {
     "waste-manifest": "wastemanifests:TABLE",
     "waste-ledger": "wasteledger:ROW",
     "waste-ledger-csv": "wasteledger:CSV",
+    "evaluation-2021": "creditforms:EVALUATION_2021",
+    "evaluation-2017": "creditforms:EVALUATION_2017",
+    "evaluation-city": "creditforms:EVALUATION_CITY",
+    "evaluation-app": "creditforms:EVALUATION_APP",
+    "spot-check": "creditforms:SPOT_CHECK",
+    "complaint": "creditforms:COMPLAINT",
+    "appeal": "creditforms:APPEAL",
+    "loss-assessment": "claimforms:LOSS_ASSESSMENT",
+    "damage-estimate": "claimforms:DAMAGE_ESTIMATE",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

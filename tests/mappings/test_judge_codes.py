@@ -137,6 +137,9 @@ ELSEWHERE = {
     **dict.fromkeys(("CROSS_PROVINCE_RESTRICTED", "TRIP_HAS_MANIFEST"), "waste"),
     "JUDGE_INCONSISTENT": "inspections",
     "WITHDRAWAL_UNKNOWN": "versions",
+    **dict.fromkeys(("SCORE_OUT_OF_RANGE", "DAY_IN_FUTURE", "CORRECTION_UNUSABLE"), "credit"),
+    **dict.fromkeys(("XML_UNREADABLE", "CHARSET_MISMATCH", "AMOUNT_NOT_NUMERIC", "AMOUNT_NEGATIVE"), "claims"),
+    "CLAIM_VEHICLE_UNNAMED": "claims",
 }
 
 

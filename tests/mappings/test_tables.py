@@ -11,9 +11,10 @@ ROWS = {
     "gb2260": 500, "mot": 34, "plate-characters": 31, "plate-letters": 31, "wmi": 78, "economic-categories": 33,
     "operating-states": 7, "company-categories": 3, "fuel": 15, "fuel-jinhua": 7, "use-of-vehicle": 20,
     "nature-of-use": 2, "plate-colours": 6, "plate-kinds": 27, "inspection-kinds": 10, "emission-standards": 7,
-    "uscc-departments": 37,
     "waste-hazardous": 20, "waste-general": 7, "waste-old-codes": 1, "waste-categories": 10, "waste-units": 3,
     "waste-events": 9, "waste-manifest-states": 5, "waste-standings": 4, "waste-plan-states": 3,
+    "uscc-departments": 37, "filing-items": 8, "check-results": 3, "complaint-subjects": 6, "complaint-outcomes": 5,
+    "appeal-decisions": 3,
 }  # fmt: skip
 
 
