@@ -36,6 +36,8 @@ NAMES: tuple[str, ...] = (
     "inspection-kinds",
     "emission-standards",
     "uscc-departments",
+    "history-purposes",
+    "rectification-matters",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

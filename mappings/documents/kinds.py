@@ -11,11 +11,22 @@ from typing import Any
 from mappings.documents import Document
 from mappings.rules.case import Case
 
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "defect-lead": "market:DefectLead",
+    "history-order": "usedcars:HistoryOrder",
+    "history-report": "usedcars:HistoryReport",
+    "export-certificate": "usedcars:ExportCertificate",
+    "operator-filing": "roadadmin:OperatorFiling",
+    "rectification": "roadadmin:Rectification",
+    "operator-notice": "roadadmin:OperatorNotice",
+}
 """Kind -> `module:Class` in `mappings.documents`."""
 
 FORMS: Mapping[str, str] = {
     "document": "interchange:DOCUMENT",
+    "history-order": "usedcars:HISTORY_ORDER",
+    "rectification": "roadadmin:RECTIFICATION",
+    "operator-filing": "roadadmin:OPERATOR_FILING",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

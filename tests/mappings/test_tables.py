@@ -11,7 +11,7 @@ ROWS = {
     "gb2260": 500, "mot": 34, "plate-characters": 31, "plate-letters": 31, "wmi": 78, "economic-categories": 33,
     "operating-states": 7, "company-categories": 3, "fuel": 15, "fuel-jinhua": 7, "use-of-vehicle": 20,
     "nature-of-use": 2, "plate-colours": 6, "plate-kinds": 27, "inspection-kinds": 10, "emission-standards": 7,
-    "uscc-departments": 37,
+    "uscc-departments": 37, "history-purposes": 2, "rectification-matters": 6,
 }  # fmt: skip
 
 
