@@ -59,7 +59,7 @@ _TAKEN_OUT = (
 )
 _NO_WORD = re.compile(r"[^0-9A-Z\u3400-\u9fff\U00020000-\U0003ffff]+")
 _CODES = re.compile(r"[0-9A-Z][0-9A-Z./-]{1,23}")
-_PERSONAL_CODE = re.compile(r"1[3-9][0-9]{9}|[0-9A-HJ-NPR-Z]{17}|[0-9]{17}[0-9X]|[0-9]{15}")
+_PERSONAL_CODE = re.compile(r"1[3-9][0-9]{9}|^(?:00?86)?0[0-9]{9,11}$|^[48]00[0-9]{7}$|[0-9]{15}|[0-9A-Z]{17}")
 
 
 @lru_cache(maxsize=65_536)
@@ -78,7 +78,7 @@ def part_name(text: str) -> str:
 
 
 def part_code(text: str) -> str:
-    """A part's code in capitals without blanks; empty where it is none, or shaped like a phone, ID number or VIN."""
+    """A part's code in capitals without blanks; empty where it is none, or looks like a phone, VIN or ID number."""
     code = "".join(unicodedata.normalize("NFKC", text).upper().split())
     plain = re.sub(r"[./-]", "", code)
     if is_placeholder(text) or not _CODES.fullmatch(code) or _PERSONAL_CODE.search(plain):

@@ -1,9 +1,8 @@
 """Road administration (道路运政): filings and rectifications in, shops to look after out (82号 (2), (3)).
 
 The field tables of the provincial 运政 interfaces are not public (domain 2), so both forms are ours.
-*Filing* (备案): `companycode`, `companyname`, `companyunifiedsocialcreditidentifier` (optional),
-`companyadministrativedivisioncode` (optional), `companyoperationstate` (optional, table `operating-states`),
-`fileddate`.
+*Filing* (备案): `filingno`, `operatorcode` (the company code), `operatorname`, `uscc` (optional), `division` (optional,
+GB/T 2260), `state` (optional, table `operating-states`), `fileddate`.
 *Rectification* (限期整改): `rectificationno`, `authority`, `companycode`, `matter` (table `rectification-matters`),
 `ordereddate`, `deadline`, `completeddate` (optional: absent until the authority saw it done).
 """
@@ -43,6 +42,8 @@ class OperatorFiling(Document):
     KIND: ClassVar[str] = "operator-filing"
 
     companycode: str
+    number: str
+    """备案编号."""
     companyname: str
     companyunifiedsocialcreditidentifier: str | None = None
     companyadministrativedivisioncode: str | None = None
@@ -52,8 +53,8 @@ class OperatorFiling(Document):
 
     @property
     def identity(self) -> Identity:
-        """One filing a shop."""
-        return Identity(self.companycode, self.companycode, self.filed)
+        """A shop may be filed anew."""
+        return Identity(self.companycode, self.number, self.filed)
 
 
 class Rectification(Document):
@@ -109,16 +110,28 @@ class OperatorNotice(Document):
         return Identity(self.issuer, f"{self.notice}:{self.companycode}{about}", self.day)
 
 
+_FILING_NAMES = {
+    "filingno": "number",
+    "operatorcode": "companycode",
+    "operatorname": "companyname",
+    "uscc": _USCC,
+    "division": _DIVISION,
+    "state": "companyoperationstate",
+    "fileddate": "filed",
+}
+
+
 def _is_filing(members: Mapping[str, Any]) -> bool:
-    return members.keys() >= {"companycode", "fileddate"}
+    return members.keys() >= {"filingno", "operatorcode"}
 
 
 def _judge_filing(case: Case) -> Judged:
-    rename(case, {"fileddate": "filed"})
+    rename(case, _FILING_NAMES)
     leave_out(case, OperatorFiling.model_fields)
     code, state = optional_text(case, _USCC), case.members.get("companyoperationstate")
     values: dict[str, Any] = {
         "companycode": required_text(case, "companycode"),
+        "number": required_text(case, "number"),
         "companyname": required_text(case, "companyname", "companyname"),
         _USCC: None if code is None else registration.social_credit(case, _USCC, code),
         _DIVISION: optional_text(case, _DIVISION),

@@ -76,6 +76,7 @@ class Visit(_Piece):
     month: Month
     """Of the settlement."""
     category: Literal["maintenance", "repair"]
+    """`maintenance` where nothing else was done."""
     groups: tuple[str, ...]
     """Which groups of important parts were repaired (`routing/data/history.toml`), sorted."""
     mileagefrom: _Count
@@ -94,7 +95,7 @@ class History(_Piece):
     lastmaintaintime: Month | None = None
     lastrepairtime: Month | None = None
     maintaintimes: _Count
-    """Visits for maintenance."""
+    """Visits with maintenance, whether or not something was repaired too."""
     mileageestimate: str | None = None
     """Band of the mileage on the day of the order, km: `60000-70000`."""
     visits: tuple[Visit, ...]
