@@ -50,6 +50,8 @@ NAMES: tuple[str, ...] = (
     "complaint-subjects",
     "complaint-outcomes",
     "appeal-decisions",
+    "history-purposes",
+    "rectification-matters",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

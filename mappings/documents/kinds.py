@@ -35,6 +35,13 @@ KINDS: Mapping[str, str] = {
     "accident-repair": "claims:AccidentRepair",
     "claim-comparison": "claims:ClaimComparison",
     "old-part-return": "claims:OldPartReturn",
+    "defect-lead": "market:DefectLead",
+    "history-order": "usedcars:HistoryOrder",
+    "history-report": "usedcars:HistoryReport",
+    "export-certificate": "usedcars:ExportCertificate",
+    "operator-filing": "roadadmin:OperatorFiling",
+    "rectification": "roadadmin:Rectification",
+    "operator-notice": "roadadmin:OperatorNotice",
 }
 """Kind -> `module:Class` in `mappings.documents`."""
 
@@ -55,6 +62,9 @@ FORMS: Mapping[str, str] = {
     "appeal": "creditforms:APPEAL",
     "loss-assessment": "claimforms:LOSS_ASSESSMENT",
     "damage-estimate": "claimforms:DAMAGE_ESTIMATE",
+    "history-order": "usedcars:HISTORY_ORDER",
+    "rectification": "roadadmin:RECTIFICATION",
+    "operator-filing": "roadadmin:OPERATOR_FILING",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

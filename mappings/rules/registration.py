@@ -81,23 +81,24 @@ def _member(case: Case, name: str) -> object:
     if text is None:
         return None
     if name == "companyunifiedsocialcreditidentifier":
-        return _social_credit(case, name, text)
+        return social_credit(case, name, text)
     if name == "companypostalcode" and not (len(text) == 6 and text.isascii() and text.isdigit()):
         # No code of table 9.1 names a malformed postcode; a number that is none of the post's is outside its table.
         case.add("CODE_NOT_IN_TABLE", name, text, "6 位数字 / 6 digits")
     if name == "companyadministrativedivisioncode":
-        _division(case, name, text)
+        division(case, name, text)
     return text
 
 
-def _social_credit(case: Case, name: str, text: str) -> str:
+def social_credit(case: Case, name: str, text: str) -> str:
+    """A credit code, normalised: GB 32100 with rule 26."""
     code = uscc.normalise(text)
     for problem, expected in uscc.problems(code):
         case.add(problem, name, code, expected)
     return code
 
 
-def _division(case: Case, name: str, text: str) -> None:
+def division(case: Case, name: str, text: str) -> None:
     """GB/T 2260: six digits under a known province. Deeper levels are not looked up: our table is not complete."""
     if len(text) != 6 or divisions.of_division(text) is None:
         case.add("CODE_NOT_IN_TABLE", name, text, "GB/T 2260, 6 位数字 / 6 digits")
