@@ -1,4 +1,3 @@
-"""What the judges of forms share: members by our names, what is left out, bounded texts, days that are over."""
 """What the judges of forms share: members by our names, what is left out, bounded texts, days in order."""
 
 from __future__ import annotations
@@ -16,16 +15,6 @@ from mappings.opening import UNKNOWN_NOTES
 from mappings.placeholders import is_placeholder
 from mappings.rules import fields
 from mappings.rules.case import SCALARS, Case
-from datetime import date
-from decimal import Decimal
-from typing import Any
-
-from mappings.documents import Document
-from mappings.documents.kinds import Judged
-from mappings.opening import UNKNOWN_NOTES
-from mappings.placeholders import is_placeholder
-from mappings.rules import fields
-from mappings.rules.case import Case
 
 NUMBER_LENGTH = "costlistcode"
 """The profile's length that bounds numbers of documents."""
