@@ -22,7 +22,7 @@ from routing.steps import CHOSEN_BEFORE, LeftOut, Route, Routing, Step, conclude
 from routing.texts import Text
 from routing.wording import Explained, conclusion_in_words, home_in_words, step_in_words
 
-SHIPPED = ("collect", "headquarters", "report", "push", "home")
+SHIPPED = ("collect", "headquarters", "report", "push", "home", "outside")
 """Names of the tables in `routing/data`."""
 
 UPWARD = frozenset({"ministry"})
