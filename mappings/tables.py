@@ -36,6 +36,12 @@ NAMES: tuple[str, ...] = (
     "inspection-kinds",
     "emission-standards",
     "uscc-departments",
+    "test-types",
+    "iu-types",
+    "inspection-natures",
+    "judgements",
+    "obd-communication",
+    "obd-monitors",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

@@ -11,11 +11,23 @@ from typing import Any
 from mappings.documents import Document
 from mappings.rules.case import Case
 
-KINDS: Mapping[str, str] = {}
+KINDS: Mapping[str, str] = {
+    "inspection": "inspections:Inspection",
+    "closure": "closures:Closure",
+    "im-case": "imcases:ImCase",
+    "im-match": "imcases:Match",
+    "m-station": "mstations:MStation",
+}
 """Kind -> `module:Class` in `mappings.documents`."""
 
 FORMS: Mapping[str, str] = {
     "document": "interchange:DOCUMENT",
+    "repairinfo-m": "closures:REPAIRINFO_M",
+    "istation": "inspections:ISTATION",
+    "inspection-row": "inspections:INSPECTION_ROW",
+    "m-station": "mstations:M_STATION",
+    "m-station-csv": "mstations:M_STATION_CSV",
+    "im-match": "imcases:IM_MATCH",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

@@ -128,7 +128,9 @@ ELSEWHERE = {
     **dict.fromkeys(("COMPANY_NAME_MISMATCH", "SETTLED_LATE"), "history"),
     **dict.fromkeys(("BRAND_WMI_MISMATCH", "ENGINE_PLACEHOLDER", "NAME_WITH_QUANTITY"), "secondary maintenance"),
     **dict.fromkeys(("WASTE_CATEGORY_MISMATCH", "WEIGHT_DIFFERENCE", "UNIT_MISSING"), "waste"),
-    "JUDGE_INCONSISTENT": "inspections",
+    **dict.fromkeys(("JUDGE_INCONSISTENT", "JUDGE_AGAINST_LIMIT", "METHOD_MISMATCH"), "inspections"),
+    **dict.fromkeys(("MEASURE_NOT_NUMERIC", "TIME_IN_FUTURE", "REPORT_NUMBER_AREA"), "inspections"),
+    "REPORT_NUMBER_MISSING": "closures",
     "WITHDRAWAL_UNKNOWN": "versions",
 }
 

@@ -11,7 +11,8 @@ ROWS = {
     "gb2260": 500, "mot": 34, "plate-characters": 31, "plate-letters": 31, "wmi": 78, "economic-categories": 33,
     "operating-states": 7, "company-categories": 3, "fuel": 15, "fuel-jinhua": 7, "use-of-vehicle": 20,
     "nature-of-use": 2, "plate-colours": 6, "plate-kinds": 27, "inspection-kinds": 10, "emission-standards": 7,
-    "uscc-departments": 37,
+    "uscc-departments": 37, "test-types": 5, "iu-types": 6, "inspection-natures": 3, "judgements": 2,
+    "obd-communication": 3, "obd-monitors": 8,
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ EXPECTED = {
     "19": "shanghai accept SIGN_NOT_CHECKED",
     "20": "secondary reject SIGN_NOT_CHECKED USCC_LENGTH ENGINE_PLACEHOLDER BRAND_WMI_MISMATCH",
     "23": UNKNOWN,
-    "24": UNKNOWN,
+    "24": "istation accept",
     "25": "national accept UNKNOWN_MEMBER",
     "27": UNKNOWN,
 }
@@ -331,7 +331,7 @@ def test_judging_in_a_process_of_its_own_is_quick_and_loads_no_engine():
 
 
 def test_a_stranger_is_told_every_known_dialect(judge):
-    _, (one,) = judge(payload("24"))
+    _, (one,) = judge(payload("23"))
     for name in ("report", "push", "shanghai", "chengdu", "foshan", "oem", "national", "root", "csv"):
         assert name in one["findings"][0]["expected"]
 
