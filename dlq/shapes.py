@@ -22,13 +22,13 @@ HIDDEN: Final = "***"
 
 _CREDENTIALS = (
     "token", "password", "passwd", "passphrase", "pwd", "secret", "credential", "authorization", "signature",
-    "apikey", "appkey", "accesskey", "privatekey", "密码", "口令", "密钥", "令牌", "签名",
+    "apikey", "appkey", "accesskey", "privatekey", "jksqm", "密码", "口令", "密钥", "令牌", "签名",
 )  # fmt: skip
 _PERSONS = (
     "linkman", "contactname", "contactperson", "contacts", "contactaddress", "homeaddress", "owner", "customer",
-    "driver", "superint", "supereint", "consignor", "entrust", "realname", "fullname", "username", "personname",
-    "applicant", "insured", "holder", "联系人", "姓名", "车主", "托修", "客户", "送修人", "驾驶员", "负责人", "经办人",
-    "接待人", "所有人", "住址", "家庭地址",
+    "driver", "operatorname", "superint", "supereint", "consignor", "entrust", "realname", "fullname", "username",
+    "personname", "applicant", "insured", "holder", "联系人", "姓名", "车主", "托修", "客户", "送修人", "驾驶员",
+    "负责人", "经办人", "接待人", "所有人", "住址", "家庭地址",
 )  # fmt: skip
 _PHONES = ("phone", "mobile", "telno", "fax", "contactdetail", "contactway", "手机", "电话", "联系方式")
 _NUMBERS = (
@@ -52,12 +52,12 @@ _NAME = re.compile(r"[\W_]+")
 _PROVINCES = "京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
 _WORTH = re.compile(
     r"\d[\d .()-]{4}|@|[A-Za-z0-9]{17}|使|[\u4e00-\u9fff][ ·•.-]?[A-Za-z0-9][ ·•.-]?[A-Za-z0-9]{3}|WJ"
-    r"|(?i:token|passw|passphrase|pwd|secret|sign|credential|authori|key|bearer|basic)"
+    r"|(?i:token|passw|passphrase|pwd|secret|sign|credential|authori|key|jksqm|bearer|basic)"
     r"|密码|口令|密钥|令牌|签名|联系人|姓名|车主|送修人|托修|驾驶员|[\"'][:： ]"
 )
 _SECRET = re.compile(
     r"""(?ix) ( (?: token | passw(?:or)?d | passphrase | pwd | secret | credential | authorization | signature | sign
-        | (?:app|access|private|api)[_-]?key | 密码 | 口令 | 密钥 | 令牌 | 签名 ) \w{0,32} \\{0,8} ["']? \s{0,8}
+        | jksqm | (?:app|access|private|api)[_-]?key | 密码 | 口令 | 密钥 | 令牌 | 签名 ) \w{0,32} \\{0,8} ["']? \s{0,8}
         [:=：]{1,3} \s{0,8} )
         ( \\{0,8} " (?: [^"\\] | \\. )* (?:"|$) | \\{0,8} ' [^']* (?:'|$) | \[ [^\]]* \]? | \{ [^}]* \}?
         | (?: (?:bearer|basic) \s{1,4} )? [^\s,;&}\]"'<>]+ )"""

@@ -22,6 +22,8 @@ _DASHED = r"(?P<y1>\d{4})-(?P<m1>\d{2})-(?P<d1>\d{2})"
 _SLASHED = r"(?P<y2>\d{4})/(?P<m2>\d{1,2})/(?P<d2>\d{1,2})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d{1,9})?)?"
 _ZONE = r"(?P<zone>[Zz]|[+-]\d{2}:?\d{2})?"
+_COMPACT = 14
+_LONGEST = 64
 _FORM = re.compile(rf"(?:{_DASHED}|{_SLASHED})(?:(?:[Tt]|[ ]+){_TIME}{_ZONE})?", re.ASCII)
 
 
@@ -35,6 +37,42 @@ def day(value: object) -> date | None:
     return found if found is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
 
 
+def moment(value: object) -> datetime | None:
+    """The moment that a scalar as sent names, in China's time; None where no form fits or no such moment exists.
+
+    Forms: `yyyyMMddHHmmss` (text or number), and those of `day` with a time of day. A zone that it names (`Z`,
+    `+08:00`) is respected; else it is China's time. Fractions of seconds are dropped.
+    """
+    if isinstance(value, datetime):
+        return value.astimezone(SHANGHAI) if value.tzinfo else value.replace(tzinfo=SHANGHAI)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = digits(value) if isinstance(value, str) and len(value) <= _LONGEST else ""
+    if isinstance(value, int) and 0 <= value < 10**_COMPACT:
+        text = str(value)
+    try:
+        found = _compact_moment(text) if text.isascii() and text.isdigit() else _dashed_moment(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found is not None and FIRST_YEAR <= found.year <= LAST_YEAR else None
+
+
+def _compact_moment(text: str) -> datetime | None:
+    if len(text) != _COMPACT:
+        return None
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=SHANGHAI)
+
+
+def _dashed_moment(text: str) -> datetime | None:
+    found = _FORM.fullmatch(text)
+    if not found or found["hour"] is None:
+        return None
+    year, month, number = (int(found[f"{name}1"] or found[f"{name}2"]) for name in "ymd")
+    clock = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0))
+    zone = SHANGHAI if found["zone"] is None else _zone(found["zone"])
+    return datetime.combine(date(year, month, number), clock, zone).astimezone(SHANGHAI)
+
+
 def is_long_term(value: object) -> bool:
     """Whether a scalar as sent names `LONG_TERM`, in any form of `day`."""
     return _written(value) == LONG_TERM
@@ -43,7 +81,7 @@ def is_long_term(value: object) -> bool:
 def _written(value: object) -> date | None:
     """The day that a scalar names, in whatever year."""
     if isinstance(value, str):
-        return _of_text(value) if len(value) <= 64 else None
+        return _of_text(value) if len(value) <= _LONGEST else None
     if isinstance(value, datetime):
         return day_in_shanghai(value) if value.tzinfo else value.date()
     if isinstance(value, date):

@@ -52,6 +52,12 @@ NAMES: tuple[str, ...] = (
     "appeal-decisions",
     "history-purposes",
     "rectification-matters",
+    "test-types",
+    "iu-types",
+    "inspection-natures",
+    "judgements",
+    "obd-communication",
+    "obd-monitors",
 )
 """The tables shipped, as named in `data/tables/index.toml`."""
 

@@ -42,6 +42,11 @@ KINDS: Mapping[str, str] = {
     "operator-filing": "roadadmin:OperatorFiling",
     "rectification": "roadadmin:Rectification",
     "operator-notice": "roadadmin:OperatorNotice",
+    "inspection": "inspections:Inspection",
+    "closure": "closures:Closure",
+    "im-case": "imcases:ImCase",
+    "im-match": "imcases:Match",
+    "m-station": "mstations:MStation",
 }
 """Kind -> `module:Class` in `mappings.documents`."""
 
@@ -65,6 +70,12 @@ FORMS: Mapping[str, str] = {
     "history-order": "usedcars:HISTORY_ORDER",
     "rectification": "roadadmin:RECTIFICATION",
     "operator-filing": "roadadmin:OPERATOR_FILING",
+    "repairinfo-m": "closures:REPAIRINFO_M",
+    "istation": "inspections:ISTATION",
+    "inspection-row": "inspections:INSPECTION_ROW",
+    "m-station": "mstations:M_STATION",
+    "m-station-csv": "mstations:M_STATION_CSV",
+    "im-match": "imcases:IM_MATCH",
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 

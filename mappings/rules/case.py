@@ -18,7 +18,7 @@ VALUE_LENGTH = 100
 EXPECTED_LENGTH = 400
 """Most characters of an expectation: the names of all dialects and the codes of all small tables have room."""
 
-SECRETS = frozenset({"companypassword", "access_token", "sign", "secret", "password", "token"})
+SECRETS = frozenset({"companypassword", "access_token", "sign", "secret", "password", "token", "jksqm"})
 """Members whose value never stands in a finding, a record or a display."""
 
 SCALARS = (str, int, float, Decimal, date)

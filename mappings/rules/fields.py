@@ -15,6 +15,7 @@ from mappings.dates import day, day_in_shanghai, is_long_term
 from mappings.folding import half_width
 from mappings.numbers import number
 from mappings.placeholders import clean, is_placeholder
+from mappings.reportnumbers import linked
 from mappings.rules.case import SCALARS, Case
 from mappings.tables import table
 
@@ -22,8 +23,6 @@ _NO_YEAR = "IOQUZ0"
 DATE_FORMS = "yyyyMMdd, yyyy-MM-dd [HH:mm:ss], yyyy/MM/dd"
 _SCALAR = "文本或数字 / a text or number"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LINK = re.compile(r"报告编码\s*:?\s*\{?\s*((?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,32})(?![0-9A-Za-z])")
-"""A report number in a text (half width): letters and digits, in braces or not; how it is made up is not published."""
 
 
 def scalar(case: Case, field: str, value: object) -> bool:
@@ -195,8 +194,8 @@ def fault(case: Case) -> str | None:
             case.add("PLACEHOLDER_FAULT", "faultdescription", value, "故障描述 / a description")
         return clean(value)
     text = text_of(case, "faultdescription", "faultdescription", value)
-    if text and "报告编码" in text and (link := _LINK.search(half_width(text))):
-        case.add("REPORT_LINK", "faultdescription", link[1])
+    if text and (report := linked(text)):
+        case.add("REPORT_LINK", "faultdescription", report)
     return text
 
 
