@@ -15,6 +15,9 @@ each store to another. Its subjects are those of which a row came in it. Of each
 beginning is compared with what follows at its end; what is new or differs is an envelope, and what no longer follows a
 withdrawal. So an item gives the same envelopes whenever it is read, whatever came since. The numbers up to which
 windows were taken are kept in the commit that decides their batch.
+
+Where a register changed that the settings name by its path, what followed before cannot be known any more: everything
+is told again, of which the index of versions leaves out what did not change; what no longer follows stays as it was.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -109,7 +113,9 @@ class DerivedSource:
         begin: dict[str, int] = mark.get("to", {})
         told, today = self.settings.with_, self._today().isoformat()
         moved = self._derivation.daily and mark.get("day") != today
-        if mark and (moved or mark["with"] != told):
+        if mark and mark["registers"] != self._registers():
+            yield self._item(begin, begin, None, today, everyone=True)
+        elif mark and (moved or mark["with"] != told):
             yield self._item(begin, begin, {"day": mark["day"], "with": mark["with"]}, today, everyone=True)
         last = {name: self._last(name) for name in self._given}
         begin = {name: begin.get(name, 0) for name in last}
@@ -119,13 +125,19 @@ class DerivedSource:
             begin = end
 
     def _item(
-        self, begin: Numbers, end: Numbers, before: Mapping[str, Any], today: str, *, everyone: bool = False
+        self, begin: Numbers, end: Numbers, before: Mapping[str, Any] | None, today: str, *, everyone: bool = False
     ) -> WorkItem:
         told = {"from": begin, "to": end, "before": before, "day": today, "with": self.settings.with_}
-        mark = orjson.dumps({"to": end, "day": today, "with": self.settings.with_}).decode()
+        last = {"to": end, "day": today, "with": self.settings.with_, "registers": self._registers()}
+        mark = orjson.dumps(last).decode()
         name = self.settings.derivation
-        digest = sha256(orjson.dumps([name, everyone, told], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        digest = sha256(orjson.dumps([name, everyone, told, last], option=orjson.OPT_SORT_KEYS)).hexdigest()
         return WorkItem(name, digest, extra={**told, "everyone": everyone, "mark": mark})
+
+    def _registers(self) -> dict[str, str]:
+        """Digests of the files that the derivation's settings name."""
+        named = {name: Path(value) for name, value in self.settings.with_.items() if isinstance(value, str)}
+        return {name: sha256(path.read_bytes()).hexdigest() for name, path in named.items() if path.is_file()}
 
     def _today(self) -> date:
         return self.settings.today or dates.day_in_shanghai(datetime.now(UTC))
@@ -138,11 +150,12 @@ class DerivedSource:
             Unavailable: a store is not to be had now.
         """
         told = item.extra
+        before = told["before"]
         window = _Window(
-            _made(self.settings.derivation, told["before"]["with"]),
-            _made(self.settings.derivation, told["with"]),
-            (told["from"], date.fromisoformat(told["before"]["day"])),
-            (told["to"], date.fromisoformat(told["day"])),
+            (_made(self.settings.derivation, before["with"]), date.fromisoformat(before["day"])) if before else None,
+            (_made(self.settings.derivation, told["with"]), date.fromisoformat(told["day"])),
+            told["from"],
+            told["to"],
         )
         bodies: list[bytes] = []
         begin = 0
@@ -264,17 +277,18 @@ class _Window:
     """What follows before and after, of one subject after the other."""
 
     def __init__(
-        self, before: Derivation, after: Derivation, begin: tuple[Numbers, date], end: tuple[Numbers, date]
+        self, before: tuple[Derivation, date] | None, after: tuple[Derivation, date], begin: Numbers, end: Numbers
     ) -> None:
+        """`before` is None where what followed is not known any more: then everything is told again."""
         self._before, self._after, self._begin, self._end = before, after, begin, end
 
     def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[_Row]]) -> Iterator[bytes]:
         """The documents that are new or differ, and withdrawals of those that no longer follow."""
-        was = _facts(rows, self._begin[0])
-        now = _facts(rows, self._end[0])
+        was = _facts(rows, self._begin) if self._before is not None else {}
+        now = _facts(rows, self._end)
         for subject in subjects:
-            known = _follows(self._before, subject, was.get(subject, ()), self._begin[1])
-            follows = _follows(self._after, subject, now.get(subject, ()), self._end[1])
+            known = _follows(*self._before, subject, was.get(subject, ())) if self._before is not None else {}
+            follows = _follows(*self._after, subject, now.get(subject, ()))
             for name, document in follows.items():
                 if name not in known or known[name].content() != document.content():
                     yield encode_document(document, {})
@@ -296,7 +310,7 @@ def _facts(rows: Mapping[str, Sequence[_Row]], numbers: Numbers) -> dict[str, li
     return found
 
 
-def _follows(by: Derivation, subject: str, facts: Sequence[Fact], today: date) -> dict[tuple[str, str], Document]:
+def _follows(by: Derivation, today: date, subject: str, facts: Sequence[Fact]) -> dict[tuple[str, str], Document]:
     made = by.derive(subject, facts, today) if facts else ()
     return dict(sorted(((one.identity.issuer, one.listed), one) for one in made))
 

@@ -329,8 +329,9 @@ def test_judging_in_a_process_of_its_own_is_quick_and_loads_no_engine():
     assert json.loads(done.stdout)["verdict"] == "accept"
 
 
-def test_a_stranger_is_told_every_known_dialect(judge):
-    _, (one,) = judge(payload("23"))
+def test_a_stranger_is_told_every_known_dialect(judge, tmp_path):
+    (tmp_path / "stranger.json").write_text('{"stranger": 1}', "utf-8")
+    _, (one,) = judge(tmp_path / "stranger.json")
     for name in ("report", "push", "shanghai", "chengdu", "foshan", "oem", "national", "root", "csv"):
         assert name in one["findings"][0]["expected"]
 
