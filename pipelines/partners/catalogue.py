@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipelines.partners.documents import (
+    CREDIT,
+    INSURERS,
+    MARKET_REGULATION,
+    ROAD_ADMINISTRATION,
+    SOLID_WASTE,
+    USED_CARS,
+)
+from pipelines.partners.environment import ENVIRONMENT
 from pipelines.partners.protocol import Partner
 
-PARTNERS: Mapping[str, Partner] = {}
+PARTNERS: Mapping[str, Partner] = {
+    one.name: one
+    for one in (ENVIRONMENT, SOLID_WASTE, CREDIT, INSURERS, MARKET_REGULATION, USED_CARS, ROAD_ADMINISTRATION)
+}
 """Name -> stand-in."""

@@ -1,0 +1,56 @@
+"""How documents go out where our own form will not do: canonical JSON -> what a partner's table or message wants.
+
+An outbound form is applied behind the agreements, to what may leave. What it needs and does not get, it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from mappings.documents.kinds import kind
+from mappings.records import Withdrawal
+
+Outbound = Callable[[Mapping[str, Any]], bytes]
+"""The JSON members of a document version (`mappings.documents.interchange`) -> the partner's bytes.
+
+Raises `UnfitError` where members are missing that the form needs.
+"""
+
+
+class UnfitError(ValueError):
+    """A document that an outbound form cannot write; the text names the members."""
+
+
+def repairinfo_m(record: Mapping[str, Any]) -> bytes:
+    """A closure as the row of RepairInfo_M with its two lists (domain table 3.2), or its withdrawal."""
+    from mappings.documents.closures import Closure, encode_line, encode_withdrawn_line
+
+    if record.get("withdrawn") is not None:
+        return encode_withdrawn_line(_withdrawal(record))
+    document = _document(record)
+    if not isinstance(document, Closure):
+        message = f"kind: {record.get('kind')} 不是 closure / is no closure"
+        raise UnfitError(message)
+    return encode_line(document, str(record["system"]), datetime.fromisoformat(str(record["received_at"])))
+
+
+OUTBOUND: Mapping[str, Outbound] = {"repairinfo-m": repairinfo_m}
+"""Name of an outbound form -> how it writes."""
+
+
+def _document(record: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a document of any kind
+    try:
+        return kind(str(record["kind"])).of_members(record["members"])
+    except (ValidationError, LookupError, TypeError) as error:
+        places = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
+        named = ", ".join(".".join(map(str, one["loc"])) for one in places) or "members"
+        message = f"缺少对方格式所需的成员 / lacks members that this form needs: {named}"
+        raise UnfitError(message) from None
+
+
+def _withdrawal(record: Mapping[str, Any]) -> Withdrawal:
+    return Withdrawal(str(record["companycode"]), str(record["costlistcode"]), str(record["withdrawn"]))
