@@ -261,7 +261,7 @@ class ExpectedWaste(_Row):
     """0 to 1, of the rule."""
     rule: str
     because: tuple[str, ...]
-    """Parts and jobs by name."""
+    """Rows of the repair by their places (`parts[0]`), not by their texts, which are free."""
 
 
 class WasteExpected(WasteDocument):
