@@ -45,7 +45,7 @@ EXPECTED = {
     "23": UNKNOWN,
     "24": UNKNOWN,
     "25": "national accept UNKNOWN_MEMBER",
-    "27": UNKNOWN,
+    "27": "damage-estimate accept",
 }
 
 
