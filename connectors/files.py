@@ -8,8 +8,8 @@
 
 An uncompressed file of lines is cut into items of `item_bytes` that any number of processes can read side by side; any
 other file is one item, a zip file one for each member. An XML file is one payload. What cannot be read as a payload
-comes as a problem of its block, and so does a file without any: nothing but white space, a header without lines, an empty array, an archive
-without files. Only a file that changed after it was planned raises.
+comes as a problem of its block, and so does a file without any: nothing but white space, a header without lines, an
+empty array, an archive without files. Only a file that changed after it was planned raises.
 """
 
 from __future__ import annotations

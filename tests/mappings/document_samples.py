@@ -13,58 +13,17 @@ from mappings.judging import Context, Judgement
 from mappings.reading import judge, read
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
-DOCUMENTS = PAYLOADS / "documents"
 RECEIVED = datetime(2026, 11, 29, 2, 0, tzinfo=UTC)
 VIN = "LSVAL41Z882104202"
-VISIT = {"companycode": "310000010001", "costlistcode": "W1", "vin": VIN, "evaluationdate": "2026-10-03"}
-EVALUATIONS: dict[str, dict[str, Any]] = {
-    "evaluation-2021": {**VISIT, "维修质量": "5", "维修效率": 4, "维修收费": "3.0", "服务态度": 2, "服务环境": 1},
-    "evaluation-2017": {**VISIT, "服务态度": 2, "维修质量": 5, "维修效率": 4, "价格透明度": 3, "店面环境": 1},
-    "evaluation-city": {**VISIT, "quality": 5, "efficiency": 4, "price": 3, "environment": 1, "grade": 4},
-    "evaluation-app": {
-        **VISIT,
-        "skill": 5,
-        "attitude": 2,
-        "efficiency": 4,
-        "environment": 1,
-        "overallEvaluation": 3,
-    },
-}
-CHECK = {
-    "companycode": "310000010001",
-    "checkno": "CC-7",
-    "checkDate": "20261003",
-    "result": "2",
-    "items": [{"item": "01", "result": "1"}, {"item": "05", "result": "2"}],
-    "rectifyBy": "20261103",
-}
-COMPLAINT = {
-    "companycode": "310000010001",
-    "complaintno": "TS-1",
-    "receiveddate": "2026/10/5",
-    "subject": "2",
-    "outcome": "1",
-    "closeddate": "20261020",
-    "costlistcode": "W1",
-    "vin": VIN,
-}
-APPEAL = {
-    "companycode": "310000010001",
-    "appealno": "SS-1",
-    "fileddate": "20261025",
-    "about": "transmission",
-    "aboutno": "2026-10",
-    "decision": "2",
-    "decideddate": "20261101",
-    "corrections": [{"member": "late", "value": 0}],
-}
+EVALUATIONS = ("evaluation-2021", "evaluation-2017", "evaluation-city", "evaluation-app")
 FORMS: dict[str, dict[str, Any]] = {
-    **EVALUATIONS,
-    "spot-check": CHECK,
-    "complaint": COMPLAINT,
-    "appeal": APPEAL,
+    **{
+        name: orjson.loads((PAYLOADS / "credit" / f"{name}.json").read_bytes())
+        for name in (*EVALUATIONS, "spot-check", "complaint", "appeal")
+    },
     "damage-estimate": orjson.loads((PAYLOADS / "27_alipay_autodamage_estimate_submit.json").read_bytes()),
 }
+"""Form -> a clean payload of it."""
 DROP = object()
 
 

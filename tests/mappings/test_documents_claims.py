@@ -27,7 +27,7 @@ from mappings.documents.claims import (
     holder,
 )
 
-XML = (s.DOCUMENTS / "loss-assessment.xml").read_bytes()
+XML = (s.PAYLOADS / "insurers/loss-assessment.xml").read_bytes()
 TEXT = XML.decode("gbk")
 
 

@@ -1,8 +1,8 @@
 """Items of the credit file: four namings of an evaluation, spot checks, complaints, appeals."""
 
+import json
 from datetime import date
 
-import document_samples as s
 import pytest
 from document_samples import DROP, EVALUATIONS, FORMS, VIN, changed, judged, seen
 from hypothesis import given
@@ -35,7 +35,7 @@ def test_clean_payloads_are_taken_without_a_finding(form, dialect):
     ],
 )
 def test_every_naming_gives_the_same_items(form, edition, asked):
-    one = judged(EVALUATIONS[form]).record
+    one = judged(FORMS[form]).record
     assert (one.quality, one.efficiency, one.charge, one.attitude, one.environment, one.overall) == asked
     assert one.edition == edition
     assert one.identity == ("310000010001", f"W1/{VIN}", date(2026, 10, 3), VIN)
@@ -47,8 +47,8 @@ def test_an_evaluation_with_a_number_of_its_own_bears_it():
 
 def test_an_evaluation_is_never_taken_for_a_repair_record():
     for form in EVALUATIONS:
-        assert judged(EVALUATIONS[form]).kind == "evaluation"
-    assert judged(s.COMPLAINT).kind == "complaint"
+        assert judged(FORMS[form]).kind == "evaluation"
+    assert judged(FORMS["complaint"]).kind == "complaint"
 
 
 @pytest.mark.parametrize("name", ["comment", "enterpriseComment", "img1", "评论"])
@@ -191,10 +191,10 @@ def test_what_is_no_period(period):
 
 
 def test_put_right_changes_what_may_be_changed_and_nothing_else():
-    check = judged(s.CHECK).record
+    check = judged(FORMS["spot-check"]).record
     right = put_right(check, (Correction(member="rectifiedon", value="2026-11-01"),))
     assert right == SpotCheck(**{**dict(check), "rectifiedon": date(2026, 11, 1)})
-    one = judged(EVALUATIONS["evaluation-2021"]).record
+    one = judged(FORMS["evaluation-2021"]).record
     assert put_right(one, (Correction(member="quality", value="4"),)) == Evaluation(**{**dict(one), "quality": 4})
     for member, value in (("quality", "9"), ("quality", "x"), ("quality", "9" * 5000), ("vin", "1"), ("quality", "²")):
         assert put_right(one, (Correction(member=member, value=value),)) is None
@@ -213,8 +213,6 @@ NAMES = sorted({name for form in CREDIT for name in FORMS[form]})
 
 @given(st.sampled_from(CREDIT), st.dictionaries(st.sampled_from(NAMES), EDGES, max_size=6), st.booleans())
 def test_judging_never_raises_and_a_document_is_what_is_not_rejected(form, wild, lenient):
-    import json
-
     body = json.dumps({**FORMS[form], **wild}).encode()
     for dialect in ("auto", form):
         found = judged(body, dialect, "lenient" if lenient else "strict")
