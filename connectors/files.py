@@ -1,4 +1,4 @@
-"""Folders of NDJSON, JSON, CSV or text files as a source, and NDJSON files for each destination as a sink.
+"""Folders of NDJSON, JSON, CSV, XML or text files as a source, and NDJSON files for each destination as a sink.
 
     source = FilesSource(FilesSource.Settings(path="incoming", layout="{system}/{company}/*", finished="archive"))
     for item in source.plan(done={}):
@@ -7,9 +7,9 @@
     source.finish(["hub/110105000001/2025-06-05.ndjson"])
 
 An uncompressed file of lines is cut into items of `item_bytes` that any number of processes can read side by side; any
-other file is one item, a zip file one for each member. What cannot be read as a payload comes as a problem of its
-block, and so does a file without any: nothing but white space, a header without lines, an empty array, an archive
-without files. Only a file that changed after it was planned raises.
+other file is one item, a zip file one for each member. An XML file is one payload. What cannot be read as a payload
+comes as a problem of its block, and so does a file without any: nothing but white space, a header without lines, an
+empty array, an archive without files. Only a file that changed after it was planned raises.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from connectors.contracts import Block, Unreadable, WorkItem
 from connectors.folders import Folder, FolderSettings, Found
 from connectors.lines import CHUNK, Read, Run, lines
 from connectors.parts import PartFolder, PartSettings, StagedFile
-from connectors.slicing import Piece, Rows, csv_payloads, json_payloads
+from connectors.slicing import Piece, Rows, csv_payloads, whole_payloads
 from connectors.unpacking import Limit, Unpacked, Zip, inner_name, packing
 
-Format = Literal["auto", "ndjson", "json", "csv", "lines"]
-_ENDINGS = {"ndjson": "ndjson", "jsonl": "ndjson", "json": "json", "csv": "csv", "tsv": "csv", "txt": "lines"}
+Format = Literal["auto", "ndjson", "json", "csv", "xml", "lines"]
+_ENDINGS = {
+    **{"ndjson": "ndjson", "jsonl": "ndjson", "json": "json"},
+    **{"csv": "csv", "tsv": "csv", "xml": "xml", "txt": "lines"},
+}
 _BLOCK_BYTES = 1 << 20
 _BLANK = "只有空白 / nothing but white space"
 _NOTHING = {"csv": "没有数据行 / no line of data", "json": "没有元素 / an array without elements"}
@@ -194,7 +197,7 @@ class FilesSource:
             rows = Rows(settings.group_by, settings.encoding, settings.delimiter, settings.max_payload_bytes)
             pieces = csv_payloads(read, rows)
         else:
-            pieces = json_payloads(read, self.settings.max_payload_bytes)
+            pieces = whole_payloads(read, self.settings.max_payload_bytes)
         yield from _gathered(item, pieces, block)
 
     def mark(self, path: str) -> str:
@@ -230,7 +233,7 @@ class _Bounded:
 
 
 def sniff(head: bytes, known: str = "") -> str:
-    """`ndjson`, `json` or `lines` by the beginning of a file; several whole JSON objects, a line each, are NDJSON."""
+    """`ndjson`, `json`, `xml` or `lines` by the beginning of a file; whole JSON objects, a line each, are NDJSON."""
     first, _, rest = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
     if first[:1] == b"{" and rest.lstrip()[:1] == b"{":
         try:
@@ -238,6 +241,8 @@ def sniff(head: bytes, known: str = "") -> str:
         except orjson.JSONDecodeError:
             return "json"
         return "ndjson"
+    if first.startswith(b"<?xml"):
+        return known or "xml"
     return known or ("json" if first[:1] in (b"{", b"[") else "lines")
 
 

@@ -1,4 +1,4 @@
-"""Files whose payloads are not lines: JSON arrays and CSV, cut into the exact bytes of each payload.
+"""Files whose payloads are not lines: JSON arrays, CSV and XML, cut into the exact bytes of each payload.
 
 Nothing is parsed further than needed to find where a payload ends; what a payload means is for others to say.
 """
@@ -138,7 +138,7 @@ def _nothing_follows(rest: bytes, read: Read, offset: int) -> None:
             return
 
 
-def json_payloads(read: Read, longest: int) -> Iterator[Piece]:
+def whole_payloads(read: Read, longest: int) -> Iterator[Piece]:
     """One payload; a top-level array gives one for each element; what is neither stays whole."""
     parts: deque[bytes] = deque()
     held = 0

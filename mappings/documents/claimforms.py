@@ -50,6 +50,11 @@ _PACKET = {
     "plateno": "plate",
     "auditdate": "assessedon",
     "auditrepiarsum": "auditrepairsum",
+    "fitinfo": "fits",
+    "repairinfo": "repairs",
+    "repairsuminfo": "repairsums",
+    "outrepair": "outrepairs",
+    "assistinfo": "assists",
 }
 _ESTIMATE = {
     "frame_no": "vin",
@@ -59,9 +64,7 @@ _ESTIMATE = {
     "damage_list": "damages",
 }
 _FLAGS = {"1": True, "Y": True, "TRUE": True, "是": True, "0": False, "N": False, "FALSE": False, "否": False}
-_KNOWN = frozenset(
-    {*Assessment.model_fields, *lossxml.ROWS, lossxml.MISDECLARED, "requesttype", "packet", "head", "body", "lossinfo"}
-)
+_KNOWN = frozenset({*Assessment.model_fields, lossxml.MISDECLARED, "requesttype", "packet", "head", "body", "lossinfo"})
 _TEXTS = ("survey_no", "estimate_no", "engine_no", "model_brand")
 _amount = partial(members.decimal, unread="AMOUNT_NOT_NUMERIC", negative="AMOUNT_NEGATIVE", shows=False)
 _count = partial(members.decimal, unread="QUANTITY_NOT_NUMERIC", negative="QUANTITY_NEGATIVE")
@@ -73,6 +76,7 @@ def _assessment(case: Case) -> Judged:
         case.add("XML_UNREADABLE", "", case.members[lossxml.UNREADABLE], "006, GBK")
         return None, {}
     members.rename(case, _PACKET)
+    case.wire = {**case.wire, **_ROW_PATHS}
     if lossxml.MISDECLARED in case.members:
         case.add("CHARSET_MISMATCH", "", None, clean(case.members[lossxml.MISDECLARED]))
     members.leave_out(case, _KNOWN)
@@ -91,10 +95,9 @@ def _assessment(case: Case) -> Judged:
     for name in SUMS:
         sent = fields.required(case, name)
         values[name] = None if sent is None else _amount(case, name, sent)
-    for name, (element, read, known) in _ROWS.items():
-        values[name] = tuple(read(case, place, row) for place, row in members.rows(case, element, known))
-    values["outrepairs"] = len(members.rows(case, "outrepair"))
-    values["assists"] = len(members.rows(case, "assistinfo"))
+    for name, (read, row_of) in _ROWS.items():
+        values[name] = tuple(read(case, place, row) for place, row in members.rows(case, name, row_of.model_fields))
+    values["outrepairs"], values["assists"] = (len(members.rows(case, name)) for name in ("outrepairs", "assists"))
     return _withheld(members.built(Assessment, values))
 
 
@@ -204,9 +207,15 @@ def _sum(case: Case, place: str, row: Mapping[str, Any]) -> WorkSum:
 
 
 _ROWS = {
-    "fits": ("fitinfo", _fit, FittedPart.model_fields),
-    "repairs": ("repairinfo", _work, ApprovedWork.model_fields),
-    "repairsums": ("repairsuminfo", _sum, WorkSum.model_fields),
+    "fits": (_fit, FittedPart),
+    "repairs": (_work, ApprovedWork),
+    "repairsums": (_sum, WorkSum),
+}
+_ROW_PATHS = {
+    f"{ours}[].{name}": f"{theirs}[].{name}"
+    for theirs, ours in _PACKET.items()
+    if ours in _ROWS
+    for name in _ROWS[ours][1].model_fields
 }
 
 

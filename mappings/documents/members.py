@@ -37,7 +37,9 @@ def rename(case: Case, names: Mapping[str, str]) -> None:
     case.members = {names[name]: value for name, value in sent.items() if name in names} | {
         name: value for name, value in sent.items() if name not in names
     }
-    case.wire = {names.get(name, name): spelled.get(name, name) for name in sent}
+    case.wire = {ours: theirs for theirs, ours in names.items() if ours not in sent} | {
+        names.get(name, name): spelled.get(name, name) for name in sent
+    }
 
 
 def leave_out(case: Case, known: Collection[str]) -> None:

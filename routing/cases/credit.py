@@ -243,7 +243,9 @@ def _once(known: Iterable[Fact], kind: type[D], uncounted: list[tuple[date, Unco
     held: dict[str, D] = {}
     for document in _of(known, kind):
         number, day = document.identity.number, document.identity.day
-        if held.setdefault(number, document) is not document:
+        if number not in held:
+            held[number] = document
+        else:
             uncounted.append((day, Uncounted(kind=kind.KIND, number=number, reason=TOLD_TWICE)))
     return list(held.values())
 

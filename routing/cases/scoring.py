@@ -132,7 +132,7 @@ class Scoring(_Frozen):
     @model_validator(mode="after")
     def _sound(self) -> Any:  # noqa: ANN401 - pydantic wants the model itself back
         if len({rule.name for rule in self.rules}) < len(self.rules):
-            message = "规则重名 / two rules of one name"
+            message = "规则重名 / two rules bear one of the names"
             raise ValueError(message)
         if any(high.least <= low.least for high, low in pairwise(self.levels)) or self.levels[-1].least != 0:
             message = "等级应由高到低，最低为 0 / levels must fall, and end at 0"

@@ -594,6 +594,12 @@ class TestFormats:
         assert (found, problems) == (bodies, [])
         assert all(data[at : at + len(body)] == body for at, body in zip(offsets, found, strict=True))
 
+    @pytest.mark.parametrize("name", ["x.xml", "x.dat"])
+    def test_an_xml_file_is_one_payload(self, tmp_path, name):
+        data = '<?xml version="1.0" encoding="GBK"?>\n<a>\n[定损]\n</a>\n'.encode("gbk")
+        (tmp_path / name).write_bytes(data)
+        assert read(make(tmp_path)) == ([data], [0], [])
+
     def test_a_format_that_is_told_is_not_guessed(self, tmp_path):
         (tmp_path / "x.json").write_bytes(b'{"n":1}\n{"n":2}\n')
         assert len(read(make(tmp_path, format="json"))[0]) == 1
@@ -704,7 +710,7 @@ class TestCsv:
         assert (len(bodies), [at for at, _, _ in problems]) == (2, [8])
 
 
-ENDINGS = ["ndjson", "json", "csv", "dat", "gz", "bz2", "xz", "zip"]
+ENDINGS = ["ndjson", "json", "csv", "xml", "dat", "gz", "bz2", "xz", "zip"]
 
 
 @settings(max_examples=60, deadline=None)

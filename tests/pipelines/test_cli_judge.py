@@ -79,6 +79,14 @@ def test_every_payload_gets_the_verdict_that_its_readme_asks(judge):
         assert " ".join(filter(None, (one["dialect"], one["verdict"], *codes))) == wanted, number
 
 
+def test_documents_are_judged_by_their_forms(judge):
+    files = [*sorted((PAYLOADS / "credit").glob("*.json")), PAYLOADS / "insurers/loss-assessment.xml"]
+    code, found = judge(*files)
+    assert code == 0
+    assert [one["dialect"] for one in found] == [path.stem for path in files]
+    assert all(one["records"] and not one["findings"] for one in found)
+
+
 def test_a_line_has_exactly_the_promised_members_in_order(judge):
     code, (one,) = judge(payload("04"))
     assert code == 0
