@@ -21,9 +21,12 @@ from pipelines import ledger, tables
 from pipelines.coordinator import Coordinator
 from pipelines.counting import Counted, count
 from pipelines.errors import PipelineError
+from pipelines.partners.catalogue import PARTNERS as CATALOGUE
+from pipelines.partners.hosting import hosted
 from pipelines.picture import write_page
 from pipelines.progress import Observer, silent
 from pipelines.sample import generate
+from pipelines.sample.outside import FOLDER, REGISTERS, write_outside
 from pipelines.settings import Exchange, load
 from pipelines.state import State
 
@@ -73,6 +76,25 @@ STEPS = (
     Step("push"),
 )
 """The runs of a nation, in order. The last two: registrations that arrive later, and what they set in motion."""
+
+OUTSIDE = (
+    Step("outside-in"),
+    Step("environment"),
+    Step("solid-waste"),
+    Step("credit"),
+    Step("insurers"),
+    Step("market-regulation"),
+    Step("used-cars"),
+    Step("road-administration"),
+)
+"""Then what follows from the repairs of one province for the systems outside; stand-ins take it."""
+_PROVINCE = "province-44.db"
+_WITH = {
+    "environment": {"stations": "m-stations.csv"},
+    "credit": {"operators": "operators.csv"},
+    "insurers": {"shops": "direct-shops.csv"},
+}
+"""Exchange -> registers that its derivation is told."""
 
 
 class OtherSample(PipelineError):
@@ -137,6 +159,7 @@ def run(
         received_at = _sample(folder, seed, scale, sampling)
         before = versions(folder)
         runs = [Coordinator(state, settings(step, folder, received_at), observer).run() for step in STEPS]
+        runs += _outside(state, folder, received_at, observer)
         with state.reading() as connection:
             counted = list(count(connection, runs))
             letters = connection.execute(select(func.count()).select_from(tables.letters.letters)).scalar_one()
@@ -162,6 +185,26 @@ def settings(step: Step, folder: Path, received_at: str) -> Exchange:
     if step.source:
         overrides.append(f"source.path={folder / PARTNERS / step.source}")
     return load(DEPLOY / "exchanges" / f"{step.exchange}.toml", overrides)
+
+
+def _outside(state: State, folder: Path, received_at: str, observer: Observer) -> list[int]:
+    """Run the exchanges with the systems outside, against stand-ins that run meanwhile."""
+    place = folder / PARTNERS / FOLDER
+    if not place.is_dir():
+        write_outside(folder / STORES / _PROVINCE, folder / PARTNERS)
+    with hosted(list(CATALOGUE), folder / "stand-ins") as running:
+        runs = []
+        for step in OUTSIDE:
+            overrides = [f"received_at={received_at}"]
+            if step.exchange != "outside-in":
+                overrides.append(f"source.today={received_at[:10]}")
+            for name, file in _WITH.get(step.exchange, {}).items():
+                overrides.append(f"source.with.{name}={folder / PARTNERS / REGISTERS / file}")
+            sink = "solid-waste" if step.exchange == "outside-in" else step.exchange
+            overrides.append(f"sinks.{sink}.url={running.urls[sink]}")
+            exchange = load(DEPLOY / "exchanges" / f"{step.exchange}.toml", overrides)
+            runs.append(Coordinator(state, exchange, observer).run())
+    return runs
 
 
 def _sample(
@@ -200,17 +243,21 @@ def _sample(
 
 def versions(folder: Path) -> int:
     """Record versions in all stores of the nation."""
-    return sum(_ask(store, "SELECT count(*) FROM repairs")[0][0] for store in _stores(folder))
+    return sum(_ask(store, f"SELECT count(*) FROM {table}")[0][0] for store, table in _tables(folder))  # noqa: S608
 
 
 def _repaired_away(folder: Path) -> str:
     """VIN of a record that came down to its home province."""
     wanted = "SELECT vin FROM repairs WHERE repaircomefrom = 2 AND system NOT LIKE 'oem-%' LIMIT 1"
-    return next((str(found[0][0]) for store in _stores(folder) if (found := _ask(store, wanted))), "")
+    stores = [store for store, table in _tables(folder) if table == "repairs"]
+    return next((str(found[0][0]) for store in stores if (found := _ask(store, wanted))), "")
 
 
-def _stores(folder: Path) -> list[Path]:
-    return sorted((folder / STORES).glob("*.db"))
+def _tables(folder: Path) -> list[tuple[Path, str]]:
+    """The stores, with the table of each: repairs or documents."""
+    asked = "SELECT name FROM sqlite_master WHERE name IN ('repairs', 'documents')"
+    stores = sorted((folder / STORES).glob("*.db"))
+    return [(store, str(name)) for store in stores for (name,) in _ask(store, asked)]
 
 
 def _ask(store: Path, statement: str) -> list[Any]:

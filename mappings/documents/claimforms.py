@@ -11,12 +11,13 @@ answer to an estimate is JSON with code "1" or "0" and one status, and repeats i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
 from mappings import vin
 from mappings.dates import day_in_shanghai
@@ -206,7 +207,7 @@ def _sum(case: Case, place: str, row: Mapping[str, Any]) -> WorkSum:
     )
 
 
-_ROWS = {
+_ROWS: Mapping[str, tuple[Callable[[Case, str, Mapping[str, Any]], Any], type[BaseModel]]] = {
     "fits": (_fit, FittedPart),
     "repairs": (_work, ApprovedWork),
     "repairsums": (_sum, WorkSum),

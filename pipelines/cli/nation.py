@@ -31,6 +31,14 @@ _EXCHANGES = {
     "headquarters": "总部对总部 headquarters",
     "report": "上报 report",
     "push": "下发 push",
+    "outside-in": "外部单证 outside-in",
+    "environment": "排放闭环 emissions",
+    "solid-waste": "废物追踪 waste",
+    "credit": "信用记录 credit",
+    "insurers": "直赔核对 claims",
+    "market-regulation": "缺陷线索 defects",
+    "used-cars": "车史报告 used cars",
+    "road-administration": "运政名单 road admin",
 }
 _HEADS = ("收到\nre-\nceived", "送达\ndeliv-\nered", "合并\nmerged", "重复\ndupli-\ncate", "存疑\nflagged",
           "死信\ndead", "过滤\nfil-\ntered", "等待\nwait-\ning", "分步\nsteps")  # fmt: skip

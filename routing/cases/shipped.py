@@ -47,6 +47,20 @@ def emissions(options: Options) -> Derivation:
     return Emissions(Settings.model_validate(told))
 
 
+def waste(options: Options) -> Derivation:
+    """Waste; `licences` and `producers` are the paths of registers, `rules` that of the rules."""
+    from routing.cases.waste import Settings, Waste
+    from routing.wastereference import WasteReference, load_licences, load_producers
+    from routing.wasterules import load_waste_rules
+
+    told = _with(options, "licences", load_licences)
+    told = _with(told, "producers", load_producers)
+    told = _with(told, "rules", lambda text, _, source: load_waste_rules(text, source=source))
+    reference = WasteReference(told.pop("licences", ()), told.pop("producers", {}))
+    rules = told.pop("rules", None)
+    return Waste(Settings.model_validate(told), reference, rules)
+
+
 def credit(options: Options) -> Derivation:
     """Credit entries; `operators` is the path of a register, `scoring` that of the scoring."""
     from routing.cases.credit import Credit, Settings, load_operators
