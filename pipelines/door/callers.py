@@ -1,6 +1,7 @@
 """What the door asks about its callers, each answered in short transactions, with hashing outside of them.
 
-Everything here blocks (database, scrypt): a server calls it from worker threads. Only `Callers.peek` never waits.
+Everything here blocks (database, scrypt): a server calls it from worker threads. Only `peek` and `peek_application` never
+wait.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class CallerRules:
     tokens: TokenRules = field(default_factory=TokenRules)
     cost: Cost = DEFAULT
     remembered_seconds: float = 5.0
-    """How long a process takes a token without asking the database again."""
+    """How long a process takes a token or an application without asking the database again."""
 
 
 DEFAULT_RULES = CallerRules()
@@ -64,6 +65,7 @@ class Callers:
         self._database, self._sealer, self._rules = database, sealer, rules
         self._cache = TokenCache(self._company_of, rules.remembered_seconds)
         self._states: dict[str, tuple[float, str]] = {}
+        self._applications: dict[str, tuple[float, Application]] = {}
         self._hashing = threading.BoundedSemaphore(max(os.cpu_count() or 1, 1))
 
     def register(self, operator: Operator, password: str, now: datetime) -> Registered:
@@ -119,10 +121,23 @@ class Callers:
             self._states[company] = time.monotonic() + self._rules.remembered_seconds, state
         return state
 
+    def peek_application(self, app: str) -> Application | None:
+        """The application of that name where this process remembers it; None: ask `application_of`."""
+        until, application = self._applications.get(app, (0.0, None))
+        return application if time.monotonic() < until else None
+
     def application_of(self, app: str) -> Application | None:
-        """The application that signs calls under this name."""
+        """The application that signs calls under this name; one that there is is remembered for some seconds."""
+        known = self.peek_application(app)
+        if known is not None:
+            return known
         with self._database.reading() as connection:
-            return applications.application_of(connection, self._sealer, app)
+            found = applications.application_of(connection, self._sealer, app)
+        if found is None:
+            self._applications.pop(app, None)
+        else:
+            self._applications[app] = time.monotonic() + self._rules.remembered_seconds, found
+        return found
 
     def sweep(self, now: datetime) -> int:
         """Remove tokens and nonces that are over; how many went. Once in a while, from one place."""

@@ -156,8 +156,8 @@ class Desk:
         """Who calls, by its token; or why it may not."""
         known, holder = self.callers.peek(call.token, now)
         if not known:
-            if wait := self._addresses.wait(address):  # one that makes tokens up asks the database no more often
-                return _too_many(wait)
+            if wait := self.address_wait(address):  # one that makes tokens up asks the database no more often
+                return wait
             holder = await asyncio.to_thread(self.callers.company_of, call.token, now)
         return self._stranger(call, address) if holder is None else holder.company
 
@@ -177,6 +177,11 @@ class Desk:
     def address_hurry(self, address: str) -> Outcome | None:
         """The answer to an address that calls too often without saying who it is."""
         wait = self._addresses.take(address)
+        return _too_many(wait) if wait else None
+
+    def address_wait(self, address: str) -> Outcome | None:
+        """The answer to an address that has called too often; this call is not counted."""
+        wait = self._addresses.wait(address)
         return _too_many(wait) if wait else None
 
     def busy(self) -> Outcome:
