@@ -1,7 +1,6 @@
 """What the door asks about its callers, each answered in short transactions, with hashing outside of them.
 
-Everything here blocks (database, scrypt): a server calls it from worker threads. Only `peek` and `peek_application` never
-wait.
+Everything here blocks (database, scrypt): a server calls it from worker threads. Only what peeks never waits.
 """
 
 from __future__ import annotations
