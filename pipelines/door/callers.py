@@ -31,6 +31,9 @@ class Database(Protocol):
     def reading(self) -> AbstractContextManager[Connection]:
         """A connection that only looks."""
 
+    def glancing(self) -> AbstractContextManager[Connection]:
+        """A connection for one question."""
+
     def unit_of_work(self) -> AbstractContextManager[Connection]:
         """One transaction, committed at its end."""
 
@@ -130,7 +133,7 @@ class Callers:
         known = self.peek_application(app)
         if known is not None:
             return known
-        with self._database.reading() as connection:
+        with self._database.glancing() as connection:
             found = applications.application_of(connection, self._sealer, app)
         if found is None:
             self._applications.pop(app, None)
@@ -148,5 +151,5 @@ class Callers:
         return retried(swept)
 
     def _company_of(self, token: str, now: datetime) -> Holder | None:
-        with self._database.reading() as connection:
+        with self._database.glancing() as connection:
             return tokens.company_of(connection, token, now)
