@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from pipelines.door.asgi import Receive, Room, Scope, Send, send_reply
 from pipelines.door.desk import Desk
 from pipelines.door.endpoints import Endpoint, Handler
+from pipelines.door.judging import QUICK
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import calls, chengdu, foshan, national, secondary, shanghai
 from pipelines.door.protocols.calls import PIECE, RECORD, REGISTER, TOKEN
@@ -49,7 +50,9 @@ def make_app(door: Door) -> Starlette:
     for dialect in (national, chengdu):
         for path, kind in dialect.PATHS.items():
             most = settings.body_bytes if kind == RECORD else min(_ABOUT_ONE, settings.body_bytes)
-            post(path, Endpoint(dialect, kind, handlers[kind], limits, most, door.room, statuses=statuses))
+            at_once = door.desk.record_at_once if dialect.NAME == QUICK and kind == RECORD else None
+            made = Endpoint(dialect, kind, handlers[kind], limits, most, door.room, statuses=statuses, at_once=at_once)
+            post(path, made)
     for signed, most in ((shanghai, settings.photo_body_bytes), (secondary, settings.body_bytes)):
         for path, (kind, step) in signed.PATHS.items():
             handler = door.pieces.piece if kind == PIECE else door.pieces.query
@@ -75,18 +78,27 @@ def make_foshan_app(door: Door) -> Starlette:
 
 def direct(app: Starlette) -> ASGIApp:
     """The application, with the dialects' endpoints called at once: no layer between them and a request."""
-    found = {
-        (method, route.path): route.app
-        for route in app.routes
-        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
-        for method in route.methods or ()
-    }
+    found = _endpoints(app)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = found.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         await (endpoint or app)(scope, receive, send)
 
     return dispatch
+
+
+def at_once(app: Starlette) -> dict[bytes, Endpoint]:
+    """Addresses, as they stand in requests (POST), whose endpoints may answer without a task."""
+    return {path.encode(): one for (method, path), one in _endpoints(app).items() if method == "POST" and one.quick}
+
+
+def _endpoints(app: Starlette) -> dict[tuple[str, str], Endpoint]:
+    return {
+        (method, route.path): route.endpoint
+        for route in app.routes
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint)
+        for method in route.methods or ()
+    }
 
 
 async def _no_such_address(request: Request, error: Exception) -> Response:

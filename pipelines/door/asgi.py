@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from pipelines.door.counting import answered
@@ -102,7 +102,7 @@ async def _read(scope: Scope, receive: Receive, most: int, held: _Held) -> bytes
             raise TooLarge(close=False)
         held.take(len(body))
         return body
-    if (announced := _announced(scope)) > most * _DRAINED:
+    if (length := announced(scope["headers"])) > most * _DRAINED:
         raise TooLarge(close=True)
     held.take(len(body))
     pieces, size = [body], len(body)
@@ -112,7 +112,7 @@ async def _read(scope: Scope, receive: Receive, most: int, held: _Held) -> bytes
             raise Gone
         piece: bytes = message.get("body", b"")
         size += len(piece)
-        if size <= most and announced <= most:
+        if size <= most and length <= most:
             held.take(len(piece))
             pieces.append(piece)
         elif size > most * _DRAINED:
@@ -161,8 +161,9 @@ def log(scope: Scope, status: int, said: str, begun: float) -> None:
         )
 
 
-def _announced(scope: Scope) -> int:
-    for name, value in scope["headers"]:
+def announced(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """How many bytes a head says that its request has; 0: it does not."""
+    for name, value in headers:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0  # of 64 bits: the parser looked
     return 0

@@ -1,6 +1,6 @@
 """What the door asks about its callers, each answered in short transactions, with hashing outside of them.
 
-Everything here blocks (database, scrypt): a server calls it from worker threads. Only `Callers.peek` never waits.
+Everything here blocks (database, scrypt): a server calls it from worker threads. Only what peeks never waits.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Database(Protocol):
     def reading(self) -> AbstractContextManager[Connection]:
         """A connection that only looks."""
 
+    def glancing(self) -> AbstractContextManager[Connection]:
+        """A connection for one question."""
+
     def unit_of_work(self) -> AbstractContextManager[Connection]:
         """One transaction, committed at its end."""
 
@@ -45,7 +48,7 @@ class CallerRules:
     tokens: TokenRules = field(default_factory=TokenRules)
     cost: Cost = DEFAULT
     remembered_seconds: float = 5.0
-    """How long a process takes a token without asking the database again."""
+    """How long a process takes a token or an application without asking the database again."""
 
 
 DEFAULT_RULES = CallerRules()
@@ -64,6 +67,7 @@ class Callers:
         self._database, self._sealer, self._rules = database, sealer, rules
         self._cache = TokenCache(self._company_of, rules.remembered_seconds)
         self._states: dict[str, tuple[float, str]] = {}
+        self._applications: dict[str, tuple[float, Application]] = {}
         self._hashing = threading.BoundedSemaphore(max(os.cpu_count() or 1, 1))
 
     def register(self, operator: Operator, password: str, now: datetime) -> Registered:
@@ -119,10 +123,23 @@ class Callers:
             self._states[company] = time.monotonic() + self._rules.remembered_seconds, state
         return state
 
+    def peek_application(self, app: str) -> Application | None:
+        """The application of that name where this process remembers it; None: ask `application_of`."""
+        until, application = self._applications.get(app, (0.0, None))
+        return application if time.monotonic() < until else None
+
     def application_of(self, app: str) -> Application | None:
-        """The application that signs calls under this name."""
-        with self._database.reading() as connection:
-            return applications.application_of(connection, self._sealer, app)
+        """The application that signs calls under this name; one that there is is remembered for some seconds."""
+        known = self.peek_application(app)
+        if known is not None:
+            return known
+        with self._database.glancing() as connection:
+            found = applications.application_of(connection, self._sealer, app)
+        if found is None:
+            self._applications.pop(app, None)
+        else:
+            self._applications[app] = time.monotonic() + self._rules.remembered_seconds, found
+        return found
 
     def sweep(self, now: datetime) -> int:
         """Remove tokens and nonces that are over; how many went. Once in a while, from one place."""
@@ -134,5 +151,5 @@ class Callers:
         return retried(swept)
 
     def _company_of(self, token: str, now: datetime) -> Holder | None:
-        with self._database.reading() as connection:
+        with self._database.glancing() as connection:
             return tokens.company_of(connection, token, now)

@@ -17,11 +17,12 @@ from mappings.records import Operator
 from pipelines.door import accounts
 from pipelines.door.callers import Callers
 from pipelines.door.counting import LOGINS
-from pipelines.door.intake import Guard, Intake, Item, NotDurable
-from pipelines.door.judging import Judge, Verdict
+from pipelines.door.intake import Guard, Intake, Item, Kept, NotDurable
+from pipelines.door.judging import QUICK, Judge, Verdict
 from pipelines.door.limits import AddressLimiter, Buckets
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
+from pipelines.door.protocols.unwrapping import quick_token
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tracing import COMMITS
 from pipelines.inbox import Judged
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 IN_LOOP = 16 * 1024
 """Payloads up to this size are judged where they stand; longer ones in a thread."""
+_KEPT = Outcome()
 _PASSWORD_THREADS, _PASSWORDS_WAITING = 4, 200
 _REFUSED = {
     accounts.CREDENTIALS_WRONG: calls.PASSWORD_WRONG,
@@ -87,6 +89,36 @@ class Desk:
             verdict = await self.carefully(call, company, now)
         return await self.keep(verdict, call, company)
 
+    def record_at_once(self, payload: bytes, told: Callable[[Outcome], None]) -> bool:
+        """Take a record in the dialect that has a quick path, from a remembered sender, with nothing to remark.
+
+        Whatever needs more than that is left to `record`, which answers it as if this had not been called.
+
+        Args:
+            payload: as it arrived.
+            told: is called in the loop, once the record is durable or cannot be.
+
+        Returns:
+            False: nothing was done, and `told` will not be called.
+        """
+        if self.intake.full:
+            return False
+        now = self.clock()
+        _, holder = self.callers.peek(quick_token(payload), now)
+        if holder is None or self._companies.take(holder.company):
+            return False
+        verdict = self.judge.quickly(payload, QUICK, holder.company, now)
+        if verdict is None:
+            self._companies.give_back(holder.company)
+            return False
+        item = self._item(verdict, payload, QUICK, holder.company)
+        try:
+            self.intake.hand_over((item,), None, asyncio.get_running_loop(), lambda kept: told(self._said(kept)))
+        except NotDurable:
+            self._companies.give_back(holder.company)
+            return False
+        return True
+
     async def token(self, call: Call, address: str) -> Outcome:
         """Give a token for company code and password."""
         if refused := self._unknown(call, address):
@@ -124,8 +156,8 @@ class Desk:
         """Who calls, by its token; or why it may not."""
         known, holder = self.callers.peek(call.token, now)
         if not known:
-            if wait := self._addresses.wait(address):  # one that makes tokens up asks the database no more often
-                return _too_many(wait)
+            if wait := self.address_wait(address):  # one that makes tokens up asks the database no more often
+                return wait
             holder = await asyncio.to_thread(self.callers.company_of, call.token, now)
         return self._stranger(call, address) if holder is None else holder.company
 
@@ -147,6 +179,11 @@ class Desk:
         wait = self._addresses.take(address)
         return _too_many(wait) if wait else None
 
+    def address_wait(self, address: str) -> Outcome | None:
+        """The answer to an address that has called too often; this call is not counted."""
+        wait = self._addresses.wait(address)
+        return _too_many(wait) if wait else None
+
     def busy(self) -> Outcome:
         """The answer while too much waits."""
         return Outcome(calls.BUSY, retry_after=self.settings.backlog.retry_after)
@@ -161,8 +198,7 @@ class Desk:
     async def keep(self, verdict: Verdict, call: Call, company: str, guard: Guard | None = None) -> Outcome:
         """Keep a judged payload, also a refused one, and say what was found."""
         if verdict.keep:
-            arrival = Arrival(call.payload, f"door:{call.dialect}", "", company, "")
-            item = Item(self.exchange, Judged(arrival, verdict.dialect, 0, verdict.told), verdict.vin)
+            item = self._item(verdict, call.payload, call.dialect, company)
             kept = await self.put([item], guard)
             if not kept.accepted:
                 return kept
@@ -173,13 +209,21 @@ class Desk:
         commits = COMMITS.get()
         begun = time.time_ns() if commits is not None else 0
         try:
-            kept = await self.intake.put(items, guard)
+            return self._said(await self.intake.put(items, guard))
         except NotDurable:
-            return Outcome(calls.NOT_DURABLE, retry_after=self.settings.backlog.retry_after)
+            return self._said(None)
         finally:
             if commits is not None:
                 commits.append((begun, time.time_ns(), len(items)))
-        return Outcome(kept.against) if kept.against else Outcome()
+
+    def _item(self, verdict: Verdict, payload: bytes, dialect: str, company: str) -> Item:
+        arrival = Arrival(payload, f"door:{dialect}", "", company, "")
+        return Item(self.exchange, Judged(arrival, verdict.dialect, 0, verdict.told), verdict.vin)
+
+    def _said(self, kept: Kept | None) -> Outcome:
+        if kept is None:
+            return Outcome(calls.NOT_DURABLE, retry_after=self.settings.backlog.retry_after)
+        return Outcome(kept.against) if kept.against else _KEPT
 
     def _unknown(self, call: Call, address: str) -> Outcome | None:
         if wait := self.address_hurry(address):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mappings.trees import Limits
 from pipelines.door.asgi import (
+    ACCESS,
     Gone,
     NoRoom,
     Receive,
@@ -32,6 +33,10 @@ LOG = logging.getLogger("vingate.door")
 
 Handler = Callable[[Call, str], Awaitable[Outcome]]
 """What is done with a call from an address."""
+AtOnce = Callable[[bytes, Callable[[Outcome], None]], bool]
+"""What is done with a payload without a task, where that can be (`Desk.record_at_once`)."""
+Said = Callable[[int, Reply, int], None]
+"""Sends an answer: HTTP status, reply, seconds of Retry-After (0: none)."""
 
 
 class Endpoint:
@@ -47,6 +52,7 @@ class Endpoint:
         statuses: whether overload is told by HTTP statuses too.
         step: which piece comes there.
         query: whether the payload is the query string.
+        at_once: does what needs no task; the handler does the rest.
     """
 
     def __init__(
@@ -61,9 +67,50 @@ class Endpoint:
         statuses: bool = True,
         step: str = "",
         query: bool = False,
+        at_once: AtOnce | None = None,
     ) -> None:
         self._dialect, self._kind, self._handler, self._limits = dialect, kind, handler, limits
         self._most, self._room, self._statuses, self._step, self._query = most, room, statuses, step, query
+        self._at_once = at_once
+
+    @property
+    def quick(self) -> bool:
+        """Whether `at_once` ever answers."""
+        return self._at_once is not None
+
+    def at_once(self, scope: Scope, body: bytes, said: Said) -> bool:
+        """Answer a request without a task, as `__call__` would: that is most of what a request costs.
+
+        Args:
+            scope: method, path, client.
+            body: all of it.
+            said: is called in the loop, later.
+
+        Returns:
+            False: nothing was done, and `said` will not be called; `__call__` must answer.
+        """
+        if self._at_once is None or len(body) > min(self._most, IN_LOOP) or ACCESS.isEnabledFor(logging.DEBUG):
+            return False
+        begun, size = time.perf_counter(), len(body)
+
+        def answered(outcome: Outcome) -> None:
+            self._room.give_back(size)
+            reply = self._reply(outcome)
+            status = reply.status if self._statuses else 200
+            said(status, reply, outcome.retry_after)
+            log(scope, status, outcome.refusal or "ok", begun)
+
+        try:
+            self._room.take(size)
+        except NoRoom:
+            return False
+        try:
+            taken = self._at_once(body, answered)
+        except Exception:  # noqa: BLE001 - `__call__` meets it again, and says it
+            taken = False
+        if not taken:
+            self._room.give_back(size)
+        return taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

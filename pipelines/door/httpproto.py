@@ -1,15 +1,24 @@
-"""HTTP/1.1 connections with bounds: on the head of a request, and on the time that a caller takes to send it."""
+"""HTTP/1.1 connections with bounds: on the head of a request, and on the time that a caller takes to send it.
+
+What can be answered at once (`Endpoint.at_once`) is answered without a task; everything else as uvicorn does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from pipelines.door.asgi import CROWDED
+from pipelines.door.asgi import CROWDED, Scope, announced
+from pipelines.door.desk import IN_LOOP
+from pipelines.door.endpoints import Said
+from pipelines.door.protocols.calls import Reply
 
 PEER = "vingate.peer"
 """Key of a request's state: common name of the certificate that the caller showed; empty: none."""
@@ -24,6 +33,24 @@ def _reply(status: bytes) -> bytes:
     return b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+AtOnce = Callable[[Scope, bytes, Said], bool]
+"""Answers a request without a task, or says that it cannot (`Endpoint.at_once`)."""
+
+
+class _Asked:
+    """A request that may be answered at once. It stands where uvicorn has its cycle, and is asked the same things."""
+
+    __slots__ = ("at_once", "before", "disconnected", "keep_alive", "pieces", "response_complete")
+    response_started = False
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, at_once: AtOnce, before: Any) -> None:
+        self.at_once, self.before = at_once, before
+        self.pieces: list[bytes] = []
+        self.keep_alive = True
+        self.response_complete = self.disconnected = False
+
+
 class Bounded(HttpToolsProtocol):
     """One connection. Until a request is whole it has a deadline; what is late or too long is answered 408 or 431.
 
@@ -34,6 +61,8 @@ class Bounded(HttpToolsProtocol):
     body_seconds = 60.0
     header_bytes = 64 * 1024
     connections_most = 5_000
+    quick: Mapping[bytes, AtOnce] = MappingProxyType({})
+    """Address -> what may answer there at once."""
 
     def __init__(
         self,
@@ -49,6 +78,7 @@ class Bounded(HttpToolsProtocol):
         self._in_head = True
         self._peer = ""
         self._beyond = False
+        self._asked: _Asked | None = None
         self._every = max(min(self.header_seconds, self.body_seconds) / 4, 0.02)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -102,15 +132,71 @@ class Bounded(HttpToolsProtocol):
         query = b""
         if len(self.url) > _LONGEST_PARSED:
             self.url, _, query = self.url.partition(b"?")
+        if (at_once := self.quick.get(self.url)) is not None and not query and self._simple:
+            self._asked = self.cycle = _Asked(at_once, self.cycle)  # type: ignore[assignment]
+            return
         super().on_headers_complete()
         if self._beyond:
             self.cycle.keep_alive = False
         if query:
             self.scope["query_string"] = query
 
+    @property
+    def _simple(self) -> bool:
+        """Whether the request is an ordinary and short one, whose head asks for nothing, and none before it waits."""
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self._beyond
+            and not self.flow.write_paused
+            and 0 < announced(self.headers) <= IN_LOOP
+            and (self.cycle is None or self.cycle.response_complete)
+        )
+
+    def _as_usual(self, asked: _Asked) -> None:
+        """A request that cannot be answered at once: uvicorn is told what came of it so far."""
+        self._asked, self.cycle = None, asked.before
+        super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and asked.keep_alive
+        for piece in asked.pieces:
+            super().on_body(piece)
+
+    def _answer(self, asked: _Asked) -> None:
+        self._asked = None
+        scope: Any = self.scope
+        scope["method"], scope["path"] = "POST", self.url.decode("ascii")
+        body = asked.pieces[0] if len(asked.pieces) == 1 else b"".join(asked.pieces)
+        if not asked.at_once(scope, body, partial(self._said, asked)):
+            self._as_usual(asked)
+            super().on_message_complete()
+
+    def _said(self, asked: _Asked, status: int, reply: Reply, retry_after: int) -> None:
+        asked.response_complete = True
+        if self.transport.is_closing():
+            return
+        parts = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"content-type: ", reply.media, b"\r\ncontent-length: %d\r\n" % len(reply.body))
+        if retry_after:
+            parts.append(b"retry-after: %d\r\n" % retry_after)
+        if not asked.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"\r\n", reply.body)
+        self.transport.write(b"".join(parts))
+        if not asked.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
     def on_body(self, body: bytes) -> None:
         """A piece of the body came."""
-        if self.cycle is not None and not self.transport.is_closing():
+        if (asked := self._asked) is not None:
+            asked.pieces.append(body)
+        elif self.cycle is not None and not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -118,7 +204,10 @@ class Bounded(HttpToolsProtocol):
         self._head, self._in_head = 0, True
         self._whole += 1
         self._deadline = self.loop.time() + 2 * _NEVER
-        if self.cycle is not None and not self.transport.is_closing():
+        if self._asked is not None:
+            if not self.transport.is_closing():
+                self._answer(self._asked)
+        elif self.cycle is not None and not self.transport.is_closing():
             super().on_message_complete()
 
     def _wait(self, seconds: float) -> None:
@@ -145,10 +234,15 @@ class Bounded(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(header_seconds: float, body_seconds: float, header_bytes: int, connections: int) -> type[Bounded]:
-    """A class of connections with these bounds; those beyond so many at a time are sent away by `asgi.read_body`."""
+def bounded(
+    header_seconds: float, body_seconds: float, header_bytes: int, connections: int, quick: Mapping[bytes, AtOnce]
+) -> type[Bounded]:
+    """A class of connections with these bounds; those beyond so many at a time are sent away by `asgi.read_body`.
+
+    What may be answered at once is given by its address.
+    """
     members = {"header_seconds": header_seconds, "body_seconds": body_seconds, "header_bytes": header_bytes}
-    return type("BoundedHere", (Bounded,), {**members, "connections_most": connections})
+    return type("BoundedHere", (Bounded,), {**members, "connections_most": connections, "quick": quick})
 
 
 def _common_name(transport: asyncio.Transport) -> str:

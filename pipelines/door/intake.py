@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection
@@ -91,12 +92,16 @@ class Bounds:
     """Bytes of payloads waiting for a commit in this process."""
 
 
+Told = Callable[[Kept | None], None]
+"""Is told, in the loop, what became of a request's envelopes; None: not durable, nothing of it is kept."""
+
+
 class _Work(NamedTuple):
     items: Sequence[Item]
     guard: Guard | None
     size: int
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Kept]
+    told: Told
 
 
 class Intake:
@@ -172,14 +177,24 @@ class Intake:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Kept] = loop.create_future()
+        self.hand_over(items, guard, loop, partial(_settle, future))
+        return await future
+
+    def hand_over(
+        self, items: Sequence[Item], guard: Guard | None, loop: asyncio.AbstractEventLoop, told: Told
+    ) -> None:
+        """As `put`, for those who wait without a task: `told` is called in their loop, never before this returns.
+
+        Raises:
+            NotDurable: the door is closing; `told` will not be called.
+        """
         size = sum([len(item.judged.arrival.body) for item in items])
         if self._stopping:
             raise NotDurable
         self._given += size
-        self._queue.append(_Work(items, guard, size, loop, future))
+        self._queue.append(_Work(items, guard, size, loop, told))
         if self._idle:
             self._wake.set()
-        return await future
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
@@ -292,22 +307,29 @@ class Intake:
     @staticmethod
     def _tell(group: Sequence[_Work], results: Sequence[Kept | None]) -> None:
         """Answer every request in its own loop, with one call a loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Kept], Kept | None]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Told, Kept | None]]] = {}
         for work, kept in zip(group, results, strict=True):
-            by_loop.setdefault(work.loop, []).append((work.future, kept))
+            by_loop.setdefault(work.loop, []).append((work.told, kept))
         for loop, told in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_resolve, told)
 
 
-def _resolve(told: Sequence[tuple[asyncio.Future[Kept], Kept | None]]) -> None:
-    for future, kept in told:
-        if future.done():  # the caller went away meanwhile
-            continue
-        if kept is None:
-            future.set_exception(NotDurable())
-        else:
-            future.set_result(kept)
+def _resolve(results: Sequence[tuple[Told, Kept | None]]) -> None:
+    for told, kept in results:
+        try:
+            told(kept)
+        except Exception as error:  # noqa: BLE001 - the others are told all the same
+            LOG.error("an answer cannot be given: %s", type(error).__name__)
+
+
+def _settle(future: asyncio.Future[Kept], kept: Kept | None) -> None:
+    if future.done():  # the caller went away meanwhile
+        return
+    if kept is None:
+        future.set_exception(NotDurable())
+    else:
+        future.set_result(kept)
 
 
 def _hashed(items: Sequence[Item]) -> list[Item]:

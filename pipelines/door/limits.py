@@ -52,6 +52,12 @@ class Buckets:
                 self._buckets.popitem(last=False)
         return wait
 
+    def give_back(self, key: str, calls: float = 1.0) -> None:
+        """Put back what `take` took, for calls that will be counted again."""
+        with self._lock:
+            level, at = self._buckets.get(key, (self._burst, 0.0))
+            self._buckets[key] = min(level + calls, self._burst), at
+
     def wait(self, key: str, calls: float = 1.0) -> float:
         """What `take` would answer; nothing is taken."""
         with self._lock:

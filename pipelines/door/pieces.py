@@ -80,6 +80,9 @@ class Pieces:
         """Who calls, and its members; or why it may not."""
         if call.problems:
             return self._desk.address_hurry(address) or Outcome(findings=call.problems)
+        known = call.signed is not None and self._desk.callers.peek_application(call.signed.app) is not None
+        if not known and (wait := self._desk.address_wait(address)):
+            return wait  # one that makes names up asks the database no more often
         proved = await asyncio.to_thread(self._prove, call, now)
         if isinstance(proved, Outcome):
             return self._desk.address_hurry(address) or proved

@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipelines.door.endpoints import Said
+from pipelines.door.httpproto import AtOnce
+
 Network = IPv4Network | IPv6Network
 _FORWARDED = b"x-forwarded-for"
 
@@ -16,12 +19,28 @@ def behind(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     networks = [ip_network(one, strict=False) for one in trusted]
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope.get("client"):
-            named = [value for name, value in scope["headers"] if name == _FORWARDED]
-            scope["client"] = caller(scope["client"][0], named, networks), 0
+        if scope["type"] == "http":
+            _tell_caller(scope, networks)
         await app(scope, receive, send)
 
     return wrapped
+
+
+def behind_at_once(at_once: AtOnce, trusted: Sequence[str]) -> AtOnce:
+    """The same for what answers without a task."""
+    networks = [ip_network(one, strict=False) for one in trusted]
+
+    def wrapped(scope: Scope, body: bytes, said: Said) -> bool:
+        _tell_caller(scope, networks)
+        return at_once(scope, body, said)
+
+    return wrapped
+
+
+def _tell_caller(scope: Scope, trusted: Sequence[Network]) -> None:
+    if scope.get("client"):
+        named = [value for name, value in scope["headers"] if name == _FORWARDED]
+        scope["client"] = caller(scope["client"][0], named, trusted), 0
 
 
 def caller(peer: str, forwarded: Iterable[bytes], trusted: Sequence[Network]) -> str:

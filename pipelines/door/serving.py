@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,18 +18,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from pipelines.diskroom import DiskRoom
-from pipelines.door.app import Door, direct, make_app, make_foshan_app
+from pipelines.door.app import Door, at_once, direct, make_app, make_foshan_app
 from pipelines.door.asgi import Room
 from pipelines.door.callers import Callers
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
-from pipelines.door.httpproto import bounded
+from pipelines.door.httpproto import AtOnce, bounded
 from pipelines.door.intake import Intake
 from pipelines.door.judging import Judge
 from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
-from pipelines.door.proxies import behind
+from pipelines.door.proxies import behind, behind_at_once
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
@@ -149,13 +149,17 @@ async def _serve(
     ready: Callable[[Urls], None],
     trace: Told | None,
 ) -> None:
-    apps = [direct(make_app(door)), direct(make_foshan_app(door))][: len(listening)]
+    made = [make_app(door), make_foshan_app(door)][: len(listening)]
+    apps = [direct(app) for app in made]
+    quick: dict[bytes, AtOnce] = {address: one.at_once for address, one in at_once(made[0]).items()}
     if settings.trusted_proxies:
         apps = [behind(app, settings.trusted_proxies) for app in apps]
+        quick = {address: behind_at_once(one, settings.trusted_proxies) for address, one in quick.items()}
     if trace is not None:
-        apps = [traced(app, trace) for app in apps]
+        apps, quick = [traced(app, trace) for app in apps], {}
     heads = [settings.header_bytes, settings.header_bytes + settings.address_bytes]
-    servers = [_Server(_config(settings, app, head)) for app, head in zip(apps, heads, strict=False)]
+    quicks: list[Mapping[bytes, AtOnce]] = [quick, {}]
+    servers = [_Server(_config(settings, *one)) for one in zip(apps, heads, quicks, strict=False)]
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -191,12 +195,12 @@ async def _sweep(desk: Desk) -> None:
             LOG.warning("sweeping failed: %s", type(error).__name__)
 
 
-def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int) -> uvicorn.Config:
+def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int, quick: Mapping[bytes, AtOnce]) -> uvicorn.Config:
     tls = settings.tls
     demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
     return uvicorn.Config(
         app,
-        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections),
+        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections, quick),
         ws="none",
         lifespan="off",
         log_config=None,

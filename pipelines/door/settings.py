@@ -95,7 +95,10 @@ class DoorSettings(_Section):
     Each door counts for itself: where two gateways share a state, a company that calls both may call twice as often.
     """
     address_per_second: Annotated[float, Field(gt=0)] = 50.0
-    """Calls of one address without a valid token: registration, token request, wrong token; ten seconds' at once."""
+    """Calls of one address without a valid token: registration, token request, wrong token or signature.
+
+    Ten seconds' at once. Each door counts for itself.
+    """
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks (`10.0.0.5`, `10.1.0.0/16`) of the reverse proxies before the door.
 

@@ -1,4 +1,4 @@
-"""A door in a process of its own, for tests that kill it: `python door_process.py STATE SETTINGS-JSON`."""
+"""A door in a process of its own, for tests that kill it: `python door_process.py STATE SETTINGS-JSON LEVEL`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipelines.door.settings import DoorSettings
 
 
 def main() -> None:
-    """Print one line when ready, log everything to stderr, run until a signal comes."""
-    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    """Print one line when ready, log to stderr from the level up, run until a signal comes."""
+    logging.basicConfig(level=sys.argv[3], stream=sys.stderr)
     settings = DoorSettings.model_validate(json.loads(sys.argv[2]))
     serve_door(settings, Path(sys.argv[1]), exchange(), lambda urls: print(json.dumps(urls), flush=True))
 

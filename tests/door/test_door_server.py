@@ -55,12 +55,12 @@ class Process:
 
 
 @contextmanager
-def door(path, **settings):
-    """A door on a state below `path`, on a free port."""
+def door(path, level="INFO", **settings):
+    """A door on a state below `path`, on a free port; at level DEBUG it logs every call, and answers none at once."""
     with State(path / "state", own=True):
         pass
     errors = path / "stderr"
-    command = [sys.executable, HERE / "door_process.py", path / "state", json.dumps({"port": 0, **settings})]
+    command = [sys.executable, HERE / "door_process.py", path / "state", json.dumps({"port": 0, **settings}), level]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
     with errors.open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
@@ -201,6 +201,46 @@ def test_the_same_record_twenty_times_in_parallel(tmp_path):
         assert kept(tmp_path) == [body] * 20
 
 
+def heads_and_bodies(said):
+    """Answers in the order of their coming, without their dates."""
+    return [
+        b"".join(line for line in one.splitlines(True) if line[:5] != b"date:") for one in said.split(b"HTTP/1.1 ")[1:]
+    ]
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_what_is_answered_at_once_is_answered_alike(tmp_path, level):
+    with door(tmp_path, level) as running, httpx.Client(timeout=PATIENCE) as client:
+        clean = json.loads(payload("15", running.admitted(client)))
+        clean["basicInfo"]["companycode"] = "330106000000001"
+        clean = json.dumps(clean).encode()
+        flawed, last = clean.replace(b'"vin"', b'"win"'), b"GET /time HTTP/1.1\r\nhost: d\r\nconnection: close\r\n\r\n"
+        added = b"200 OK\r\ncontent-type: application/json;charset=UTF-8\r\ncontent-length: %d\r\n\r\n%s"
+        added %= len(said := json.dumps(ADDED, ensure_ascii=False, separators=(",", ":")).encode()), said
+
+        def told(*pieces):
+            with closing(socket.create_connection(running.place)) as connection:
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(0.05)
+                return answer(connection)
+
+        assert heads_and_bodies(told(request(clean), last))[0] == added, "the token is asked for"
+        assert heads_and_bodies(told(request(clean), last))[0] == added, "the token is known"
+        piped = heads_and_bodies(told(request(clean) + request(flawed) + request(clean) + request(clean) + last))
+        assert [one == added for one in piped] == [True, False, True, True, False], "in order, though one takes a task"
+        assert b'"code":"0"' in piped[1]
+        cut = request(clean)
+        assert heads_and_bodies(told(cut[:30], cut[30:400], cut[400:-5], cut[-5:] + last))[0] == added
+        closing_one = request(clean).replace(b"host: d", b"host: d\r\nconnection: close")
+        assert heads_and_bodies(told(closing_one))[0] == added.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        waits = request(clean).replace(b"host: d", b"host: d\r\nexpect: 100-continue")
+        assert told(waits + last).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+        assert kept(tmp_path) == [clean, clean, clean, flawed, clean, clean, clean, clean, clean]
+        assert running.stop() == 0
+    assert "Traceback" not in running.errors.read_text()
+
+
 def test_sigterm_finishes_what_was_begun(tmp_path):
     with door(tmp_path, commit={"linger_ms": 500}) as running, httpx.Client(timeout=PATIENCE) as client:
         body = payload("15", running.admitted(client))
@@ -229,7 +269,7 @@ def test_accepted_is_durable(tmp_path):
 
 
 def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
-    with door(tmp_path, foshan=True) as running, httpx.Client(timeout=PATIENCE) as client:
+    with door(tmp_path, "DEBUG", foshan=True) as running, httpx.Client(timeout=PATIENCE) as client:
         token = running.admitted(client)
         asked = json.dumps({"header": {}, "body": {"companycode": "330106000000001", "companypassword": "Secret-9"}})
         url = f"{running.foshan}/api/getAccessToken.ashx?companydata={quote(asked)}"

@@ -13,6 +13,7 @@ from sqlalchemy import insert
 
 from pipelines import tables
 from pipelines.door import applications
+from pipelines.door.limits import AddressLimiter
 from pipelines.door.settings import DoorSettings
 
 APP, SECRET, USCC = "app-1", "s3cret", "91310112132259241T"
@@ -323,5 +324,22 @@ def test_a_mistyped_social_credit_code_is_named(run):
         answer = await caller.send("/repair/car/upload", json.loads(payload("20")))
         assert answer["code"] == 100
         assert "统一社会信用代码不是 18 位" in answer["message"]
+
+    run(story)
+
+
+def test_made_up_applications_reach_the_database_no_more_often_than_their_address_may_call(run, monkeypatch):
+    async def story(caller):
+        desk = caller.door.door.desk
+        desk._addresses = AddressLimiter(1, 3, clock=lambda: 0.0)
+        asked, ask = [], applications.application_of
+        monkeypatch.setattr(applications, "application_of", lambda *given: (asked.append(given[-1]), ask(*given))[1])
+        assert (await caller.call(INSERT, an_insert()))["code"] == 0
+        bodies = [{**caller.signed(an_insert()), "appId": f"made-up-{at}"} for at in range(10)]
+        answers = [await caller.door.client.post(INSERT, json=body) for body in bodies]
+        assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 7
+        assert asked == [APP, "made-up-0", "made-up-1", "made-up-2"]
+        assert (await caller.call(INSERT, an_insert("R2")))["code"] == 0, "who is known goes on"
+        assert len(asked) == 4
 
     run(story)

@@ -32,6 +32,8 @@ class Gateway:
         with self.engine.connect() as connection:
             yield connection
 
+    glancing = reading
+
     @contextmanager
     def unit_of_work(self):
         with self.engine.begin() as connection:
