@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, NamedTuple
@@ -81,6 +82,7 @@ OUTSIDE = (
     Step("outside-in"),
     Step("environment"),
     Step("solid-waste"),
+    Step("transmissions"),
     Step("credit"),
     Step("insurers"),
     Step("market-regulation"),
@@ -197,14 +199,21 @@ def _outside(state: State, folder: Path, received_at: str, observer: Observer) -
         for step in OUTSIDE:
             overrides = [f"received_at={received_at}"]
             if step.exchange != "outside-in":
-                overrides.append(f"source.today={received_at[:10]}")
+                overrides.append(f"source.today={_month_after(received_at)}")
             for name, file in _WITH.get(step.exchange, {}).items():
                 overrides.append(f"source.with.{name}={folder / PARTNERS / REGISTERS / file}")
             sink = "solid-waste" if step.exchange == "outside-in" else step.exchange
-            overrides.append(f"sinks.{sink}.url={running.urls[sink]}")
+            if sink in running.urls:
+                overrides.append(f"sinks.{sink}.url={running.urls[sink]}")
             exchange = load(DEPLOY / "exchanges" / f"{step.exchange}.toml", overrides)
             runs.append(Coordinator(state, exchange, observer).run())
     return runs
+
+
+def _month_after(received_at: str) -> str:
+    """The first day of the month after the sample was received: by then its month is over."""
+    day = date.fromisoformat(received_at[:10]).replace(day=28) + timedelta(days=4)
+    return day.replace(day=1).isoformat()
 
 
 def _sample(

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -26,8 +26,9 @@ from pipelines.errors import SettingsError
 from pipelines.settings import Connector
 from pipelines.storeform import DOCUMENTS, REPAIRS
 
-SEVERAL, DERIVED = "several", "derived"
+SEVERAL, DERIVED, TRANSMISSIONS = "several", "derived", "transmissions"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
+M = TypeVar("M", bound=BaseModel)
 _OF_ROWS = ("sql", "query")
 PART = "part"
 """Member of a work item's `extra`: which of several sources it is of."""
@@ -128,6 +129,10 @@ def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
     options = source.options
     if source.connector == DERIVED:
         return _derived(options)
+    if source.connector == TRANSMISSIONS:
+        from pipelines.transmissions import TransmissionSettings, TransmissionSource  # late, as above
+
+        return TransmissionSource(_own(TRANSMISSIONS, TransmissionSettings, options))
     if source.connector != "sql":
         return registry.source(source.connector, options)
     options.setdefault("table", table)
@@ -137,18 +142,23 @@ def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
     return Several({name: registry.source("sql", {**options, "url": one}) for name, one in _stores(url).items()})
 
 
-def _derived(options: Mapping[str, Any]) -> Source:
-    from pipelines.deriving import DerivedSettings, DerivedSource  # late: other exchanges need none of it
-
+def _own(name: str, model: type[M], options: Mapping[str, Any]) -> M:
+    """The settings of a source of our own, which reads what other exchanges wrote."""
     try:
-        settings = DerivedSettings.model_validate(options)
+        return model.model_validate(options)
     except ValidationError as error:
         found = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
             for one in error.errors(include_input=False, include_url=False, include_context=False)
         )
-        message = f"来源 derived 的设置有误 / settings of source derived: {found}"
+        message = f"来源 {name} 的设置有误 / settings of source {name}: {found}"
         raise Misconfigured(message, "见 docs/outside-systems.md / see docs/outside-systems.md") from None
+
+
+def _derived(options: Mapping[str, Any]) -> Source:
+    from pipelines.deriving import DerivedSettings, DerivedSource  # late: other exchanges need none of it
+
+    settings = _own(DERIVED, DerivedSettings, options)
     stores: dict[str, tuple[StoreSettings, str]] = {}
     for name, held in settings.of.items():
         url, table = held.url.get_secret_value(), DOCUMENTS if held.holds == "documents" else REPAIRS
@@ -184,8 +194,9 @@ def _parts(source: Connector) -> dict[str, Connector]:
     except ValidationError:
         message = "[source.of.名称] 缺少 connector / a [source.of.NAME] section lacks its connector"
         raise Misconfigured(message, "请写 connector = ... / write connector = ...") from None
-    if any(part.connector == DERIVED for part in parts.values()):
-        message = '"derived" 只能单独作为来源 / "derived" is a source by itself only'
+    alone = {part.connector for part in parts.values()} & {DERIVED, TRANSMISSIONS}
+    if alone:
+        message = f"{', '.join(alone)} 只能单独作为来源 / is a source by itself only"
         raise Misconfigured(message, "请为它单设一个交换 / make an exchange of its own for it")
     return parts
 

@@ -34,6 +34,7 @@ _EXCHANGES = {
     "outside-in": "外部单证 outside-in",
     "environment": "排放闭环 emissions",
     "solid-waste": "废物追踪 waste",
+    "transmissions": "上传统计 uploads",
     "credit": "信用记录 credit",
     "insurers": "直赔核对 claims",
     "market-regulation": "缺陷线索 defects",
