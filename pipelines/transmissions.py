@@ -6,7 +6,7 @@
     state = "{state}"
     exchange = "collect"
 
-Accepted records are counted in the store, dead ones in the letters of the exchange, both by the day of receipt in China.
+Accepted records are counted in the store, dead ones in the letters of the exchange; both by the day of receipt.
 A month is told once it is over: nothing is received in it any more, so it gives the same envelopes whenever it is read.
 """
 
