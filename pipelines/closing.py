@@ -21,7 +21,7 @@ from pipelines.accounts import Account
 from pipelines.agreeing import Agreed
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.knownitems import batch_id
-from pipelines.leaving import Leaving
+from pipelines.leaving import Leaving, kind_of
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
 from pipelines.queues import Queues
@@ -198,7 +198,7 @@ class Closer:
                 merged_into=merged_into,
                 as_row=self._sinks.as_row(name),
             )
-        return Sent(number, ordinal, made, body, disclosures.kind_of(record))
+        return Sent(number, ordinal, made, body, kind_of(record))
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -14,20 +14,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select
 
-from mappings.documents.interchange import SCHEMA as DOCUMENT
 from pipelines import tables
 from pipelines.outbox import Outcomes
 from pipelines.upserts import given, inserting
 from routing.agreements import Terms
-from routing.cases import REPAIR
 
 Place = tuple[str, str, str, str, str]
 """Batch, destination, kind, terms, delivery."""
-
-
-def kind_of(record: Mapping[str, Any]) -> str:
-    """The kind of a canonical record (its JSON members): agreements are asked for it."""
-    return str(record["kind"]) if record.get("schema") == DOCUMENT else REPAIR
 
 
 def note(connection: Connection, batch: str, outcomes: Outcomes) -> None:
@@ -85,6 +78,10 @@ class Told:
         """The disclosures of a delivery, oldest first; those of its batch where it has none of its own."""
         own = [row for place in places for row in self._rows.get((destination, kind, place), ())]
         return own or self._rows.get((destination, kind, ""), [])
+
+    def rows(self, destination: str) -> list[Any]:
+        """All of a destination."""
+        return [row for (name, _, _), rows in self._rows.items() if name == destination for row in rows]
 
     def kinds(self, destination: str) -> list[str]:
         """Kinds of which anything was disclosed there."""

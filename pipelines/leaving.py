@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from connectors.contracts import Delivery, Outcome
+from mappings.documents.interchange import SCHEMA as DOCUMENT
 from pipelines.agreeing import Agreed
 from pipelines.outbox import Sent
+from pipelines.settings import Exchange
 from routing.agreements import Terms
+from routing.cases import REPAIR
 
 Pseudonym = Callable[[str], str]
 """A keyed hash of a text, in hex."""
@@ -76,3 +79,23 @@ class Leaving:
     def _stand_in(self, destination: str, key: str) -> str:
         """The same for all versions of a record at one destination, and another one at the next."""
         return STAND_IN + self._pseudonym(f"{destination}\0{key}") if key else ""
+
+
+def as_told(record: bytes, destination: str, exchange: Exchange | None) -> bytes:
+    """What a canonical record has that its destination may know, in force or not: what a view of its letter shows.
+
+    Args:
+        record: JSON.
+        destination: where it was for.
+        exchange: the settings, whose agreements say so; None, or none that covers it: no more than what it is.
+    """
+    members = orjson.loads(record)
+    kind = kind_of(members)
+    found = Agreed(exchange.agreements).standing().matching(destination, kind) if exchange is not None else []
+    terms = found[0].terms(kind) if found else Terms("", 0, kind, {})
+    return record if terms.whole else orjson.dumps(terms.apply(members))
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """The kind of a canonical record (its JSON members): agreements are asked for it."""
+    return str(record["kind"]) if record.get("schema") == DOCUMENT else REPAIR

@@ -22,6 +22,7 @@ from pipelines import accounts, disclosures, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, amend
 from pipelines.journal import ADDRESSED, Journal
+from pipelines.leaving import kind_of
 from pipelines.merging import pair_of
 from pipelines.reconciling.books import STANDS
 from pipelines.reconciling.report import Place
@@ -156,7 +157,7 @@ class Resending:
                         row = self._waiting(place, going[place], records[_at(place)], vin)
                         connection.execute(insert(w), row)
                         kind, name = (
-                            disclosures.kind_of(orjson.loads(records[_at(place)])),
+                            kind_of(orjson.loads(records[_at(place)])),
                             disclosures.place_of(*_at(place)),
                         )
                         disclosures.single_out(connection, self._told, place.destination, kind, name)
