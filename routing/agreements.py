@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import cache, cached_property
 from hashlib import blake2b
@@ -46,6 +46,7 @@ from mappings.dates import SHANGHAI
 from mappings.documents.kinds import KINDS
 from mappings.documents.kinds import kind as document_kind
 from mappings.encoding_interchange import MEMBERS
+from mappings.shapes import HIDDEN
 from routing.cases import REPAIR
 from routing.errors import TableError
 from routing.registers import describe, key_line, parse_toml
@@ -165,12 +166,23 @@ class Terms:
         if self.whole:
             return dict(members)
         hidden: set[str] = set()
-        left = self._object(members, "", hidden)
-        if hidden:
-            self._hide(left, "", sorted(hidden, key=len, reverse=True))
-        return left
+        self._gather(members, "", hidden)
+        return self._object(members, "", sorted(hidden, key=len, reverse=True))
 
-    def _object(self, members: Mapping[str, Any], path: str, hidden: set[str]) -> dict[str, Any]:
+    def _gather(self, value: Any, at: str, hidden: set[str]) -> None:  # noqa: ANN401 - any JSON value
+        """The texts of a record that do not leave as they are; free text is none of them."""
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                self._gather(inner, f"{at}.{name}" if at else name, hidden)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                self._gather(inner, at, hidden)
+        elif isinstance(value, str) and len(value) >= _SHORT and at not in ALWAYS:
+            treatment = self.treatment(at)
+            if treatment != PASS and not (treatment == MASK and free_text(at.rpartition(".")[2])):
+                hidden.add(value)
+
+    def _object(self, members: Mapping[str, Any], path: str, hidden: Sequence[str]) -> dict[str, Any]:
         left: dict[str, Any] = {}
         for name, value in members.items():
             at = f"{path}.{name}" if path else name
@@ -182,7 +194,7 @@ class Terms:
                 left[name] = treated
         return left
 
-    def _value(self, value: Any, at: str, hidden: set[str]) -> Any:  # noqa: ANN401 - any JSON value
+    def _value(self, value: Any, at: str, hidden: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, Mapping):
             return self._object(value, at, hidden) or None
         if isinstance(value, list | tuple):
@@ -190,31 +202,11 @@ class Terms:
             return treated or ([] if not value and self.treatment(at) == PASS else None)
         if value is None:
             return None
-        treatment = self.treatment(at)
-        if treatment != PASS and isinstance(value, str) and len(value) >= _SHORT:
-            name = at.rpartition(".")[2]
-            if treatment != MASK or not free_text(name):
-                hidden.add(value)
-        return treat(treatment, at.rpartition(".")[2])(value)
-
-    def _hide(self, left: dict[str, Any], path: str, hidden: list[str]) -> None:
-        """Take out of masked free text what was withheld elsewhere in the same record: a shop's name, a list code."""
-        for name, value in left.items():
-            at = f"{path}.{name}" if path else name
-            if isinstance(value, dict):
-                self._hide(value, at, hidden)
-            elif isinstance(value, list):
-                left[name] = [self._hidden(one, at, hidden) for one in value]
-            else:
-                left[name] = self._hidden(value, at, hidden)
-
-    def _hidden(self, value: Any, at: str, hidden: list[str]) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(value, dict):
-            self._hide(value, at, hidden)
-        elif isinstance(value, str) and self.treatment(at) == MASK and free_text(at.rpartition(".")[2]):
-            for one in hidden:
-                value = value.replace(one, "***")
-        return value
+        treatment, name = self.treatment(at), at.rpartition(".")[2]
+        if treatment == MASK and isinstance(value, str) and free_text(name):
+            for one in hidden:  # a shop's name, a list code: withheld elsewhere in the same record
+                value = value.replace(one, HIDDEN)
+        return treat(treatment, name)(value)
 
 
 class Agreement(BaseModel):
