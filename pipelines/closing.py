@@ -16,9 +16,10 @@ from dlq import reasons
 from dlq.letter import Letter, Origin, compose
 from dlq.letters import LetterStore
 from dlq.sealing import Sealer
-from pipelines import accounts, disclosures, tables
+from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.agreeing import Agreed
+from pipelines.disclosures import Notes
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.knownitems import batch_id
 from pipelines.leaving import Leaving, kind_of
@@ -69,6 +70,7 @@ class Closer:
         self._observer = observer
         self.queues = Queues(state, exchange)
         self.leaving = Leaving(Agreed(exchange.agreements), sealer.pseudonym)
+        self.notes = Notes()
         self._handed: dict[str, dict[str, Terms]] = {}
         """Destination of files -> kind -> the terms under which they were handed over last."""
 
@@ -99,7 +101,7 @@ class Closer:
             self._account_parts(connection, batch, promoted, failed)
             # What stood when it was opened stands still, where no file was accounted meanwhile.
             self._account_rows(connection, batch, row, outcomes, {} if row.parts else row.opened)
-            disclosures.note(connection, batch, outcomes)
+            self.notes.deliveries(connection, batch, outcomes)
             connection.execute(_CLOSE, {"batch": batch})
             if plan.get("kept"):
                 drop_rows(connection, batch)
@@ -286,7 +288,7 @@ class Closer:
             connection.execute(
                 update(t).where(t.c.batch == batch, t.c.final.in_([r.final for r in promoted])).values(promoted=True)
             )
-            disclosures.note_parts(connection, promoted, self._handed, late=False)
+            self.notes.parts(connection, promoted, self._handed, late=False)
 
     def promote_waiting(self) -> None:
         """Try parts again whose folder could not be written when their batch was closed."""
@@ -307,7 +309,7 @@ class Closer:
                 account.stands, account.digest = row.count, int(row.sha256[:16], 16)
                 accounts.change(connection, row.batch, row.destination, account)
                 connection.execute(update(p).where(p.c.final == row.final).values(promoted=True))
-            disclosures.note_parts(connection, done, self._handed, late=True)
+            self.notes.parts(connection, done, self._handed, late=True)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 

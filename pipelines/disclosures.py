@@ -23,42 +23,74 @@ Place = tuple[str, str, str, str, str]
 """Batch, destination, kind, terms, delivery."""
 
 
-def note(connection: Connection, batch: str, outcomes: Outcomes) -> None:
-    """Note what deliveries were received. `batch`: whose the counted ones are."""
-    rows: list[dict[str, Any]] = []
-    for (destination, kind, digest), one in outcomes.disclosed.items():
-        about = {"destination": destination, "kind": kind, "terms": digest}
-        if one.count:
-            rows.append({"batch": batch, "delivery": "", "moment": one.moment, "count": one.count, **about})
-        rows += [
-            {"batch": name, "delivery": place_of(item, ordinal), "moment": moment, "count": 1, **about}
-            for name, item, ordinal, moment in one.each
-        ]
-    _write(connection, rows, [one.terms for one in outcomes.disclosed.values()])
+class Notes:
+    """Notes disclosures in the state, within the transactions of the caller."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        """Digests of terms that stand in the state for good: seen there by a later transaction."""
+
+    def deliveries(self, connection: Connection, batch: str, outcomes: Outcomes) -> None:
+        """Note what deliveries were received. `batch`: whose the counted ones are."""
+        rows: list[dict[str, Any]] = []
+        for (destination, kind, digest), one in outcomes.disclosed.items():
+            about = {"destination": destination, "kind": kind, "terms": digest}
+            if one.count:
+                rows.append({"batch": batch, "delivery": "", "moment": one.moment, "count": one.count, **about})
+            rows += [
+                {"batch": name, "delivery": place_of(item, ordinal), "moment": moment, "count": 1, **about}
+                for name, item, ordinal, moment in one.each
+            ]
+        self._write(connection, rows, [one.terms for one in outcomes.disclosed.values()])
+
+    def parts(
+        self, connection: Connection, parts: Iterable[Any], told: Mapping[str, Mapping[str, Terms]], *, late: bool
+    ) -> None:
+        """Note files that were handed over (rows of `parts`).
+
+        Args:
+            connection: of the state.
+            parts: the files.
+            told: destination -> kind -> under which terms.
+            late: whether each has a row of its own, since its batch was closed before.
+        """
+        counts: dict[Place, int] = {}
+        used: dict[str, Terms] = {}
+        for part in parts:
+            for kind, terms in told.get(part.destination, {}).items():
+                used[terms.digest] = terms
+                place: Place = (part.batch, part.destination, kind, terms.digest, part.final if late else "")
+                counts[place] = counts.get(place, 0) + part.count
+        moment = datetime.now(UTC).isoformat()
+        names = ("batch", "destination", "kind", "terms", "delivery")
+        rows = [dict(zip(names, place, strict=True)) | {"moment": moment, "count": n} for place, n in counts.items()]
+        self._write(connection, rows, list(used.values()))
+
+    def _write(self, connection: Connection, rows: Sequence[Mapping[str, Any]], used: Sequence[Terms]) -> None:
+        if not rows:
+            return
+        t = tables.terms
+        new = {one.digest: one for one in used if one.digest not in self._known}
+        if new:
+            stands = set(connection.execute(select(t.c.digest).where(t.c.digest.in_(list(new)))).scalars())
+            self._known |= stands
+            made = [_terms_row(one) for digest, one in sorted(new.items()) if digest not in stands]
+            if made:
+                adding = inserting(connection.dialect.name, t, tuple(made[0])).on_conflict_do_nothing()
+                connection.execute(adding, given(connection.dialect.name, made))
+        connection.execute(insert(tables.disclosures), list(rows))
 
 
-def note_parts(
-    connection: Connection, parts: Iterable[Any], told: Mapping[str, Mapping[str, Terms]], *, late: bool
-) -> None:
-    """Note files that were handed over (rows of `parts`).
-
-    Args:
-        connection: of the state.
-        parts: the files.
-        told: destination -> kind -> under which terms.
-        late: whether each has a row of its own, since its batch was closed before.
-    """
-    counts: dict[Place, int] = {}
-    used: dict[str, Terms] = {}
-    for part in parts:
-        for kind, terms in told.get(part.destination, {}).items():
-            used[terms.digest] = terms
-            place: Place = (part.batch, part.destination, kind, terms.digest, part.final if late else "")
-            counts[place] = counts.get(place, 0) + part.count
-    moment = datetime.now(UTC).isoformat()
-    names = ("batch", "destination", "kind", "terms", "delivery")
-    rows = [dict(zip(names, place, strict=True)) | {"moment": moment, "count": n} for place, n in counts.items()]
-    _write(connection, rows, list(used.values()))
+def _terms_row(terms: Terms) -> dict[str, Any]:
+    return {
+        "digest": terms.digest,
+        "agreement": terms.agreement,
+        "version": terms.version,
+        "approval": terms.approval,
+        "purpose": terms.purpose,
+        "fields": orjson.dumps(terms.fields).decode(),
+        "packed": terms.packed.decode(),
+    }
 
 
 def place_of(item: int, ordinal: int) -> str:
@@ -105,29 +137,3 @@ def single_out(connection: Connection, told: Told, destination: str, kind: str, 
     for row in rows:
         again = {column.name: row[column.name] for column in d.columns}
         connection.execute(insert(d), again | {"delivery": place, "count": 0})
-
-
-def _write(connection: Connection, rows: Sequence[Mapping[str, Any]], used: Sequence[Terms]) -> None:
-    if not rows:
-        return
-    t = tables.terms
-    new = {one.digest: one for one in used}
-    known = set(connection.execute(select(t.c.digest).where(t.c.digest.in_(list(new)))).scalars())
-    made = [
-        {
-            "digest": digest,
-            "agreement": one.agreement,
-            "version": one.version,
-            "approval": one.approval,
-            "purpose": one.purpose,
-            "fields": orjson.dumps(one.fields).decode(),
-            "packed": one.packed.decode(),
-        }
-        for digest, one in sorted(new.items())
-        if digest not in known
-    ]
-    if made:
-        names = tuple(made[0])
-        dialect = connection.dialect.name
-        connection.execute(inserting(dialect, t, names).on_conflict_do_nothing(), given(dialect, made))
-    connection.execute(insert(tables.disclosures), list(rows))

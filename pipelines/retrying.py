@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from dlq import reasons
 from dlq.sealing import Sealer
-from pipelines import accounts, disclosures, tables
+from pipelines import accounts, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, add_letters, amend
 from pipelines.journal import ADDRESSED, DUPLICATE, FILTERED, SUPERSEDED, Journal
@@ -299,7 +299,7 @@ def _settle(
         for (batch, destination), account in totals.items():
             _add_standing(outcomes, batch, destination, account)
             accounts.change(connection, batch, destination, account)
-        disclosures.note(connection, "", outcomes)
+        closer.notes.deliveries(connection, "", outcomes)
         for batch in {batch for batch, _ in totals}:
             left = connection.execute(select(t.c.id).where(t.c.batch == batch, t.c.trying.is_(True)).limit(1)).first()
             if left is None:

@@ -26,6 +26,7 @@ from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.errors import SettingsError
 from pipelines.ledger import prove
+from pipelines.live import Live
 from pipelines.looks import demand, note_look
 from pipelines.reconciling import resending
 from pipelines.reconciling.report import Place
@@ -325,6 +326,18 @@ def test_a_file_that_cannot_be_read_stops_what_it_covered_until_it_can(flow: Flo
     assert isinstance(agreed.terms("used-cars", "repair"), Terms)
     flow.run()
     assert (len(flow.rows()), flow.all(tables.waiting)) == (2, [])
+
+
+def test_a_running_gateway_sees_a_revocation_at_its_next_call(flow: Flow) -> None:
+    live = Live(flow.state, flow.exchange)
+    live.recover()
+    for number in (1, 2):
+        write(flow.folder / "in" / f"{number}.ndjson", [payload(number)])
+        live.scan()
+        flow.revoke()
+    live.close()
+    assert (len(flow.rows()), len(flow.letters())) == (1, 1)
+    assert flow.problems() == []
 
 
 def test_files_are_looked_at_once_a_second_and_what_is_read_is_kept(
