@@ -40,7 +40,7 @@ from connectors.restanswers import AnswerTable, Said
 from connectors.restcalls import Request
 from connectors.restlisting import listed
 from connectors.restpeer import Peer, Unfilled, from_template
-from connectors.resttemplates import Record, UnfillableError, dumped, places, render
+from connectors.resttemplates import Record, UnfillableError, asked, dumped, places, render
 from connectors.sendsettings import HttpSettings
 
 _FIX = "请检查设置 / check the settings"
@@ -65,9 +65,11 @@ class HttpSink:
         self.settings = settings
         self.exact = settings.exact
         call = settings.request
-        asked = (root for root, _ in places([call.path, call.query, call.headers, call.body]))
-        self.batchwise = "batch" in asked
+        named = (root for root, _ in places([call.path, call.query, call.headers, call.body]))
+        self.batchwise = "batch" in named
         """Whether a request names its batch, and so carries deliveries of one alone."""
+        self.needs = frozenset(asked([call.path, call.query, call.headers, call.body, settings.record]))
+        """Paths inside a record without which no call can be made."""
         self._peer = peer or Peer(settings, gate=gate)
         self._receipts = ReceiptFiles(settings.receipts) if settings.receipts else None
 

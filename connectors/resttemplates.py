@@ -23,6 +23,7 @@ import orjson
 from connectors.jsonpaths import at, text_of
 
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)((?:\.[\w-]+|\[\d+\])*)(?:\|([a-z]+))?\}")
+_INDEX = re.compile(r"\[\d+\]")
 _FILTERS: dict[str, Callable[[str], str]] = {
     "digits": lambda text: "".join(filter(str.isdecimal, text)),
     "text": str,
@@ -181,6 +182,35 @@ def places(template: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JS
     elif isinstance(template, (list, tuple)):
         for part in template:
             yield from places(part)
+
+
+def asked(template: Any, root: str = "record", each: str = "") -> Iterator[str]:  # noqa: ANN401 - any JSON value
+    """Paths inside the record that a template needs: `plate`, `parts.name`. `{record}` as a whole needs none of them.
+
+    Args:
+        template: the template.
+        root: name of the record in it.
+        each: path of the list whose elements are `{item}`.
+    """
+    if isinstance(template, str):
+        for match in _PLACE.finditer(template):
+            path = _INDEX.sub("", match[2]).removeprefix(".")
+            if match[1] == root and path:
+                yield path
+            elif match[1] == "item" and each:
+                yield f"{each}.{path}".removesuffix(".")
+    elif isinstance(template, Mapping):
+        if set(template) == {"each", "as"}:
+            inner = next(asked(template["each"], root, each), "")
+            yield from filter(None, [inner])
+            yield from asked(template["as"], root, inner)
+            return
+        for name, part in template.items():
+            yield from asked(str(name), root, each)
+            yield from asked(part, root, each)
+    elif isinstance(template, (list, tuple)):
+        for part in template:
+            yield from asked(part, root, each)
 
 
 def checked(template: Any, known: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value

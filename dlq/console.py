@@ -13,8 +13,8 @@ from rich.text import Text
 
 from dlq.letter import Letter
 from dlq.letters import Count, Replay
-from dlq.shapes import mask_shapes
 from dlq.views import totals, view_body
+from mappings.shapes import mask_shapes
 
 _STATES = {
     "open": "待处理 open",

@@ -1,4 +1,4 @@
-"""Masking for people: by member name at any depth, and by shape in free text (what stays: `dlq.shapes`).
+"""Masking for people: by member name at any depth, and by shape in free text (what stays: `mappings.shapes`).
 
 Text that is JSON, JSON inside a string, URL-encoded or a form is taken apart first; what cannot be parsed is masked by
 shape. The result is text or JSON again, safe to print on a terminal. Pure.
@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 import orjson
 from pydantic import JsonValue
 
-from dlq.shapes import HIDDEN, hide, kind_of, mask_shapes
+from mappings.shapes import HIDDEN, hide, kind_of, mask_shapes
 
 DEPTH = 64
 """Levels below which nothing is shown."""

@@ -20,8 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from connectors.contracts import ACCEPTED, DUPLICATE, UNAVAILABLE, Outcome
 from dlq.errors import Untranslated
 from dlq.masking import masked_text
-from dlq.shapes import kind_of, mask_shapes
 from mappings.findings import REJECT, Finding, catalogue
+from mappings.shapes import kind_of, mask_shapes
 
 KIND_REFUSED, KIND_UNAVAILABLE, KIND_BUG = "refused", "unavailable", "bug"
 _SHORT = 11

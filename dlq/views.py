@@ -13,7 +13,7 @@ from dlq.letter import Letter
 from dlq.letters import Count, Replay
 from dlq.masking import masked_text, readable
 from dlq.reasons import Reason
-from dlq.shapes import HIDDEN
+from mappings.shapes import HIDDEN
 
 SHOWN_BYTES = 64 * 1024
 """Bytes of a body that a view shows."""

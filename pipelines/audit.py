@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from dlq.letter import Letter
+from pipelines.looks import account
 
 AUDIT = "audit.ndjson"
 
@@ -27,7 +27,7 @@ def note_disclosure(folder: Path, letter: Letter, who: str, purpose: str) -> Non
         "body_sha256": letter.body_sha256,
         "by": who,
         "for": purpose,
-        "account": _account(),
+        "account": account(),
     }
     handle = os.open(folder / AUDIT, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,11 +36,3 @@ def note_disclosure(folder: Path, letter: Letter, who: str, purpose: str) -> Non
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _account() -> str:
-    """The account of the operating system."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

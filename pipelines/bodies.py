@@ -13,7 +13,7 @@ from connectors.lines import Measure
 from connectors.unpacking import Inside
 from dlq.letter import BodyRef
 from dlq.sealing import Sealer
-from pipelines.keptsettings import kept_exchange, newest_run
+from pipelines.keptsettings import newest_exchange
 from pipelines.settings import Exchange
 
 
@@ -37,8 +37,7 @@ def locator(exchange: Exchange | None) -> Callable[[str], Path]:
 
 def locator_of(connection: Connection, sealer: Sealer, exchange: str) -> Callable[[str], Path]:
     """The same by the name of an exchange, whose newest settings are asked."""
-    run = newest_run(connection, exchange)
-    return locator(kept_exchange(connection, sealer, run) if run is not None else None)
+    return locator(newest_exchange(connection, sealer, exchange))
 
 
 def by_reference(item: WorkItem, offset: int, length: int) -> BodyRef:

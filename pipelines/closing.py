@@ -18,8 +18,11 @@ from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from pipelines import accounts, tables
 from pipelines.accounts import Account
+from pipelines.agreeing import Agreed
+from pipelines.disclosures import Notes
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.knownitems import batch_id
+from pipelines.leaving import Leaving, kind_of
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
 from pipelines.queues import Queues
@@ -34,6 +37,7 @@ from pipelines.storeform import deliver
 from pipelines.version import BUILD
 from pipelines.versions import pack_intake, signed
 from pipelines.waits import next_try
+from routing.agreements import Terms
 
 _CLOSE = update(tables.batches).where(tables.batches.c.id == bindparam("batch")).values(state="closed", plan=None)
 
@@ -65,6 +69,10 @@ class Closer:
         self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
         self._observer = observer
         self.queues = Queues(state, exchange)
+        self.leaving = Leaving(Agreed(exchange.agreements), sealer.pseudonym)
+        self.notes = Notes()
+        self._handed: dict[str, dict[str, Terms]] = {}
+        """Destination of files -> kind -> the terms under which they were handed over last."""
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
@@ -93,6 +101,7 @@ class Closer:
             self._account_parts(connection, batch, promoted, failed)
             # What stood when it was opened stands still, where no file was accounted meanwhile.
             self._account_rows(connection, batch, row, outcomes, {} if row.parts else row.opened)
+            self.notes.deliveries(connection, batch, outcomes)
             connection.execute(_CLOSE, {"batch": batch})
             if plan.get("kept"):
                 drop_rows(connection, batch)
@@ -121,7 +130,8 @@ class Closer:
         def tell(name: str, destination: str, done: int, total: int) -> None:
             self._observer(Event(name, self._exchange.name, batch, done, total, destination))
 
-        return Outbox(self._sinks.row_sink, self._exchange.batch.write, tried_before, self.queues, tell)
+        size, each = self._exchange.batch.write, not batch
+        return Outbox(self._sinks.row_sink, size, tried_before, self.queues, tell, self.leaving, each, self._sinks.form)
 
     def _held(self, sent: Sent, vin: int) -> str:
         """Why a delivery must wait its turn; what goes to the state's own registers never does."""
@@ -190,7 +200,7 @@ class Closer:
                 merged_into=merged_into,
                 as_row=self._sinks.as_row(name),
             )
-        return Sent(number, ordinal, made, body)
+        return Sent(number, ordinal, made, body, kind_of(record))
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Closer:
         failed: list[tuple[Any, str]] = []
         wrong: list[Misconfigured] = []
         for (sink, destination), group in by_sink.items():
-            held = self.queues.admit(destination)
+            held = self._withheld(destination) or self.queues.admit(destination)
             if held:
                 failed += [(row, held) for row in group]
                 continue
@@ -233,6 +243,19 @@ class Closer:
         if wrong:  # a person must act: until then the batch stays as it was decided, and every run says so
             raise wrong[0]
         return done, failed
+
+    def _withheld(self, destination: str) -> str:
+        """Why files may not be handed to a destination now: they were staged in the hope that all of them may leave.
+
+        Receipts answer who sent, and are under no agreement.
+        """
+        if destination == self._exchange.rules.receipts:
+            return ""
+        told = self.leaving.agreed.whole(destination, self._exchange.mapping.kinds)
+        if isinstance(told, str):
+            return told
+        self._handed[destination] = told
+        return ""
 
     def _part_sink(self, name: str, rows: Sequence[Any]) -> PartSink:
         """The sink that staged some parts. Raises Misconfigured: the settings have it no more."""
@@ -265,6 +288,7 @@ class Closer:
             connection.execute(
                 update(t).where(t.c.batch == batch, t.c.final.in_([r.final for r in promoted])).values(promoted=True)
             )
+            self.notes.parts(connection, promoted, self._handed, late=False)
 
     def promote_waiting(self) -> None:
         """Try parts again whose folder could not be written when their batch was closed."""
@@ -285,6 +309,7 @@ class Closer:
                 account.stands, account.digest = row.count, int(row.sha256[:16], 16)
                 accounts.change(connection, row.batch, row.destination, account)
                 connection.execute(update(p).where(p.c.final == row.final).values(promoted=True))
+            self.notes.parts(connection, done, self._handed, late=True)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 

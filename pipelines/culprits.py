@@ -15,12 +15,13 @@ from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
 from dlq.masking import masked_text
 from mappings.encoding import WITHDRAWN, content_digest, delivery_id, key_digest
-from pipelines import tables
+from pipelines import disclosures, tables
 from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
 from pipelines.rowform import content_of_record
 from pipelines.settings import Exchange
 from pipelines.versions import key_halves
+from routing.agreements import Terms
 
 _STANDS = ("delivered", "merged")
 
@@ -41,8 +42,11 @@ _Key = tuple[int, int, int, str]
 def in_store(
     connection: Connection, exchange: Exchange, batch: str, destinations: Sequence[str], sink: object
 ) -> list[Problem]:
-    """Missing, altered and extra rows of a batch in a SQL store; nothing for stores that cannot be listed."""
-    if not isinstance(sink, SqlSink):
+    """Missing, altered and extra rows of a batch in a SQL store; nothing for stores that cannot be listed.
+
+    Nor where an agreement let less through than the record: its content cannot be computed again from such rows.
+    """
+    if not isinstance(sink, SqlSink) or _changed(connection, batch, destinations):
         return []
     wanted = dict(_wanted(connection, batch, destinations))
     try:
@@ -66,6 +70,12 @@ def in_store(
         if key not in seen:
             problems.append(Problem("missing-record", batch, what.destination, 1, "-", what.place))
     return problems
+
+
+def _changed(connection: Connection, batch: str, destinations: Sequence[str]) -> bool:
+    """Whether anything of a batch left otherwise than whole."""
+    told = disclosures.read(connection, batch, ())
+    return any(not Terms.restored(row.packed).whole for name in destinations for row in told.rows(name))
 
 
 def _wanted(connection: Connection, batch: str, destinations: Sequence[str]) -> Iterator[tuple[_Key, _Wanted]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connectors.contracts import ConnectorError
 from pipelines import journal, steps
+from pipelines.agreecheck import agree, over
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Exchange
 from pipelines.usable import built
 from pipelines.work import Dead, Job, Load, Task
 from pipelines.workbench import Workbench, sink_name
+from routing.errors import RoutingError
 
 _PLACE = "{destination}"
 
@@ -68,6 +71,7 @@ def look(exchange: Exchange, first: int, registrations: str = "") -> Preview:
     # What cannot be used must show even where no envelope waits.
     _ = bench.profile, bench.router, bench.quick_read
     _check_runner(exchange, preview)
+    _check_agreements(exchange, preview)
     _check_connectors(bench, preview)
     if not preview.problems:
         for load, dead in _received(bench, first):
@@ -83,6 +87,21 @@ def _check_runner(exchange: Exchange, preview: Preview) -> None:
         runnable(exchange)
     except SettingsError as error:
         preview.problems.append(str(error))
+
+
+def _check_agreements(exchange: Exchange, preview: Preview) -> None:
+    """What may not leave; a sink that cannot be built is told by its own check."""
+    made = {}
+    for name, sink in exchange.sinks.items():
+        with suppress(ConnectorError):
+            made[name] = built(sink)
+    files = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
+    try:
+        agree(exchange, {name: getattr(sink, "needs", frozenset()) for name, sink in made.items()}, files)
+    except (SettingsError, RoutingError) as error:
+        preview.problems.append(str(error))
+    else:
+        preview.problems += over(exchange, datetime.now(UTC))
 
 
 def _check_connectors(bench: Workbench, preview: Preview) -> None:

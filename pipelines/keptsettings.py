@@ -52,3 +52,13 @@ def newest_run(connection: Connection, exchange: str) -> int | None:
     t = tables.runs
     statement = select(t.c.id).where(t.c.exchange == exchange, t.c.settings.is_not(None)).order_by(t.c.id.desc())
     return connection.execute(statement.limit(1)).scalar()
+
+
+def newest_exchange(connection: Connection, sealer: Sealer, exchange: str) -> Exchange | None:
+    """The settings that an exchange last ran with; None where no run kept any.
+
+    Raises:
+        SealError: they were changed, or sealed with another key.
+    """
+    run = newest_run(connection, exchange)
+    return kept_exchange(connection, sealer, run) if run is not None else None

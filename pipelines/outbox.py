@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
 
 from connectors.contracts import (
     ACCEPTED,
@@ -18,8 +21,18 @@ from connectors.contracts import (
     Sink,
     fingerprint,
 )
+from mappings.documents.outbound import OUTBOUND, Outbound, UnfitError
 from pipelines.accounts import Account
 from pipelines.queues import Queues
+from pipelines.sinks import OWN
+from routing.cases import REPAIR
+
+if TYPE_CHECKING:
+    from pipelines.leaving import Leaving
+    from routing.agreements import Terms
+
+
+_RECEIVED = frozenset((ACCEPTED, DUPLICATE))
 
 
 class Sent(NamedTuple):
@@ -29,6 +42,8 @@ class Sent(NamedTuple):
     ordinal: int
     delivery: Delivery
     record: bytes
+    kind: str = REPAIR
+    """Kind of the record."""
 
 
 class Unusual(NamedTuple):
@@ -41,6 +56,19 @@ class Unusual(NamedTuple):
 
 
 @dataclass
+class Disclosed:
+    """What a destination received of one kind under the same terms."""
+
+    terms: Terms
+    moment: str
+    """When the first of it was sent."""
+    count: int = 0
+    """Deliveries that are told together, as the batch's."""
+    each: list[tuple[str, int, int, str]] = field(default_factory=list)
+    """Those that are told one by one: batch, item, ordinal, moment."""
+
+
+@dataclass
 class Outcomes:
     """What became of deliveries: counts by destination, and each one that is not delivered."""
 
@@ -50,6 +78,37 @@ class Outcomes:
     exceptions: list[Unusual] = field(default_factory=list)
     standing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(batch, destination) -> count and fingerprints of what is there now."""
+    disclosed: dict[tuple[str, str, str], Disclosed] = field(default_factory=dict)
+    """(destination, kind, digest of the terms) -> what was received."""
+    _first: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def disclose(
+        self, queue: Sequence[Sent], answers: Sequence[Outcome], terms: Mapping[str, Terms], moment: str, *, each: bool
+    ) -> None:
+        """Remember what a destination has received of a call.
+
+        Under the first terms of a batch they are counted; under any later ones, and with `each`, they are told one by
+        one, so that it can be said of every delivery under which it went.
+        """
+        destination = queue[0].delivery.destination
+        took = None if each or len(terms) > 1 else sum(one.status in _RECEIVED for one in answers)
+        for kind, one in terms.items():
+            alone = each or self._first.setdefault((destination, kind), one.digest) != one.digest
+            if took is not None and not alone:
+                if took:
+                    self.disclosed.setdefault((destination, kind, one.digest), Disclosed(one, moment)).count += took
+                continue
+            there = [
+                sent
+                for sent, answer in zip(queue, answers, strict=True)
+                if sent.kind == kind and answer.status in _RECEIVED
+            ]
+            if there:
+                told = self.disclosed.setdefault((destination, kind, one.digest), Disclosed(one, moment))
+                if alone:
+                    told.each += [(sent.delivery.batch, sent.number, sent.ordinal, moment) for sent in there]
+                else:
+                    told.count += len(there)
 
     def take(self, sent: Sent, outcome: Outcome, sink: str, *, tried: bool = True) -> None:
         """Count one outcome; it leaves flight."""
@@ -81,7 +140,11 @@ Tell = Callable[[str, str, int, int], None]
 
 
 class Outbox:
-    """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own."""
+    """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own.
+
+    `leaving` applies the agreements, just before each call; `each`: what was received is told delivery by delivery;
+    `form_of`: a sink's outbound form, which is applied to what may leave.
+    """
 
     def __init__(
         self,
@@ -90,8 +153,11 @@ class Outbox:
         tried_before: bool = False,
         queues: Queues | None = None,
         tell: Tell = lambda *_: None,
+        leaving: Leaving | None = None,
+        each: bool = False,
+        form_of: Callable[[str], str] = lambda _: "",
     ) -> None:
-        self._tell = tell
+        self._tell, self._leaving, self._each, self._form_of = tell, leaving, each, form_of
         self._sink_for, self._size, self._tried, self._queues = sink_for, size, tried_before, queues
         self._waiting: dict[str, list[Sent]] = {}
         self.outcomes = Outcomes(tried_before)
@@ -114,12 +180,35 @@ class Outbox:
             self._write(destination)
         return self.outcomes
 
+    def _formed(self, queue: list[Sent], form: Outbound, name: str) -> list[Sent]:
+        """Deliveries as the partner wants them; what its form cannot be filled from is refused."""
+        formed: list[Sent] = []
+        for sent in queue:
+            try:
+                body = form(orjson.loads(sent.delivery.body))
+            except UnfitError as error:
+                self.outcomes.take(sent, Outcome(REFUSED, f"FORM_NOT_FILLED: {error}"), name, tried=False)
+            else:
+                formed.append(sent._replace(delivery=replace(sent.delivery, body=body)))
+        return formed
+
     def _write(self, destination: str) -> None:
         queue = self._waiting.pop(destination, [])
         if not queue:
             return
         name, sink = self._sink_for(destination)
-        closed = (_closed(sink) or self._queues.admit(destination)) if self._queues is not None else ""
+        closed = _closed(sink) if self._queues is not None else ""
+        terms: Mapping[str, Terms] = {}
+        if self._leaving is not None and not closed and name != OWN:
+            queue, stopped, terms = self._leaving.look(destination, queue)
+            for sent, outcome in stopped:
+                self.outcomes.take(sent, outcome, name, tried=False)
+        if form := self._form_of(name):
+            queue = self._formed(queue, OUTBOUND[form], name)
+        if not queue:
+            return
+        closed = closed or (self._queues.admit(destination) if self._queues is not None else "")
+        moment = datetime.now(UTC).isoformat()
         if closed:
             answers = [Outcome(UNAVAILABLE, closed)] * len(queue)
         else:
@@ -133,6 +222,8 @@ class Outbox:
                 self._queues.answered(destination, there=any(one.status != UNAVAILABLE for one in answers))
         if self._tried and not getattr(sink, "exact", False):
             answers = _of_the_attempt_before(sink, queue, answers)
+        if terms:
+            self.outcomes.disclose(queue, answers, terms, moment, each=self._each)
         for sent, outcome in zip(queue, answers, strict=True):
             self.outcomes.take(sent, outcome, name, tried=not closed)
 

@@ -33,6 +33,7 @@ def absolute(plain: dict[str, Any]) -> dict[str, Any]:
         "reconcile": plain["reconcile"] | {"ask": ask},
         "routing": routing
         | {"table": _file(routing["table"]), "dealers": _path(routing["dealers"]), "oems": _path(routing["oems"])},
+        "agreements": [_file(name) for name in plain["agreements"]],
         "mapping": mapping | {"dialect": _file(mapping["dialect"]), "profile": _file(mapping["profile"])},
         "prism": _path(plain["prism"]),
     }

@@ -299,6 +299,7 @@ def _settle(
         for (batch, destination), account in totals.items():
             _add_standing(outcomes, batch, destination, account)
             accounts.change(connection, batch, destination, account)
+        closer.notes.deliveries(connection, "", outcomes)
         for batch in {batch for batch, _ in totals}:
             left = connection.execute(select(t.c.id).where(t.c.batch == batch, t.c.trying.is_(True)).limit(1)).first()
             if left is None:

@@ -22,6 +22,7 @@ from connectors.windows import Windows
 from mappings.dates import FIRST_YEAR, LAST_YEAR
 from pipelines.errors import SettingsError
 from pipelines.placing import absolute
+from routing.agreements import STATUTORY
 
 ENVIRONMENT_PREFIX = "VINGATE__"
 """`VINGATE__SOURCE__PATH=/in` sets `source.path`."""
@@ -65,6 +66,8 @@ class Destinations(Connector):
     """Glob over destination names, e.g. `province-*`."""
     repaircomefrom: int = 0
     """维修企业来源 written for these destinations: 2 上级下发 for what comes down to them; 0: as the record has it."""
+    form: str = ""
+    """Outbound form of documents (`mappings.documents.outbound`), applied behind the agreements; empty: our own form."""
     pace: Pace = Pace()
     """Maintenance windows and call budget of each destination."""
 
@@ -192,6 +195,9 @@ class Exchange(_Section):
     versions: Versions = Versions()
     rules: Rules = Rules()
     routing: Routing = Routing()
+    agreements: tuple[str, ...] = STATUTORY
+    """What may leave (`routing.agreements`): names of shipped agreements, or paths of TOML files, read again when they
+    change. Of several that cover a destination and a kind the first that is in force counts."""
     sinks: dict[str, Destinations] = {}
     """Sinks by name; an exchange that only fills the state's registers (registrations, operators) needs none."""
     batch: Batch = Batch()

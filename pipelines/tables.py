@@ -408,3 +408,38 @@ budgets = Table(
     Column("name", Text, primary_key=True),  # of the budget: by default the peer's address
     Column("spent", Text, nullable=False),  # JSON: slot -> calls
 )
+
+terms = Table(  # what may leave, and on what ground, of all that was ever disclosed
+    "terms",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("agreement", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("approval", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("fields", Text, nullable=False),  # JSON: path -> treatment, of what leaves
+    Column("packed", Text, nullable=False),  # JSON by which the terms are made again (`routing.agreements.Terms`)
+)
+
+disclosures = Table(  # who received what: a row a batch, destination and kind, and one each for what went out later
+    "disclosures",
+    metadata,
+    Column("batch", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),  # item/ordinal, or a file's final name; empty: what went with the batch
+    Column("terms", Text, ForeignKey("terms.digest"), primary_key=True),
+    Column("moment", Text, primary_key=True),  # when it was sent
+    Column("count", BigInteger, nullable=False),  # records
+)
+
+looks = Table(  # who looked where a vehicle's records went
+    "looks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("moment", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("vin", Text, nullable=False, index=True),  # keyed hash
+    Column("account", Text, nullable=False),  # of the operating system
+)

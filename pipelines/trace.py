@@ -10,18 +10,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection, select
 
 from dlq.letter import Letter
 from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
-from pipelines import tables
+from pipelines import disclosures, tables
 from pipelines.journal import ADDRESSED, FATES, Journal, digest_column
 from pipelines.lookup import Lookup, Name
 from pipelines.places import Place, Places
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
 from pipelines.withdrawing import is_withdrawn
+
+_RECEIVED = ("delivered", "merged", "duplicate")
 
 
 class _Hit(NamedTuple):
@@ -48,9 +51,10 @@ class _Hit(NamedTuple):
 def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
     """The stable form of `vingate trace --json`: {"vin", "versions": [...]}, by batch, item and ordinal.
 
-    Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome}], and
-    beside these exchange, fate, received_at, note, whether it is proved, and for letters id and reasons. A
-    duplicate names the version that it equals, and that version's destinations.
+    Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome,
+    disclosed: [{moment, agreement, version, approval, purpose, kind, fields}]}], and beside these exchange, fate,
+    received_at, note, whether it is proved, and for letters id and reasons. A duplicate names the version that it
+    equals, and that version's destinations.
 
     Args:
         state: the state; need not be owned.
@@ -65,6 +69,7 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
             hits = sorted(_hits(connection, vin), key=lambda hit: (hit.batch.number, hit.item))
             promoted = _promoted(connection, {hit.batch.id for hit in hits})
             found = _versions(connection, lookup, hits, promoted)
+            _add_disclosures(connection, hits, found)
             _add_letters(connection, sealer, vin, found)
     finally:
         lookup.close()
@@ -158,6 +163,38 @@ def _usual(batch: Any, promoted: bool | None) -> str:
     if promoted:
         return "delivered"
     return "in_flight" if batch.state == "decided" else "waiting"
+
+
+def _add_disclosures(connection: Connection, hits: list[_Hit], found: list[tuple[Place, dict[str, Any]]]) -> None:
+    """What each destination received of what it was delivered, when, and under which approval."""
+    p = tables.parts
+    entries = {place: entry for place, entry in found}
+    for hit in hits:
+        if not hit.routes:
+            continue
+        batch, item = hit.batch.id, hit.item
+        parts = connection.execute(select(p.c.destination, p.c.final).where(p.c.batch == batch)).all()
+        mine = [part for part in parts if part.final.split("--")[-1].startswith(f"{item:05d}-")]
+        own = disclosures.place_of(item, int(hit.line["ordinal"]))
+        told = disclosures.read(connection, batch, [own, *(part.final for part in mine)])
+        for destination in entries[hit.place]["destinations"]:
+            name = destination["name"]
+            places = [own, *(part.final for part in mine if part.destination == name)]
+            if destination["outcome"] in _RECEIVED:
+                rows = [row for kind in told.kinds(name) for row in told.of(name, kind, *places)]
+                destination["disclosed"] = [_disclosed(row) for row in rows]
+
+
+def _disclosed(row: Any) -> dict[str, Any]:
+    return {
+        "moment": row.moment,
+        "agreement": row.agreement,
+        "version": row.version,
+        "approval": row.approval,
+        "purpose": row.purpose,
+        "kind": row.kind,
+        "fields": orjson.loads(row.fields),
+    }
 
 
 def _add_letters(connection: Connection, sealer: Sealer, vin: str, found: list[tuple[Place, dict[str, Any]]]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from connectors import registry
 from mappings.documents.kinds import KINDS
+from mappings.documents.outbound import OUTBOUND
 from mappings.encoding import SCHEMA
 from mappings.findings import profile
 from mappings.reading import AUTO, known
+from pipelines.agreecheck import agree, over
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Destinations, Exchange
@@ -27,7 +30,8 @@ def usable(exchange: Exchange) -> None:
         ProfileError: no such profile.
         RoutingError: no such routing table or register, or a wrong one.
         Misconfigured: no such connector, or options that it refuses.
-        SettingsError: a register cannot be read, or the runner cannot run.
+        SettingsError: a register cannot be read, the runner cannot run, or a flow has no agreement that lets through
+            what it needs.
     """
     runnable(exchange)
     if exchange.mapping.dialect != AUTO:
@@ -39,9 +43,12 @@ def usable(exchange: Exchange) -> None:
     kinds = exchange.mapping.kinds
     if takes_documents(kinds):
         _documents_only(exchange)
-    for sink in (*exchange.sinks.values(), *exchange.reconcile.ask.values()):
+    for sink in exchange.reconcile.ask.values():
         built(sink, kinds)
-    files = {sink.connector for sink in exchange.sinks.values() if hasattr(built(sink, kinds), "promote")}
+    made = {name: built(sink, kinds) for name, sink in exchange.sinks.items()}
+    parts = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
+    agree(exchange, {name: getattr(sink, "needs", frozenset()) for name, sink in made.items()}, parts)
+    files = {exchange.sinks[name].connector for name in parts}
     if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):
         message = (
             "一个交换的文件型 sink 须同为 avro 或同为其他格式；请拆成两个交换"
@@ -64,17 +71,25 @@ def _documents_only(exchange: Exchange) -> None:
             message = f"{name}: 只用于维修记录；请删除 / is for repair records only: remove it"
             raise SettingsError(message)
     for name, sink in exchange.sinks.items():
+        if sink.form and sink.form not in OUTBOUND:
+            message = f"sinks.{name}.form: 没有 {sink.form} / there is no {sink.form}: {', '.join(OUTBOUND)}"
+            raise SettingsError(message)
         if sink.connector == "avro":
             message = f"sinks.{name}: 单证没有 Avro 格式，请用 files / documents have no Avro form: use files"
             raise SettingsError(message)
 
 
 def begun(exchange: Exchange) -> None:
-    """See that there is something to read, so that a run that cannot begin leaves no state behind.
+    """See that there is something to read and that it may leave: a run that cannot begin leaves no state behind.
+
+    A service begins all the same: what else it does must go on when an agreement has ended.
 
     Raises:
         Misconfigured: the source's path does not exist.
+        SettingsError: the agreements of a flow are over.
     """
+    for wrong in over(exchange, datetime.now(UTC)):
+        raise SettingsError(wrong)
     if not Path(str(exchange.source.options.get("path", "."))).exists():
         make_source(exchange).check()
 

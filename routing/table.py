@@ -43,7 +43,8 @@ class RoutingTable:
         self.name, self.origin = model.name, model.origin
         self.title = Text(model.zh, model.en)
         self.rules = model.rule
-        self._mapping = model.mapping
+        self.mapping = model.mapping
+        """Outbound mapping of rules that name none."""
         self._compiled = tuple((rule, checks(rule.when)) for rule in model.rule)
         self.reads = frozenset({"repaircomefrom"}).union(*(rule.reads() for rule in model.rule))
         """Names of the facts that decide; `held` and the homes beside them."""
@@ -121,7 +122,7 @@ class RoutingTable:
 
     def _route(self, rule: Rule, destination: str, facts: Facts) -> Route:
         carried = rule.repaircomefrom or facts.repaircomefrom
-        return Route(destination, rule.mapping or self._mapping, rule.name, carried)
+        return Route(destination, rule.mapping or self.mapping, rule.name, carried)
 
 
 def view_of(facts: Facts, homes: Homes) -> View:

@@ -21,6 +21,8 @@ from pipelines.bodies import locator_of
 from pipelines.cli import choosing as by
 from pipelines.cli.out import AsJson, console, emit, wrong_use
 from pipelines.errors import StateBusy
+from pipelines.keptsettings import newest_exchange
+from pipelines.leaving import as_told
 from pipelines.state import State
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ def show(
 
     --unmask 输出原文，并在状态目录的 audit.ndjson 中记录查看人与用途。
     With --unmask the original bytes are printed, and who looked and why is noted in the state's audit.ndjson.
+    Of a delivery that was refused only what its agreement lets through is shown.
 
     [bold]示例 / examples:[/bold]
 
@@ -123,6 +126,8 @@ def show(
             trouble = str(error)
         if unmask:
             note_disclosure(opened.path, letter, who.strip(), purpose.strip())
+        elif body is not None and letter.destination:
+            body = as_told(body, letter.destination, newest_exchange(connection, opened.sealer(), letter.exchange))
     if unmask and body is not None:
         _original(letter, body, as_json=as_json)
     elif as_json:

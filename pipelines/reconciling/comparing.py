@@ -17,6 +17,7 @@ from connectors.contracts import ConnectorError, Held, Lists, Misconfigured, Unv
 from dlq.masking import masked_text
 from dlq.sealing import Sealer
 from mappings.encoding import delivery_id, key_digest
+from pipelines.agreeing import Agreed, record_kinds
 from pipelines.lookup import Name
 from pipelines.reconciling.books import STANDS, Book, Key, Sent, read_books, sent_ever
 from pipelines.reconciling.report import (
@@ -111,13 +112,19 @@ class _Comparison:
         self._unaccepted(every)
         try:
             with _asked(self._exchange, self._sinks, self._destination) as sink:
-                if _can_list(sink):
+                if _can_list(sink) and self._named():
                     self._listed(sink.held(since - SKEW, self._book.batches))
                     self._side.how = LISTED
                 else:
                     self._side.how = self._verified(sink)
         except ConnectorError as error:
             self._side.why = masked_text(str(error))
+
+    def _named(self) -> bool:
+        """Whether the other side knows records by the names that we know them by: else it cannot be asked for each."""
+        agreements, kinds = Agreed(self._exchange.agreements).standing(), record_kinds(self._exchange.mapping.kinds)
+        covering = [(kind, one) for kind in kinds for one in agreements.matching(self._destination, kind)]
+        return all(one.terms(kind).names for kind, one in covering)
 
     def _unaccepted(self, every: Iterable[Sent]) -> None:
         kinds = {"waiting": WAITING, "dead": REFUSED}

@@ -18,10 +18,11 @@ from sqlalchemy import Connection, insert, select
 from connectors.contracts import Delivery, fingerprint
 from dlq.sealing import Sealer
 from mappings.encoding import record_key
-from pipelines import accounts, tables
+from pipelines import accounts, disclosures, tables
 from pipelines.accounts import Account
 from pipelines.closing import Closer, amend
 from pipelines.journal import ADDRESSED, Journal
+from pipelines.leaving import kind_of
 from pipelines.merging import pair_of
 from pipelines.reconciling.books import STANDS
 from pipelines.reconciling.report import Place
@@ -31,6 +32,7 @@ from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
 from pipelines.state import State
 from pipelines.versions import signed
+from routing.agreements import Terms
 
 QUEUED, GONE, CHANGED = "queued", "not-kept", "changed"
 """It waits again; it cannot be read again here, or its pair was parted; the ledger does not say any more that it stands
@@ -44,6 +46,7 @@ class Resending:
     def __init__(self, state: State, exchange: Exchange, sinks: Sinks, sealer: Sealer, closer: Closer) -> None:
         self._state, self._exchange, self._sinks, self._sealer, self._closer = state, exchange, sinks, sealer, closer
         self._reread = Reread(state, exchange, sealer)
+        self._told = disclosures.Told(())
 
     def queue(self, places: Iterable[Place]) -> dict[Place, str]:
         """Queue deliveries anew; what became of each. Doing it twice queues nothing twice.
@@ -71,6 +74,8 @@ class Resending:
         for one in open_:
             wanted.setdefault(one.item, set()).add(one.ordinal)
         records = self._reread.records(batch, wanted)
+        with self._state.reading() as connection:
+            self._told = disclosures.read(connection, batch)
         told |= {one: GONE for one in open_}
         kept = {one: self._sent(books, one, records[_at(one)]) for one in open_ if _at(one) in records}
         going = {one: delivery for one, delivery in kept.items() if delivery is not None}
@@ -100,7 +105,7 @@ class Resending:
                 into = pair_of(connection, place.destination, key)
             if not into:
                 return None
-        return self._closer.send(
+        sent = self._closer.send(
             record,
             body,
             place.destination,
@@ -111,7 +116,11 @@ class Resending:
             findings=book.findings[int(line["findings"])],
             batch=place.batch,
             merged_into=into,
-        ).delivery
+        )
+        before = self._told.of(place.destination, sent.kind, disclosures.place_of(place.item, place.ordinal))
+        return (
+            self._closer.leaving.encoded(sent.delivery, Terms.restored(before[-1].packed)) if before else sent.delivery
+        )
 
     def _withdraw(self, going: Mapping[Place, Delivery]) -> None:
         by_destination: dict[str, list[Delivery]] = {}
@@ -147,6 +156,11 @@ class Resending:
                         vin = signed(int(book.lines[place.ordinal]["vin"]))
                         row = self._waiting(place, going[place], records[_at(place)], vin)
                         connection.execute(insert(w), row)
+                        kind, name = (
+                            kind_of(orjson.loads(records[_at(place)])),
+                            disclosures.place_of(*_at(place)),
+                        )
+                        disclosures.single_out(connection, self._told, place.destination, kind, name)
 
             amend(connection, batch, item, change)
         for place, stood in moved.items():

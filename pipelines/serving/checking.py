@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from connectors import registry
 from connectors.contracts import ConnectorError
+from pipelines.agreecheck import over
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.shared import explained
 from pipelines.settings import Exchange, replaced
@@ -21,7 +23,7 @@ class Said(NamedTuple):
 
     exchange: str
     part: str
-    """`source`, `feeds.NAME`, `sinks.NAME`, `routing.dealers`."""
+    """`source`, `feeds.NAME`, `sinks.NAME`, `routing.dealers`, `agreements`."""
     lines: list[str]
     problem: str = ""
     """Why it cannot be used, and the remedy; empty: it can."""
@@ -40,6 +42,7 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
         if declare:
             yield from _register(name, settings, folder)
         usable(settings)
+        yield from (Said(name, "agreements", [], wrong) for wrong in over(settings, datetime.now(UTC)))
         for part, make in _parts(work, folder):
             yield _asked(name, part, make, declare=declare)
 

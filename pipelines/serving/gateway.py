@@ -21,6 +21,7 @@ from connectors import registry
 from connectors.contracts import Feed, Unavailable
 from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
+from pipelines.looks import demand
 from pipelines.progress import Observer
 from pipelines.serving import link
 from pipelines.serving.bell import Bell, Listener
@@ -160,6 +161,7 @@ def serve(line: link.Link) -> None:
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
+        demand(state, demanded=role.audit.demanded)
         feeds: dict[str, dict[str, WatchedFeed]] = {}
         bell = Bell()
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))

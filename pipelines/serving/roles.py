@@ -142,6 +142,13 @@ class Tracing(_Section):
     """OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; empty: as OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 
+class Audit(_Section):
+    """What those must say who look at a vehicle's records."""
+
+    demanded: bool = False
+    """Whether `vingate trace` needs --by and --for on this state."""
+
+
 class Role(_Section):
     """One role: any mix of door, feeds, scanned sources and schedules."""
 
@@ -154,6 +161,7 @@ class Role(_Section):
     metrics: Metrics = Metrics()
     logging: LogSettings = LogSettings()
     tracing: Tracing = Tracing()
+    audit: Audit = Audit()
     stop_seconds: float = Field(default=28, gt=0, le=600)
     """What is not finished so long after SIGTERM is killed; the state is safe, the next start goes on."""
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlq.masking import LONG, masked, masked_text
-from dlq.shapes import HIDDEN, kind_of, mask_plate, mask_vin
 from dlq.views import SHOWN_BYTES, view_body
+from mappings.shapes import HIDDEN, kind_of, mask_plate, mask_vin
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 

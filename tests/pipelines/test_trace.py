@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ import numpy as np
 import pytest
 import typer
 from engine_samples import BULK, lines, payload, run_bulk, run_stores, vin_of, write
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from typer.testing import CliRunner
 
 from pipelines import tables
 from pipelines.cli.trace import trace as command
 from pipelines.coordinator import Coordinator
 from pipelines.journal import ADDRESSED, LINE, Journal, digest_column
+from pipelines.looks import demand
 from pipelines.settings import load
 from pipelines.state import State
 from pipelines.trace import trace
@@ -49,7 +49,9 @@ def test_one_record_in_a_part(tmp_path: Path) -> None:
     assert one["batch"] == "bulk-files-000001"
     assert one["exchange"] == "bulk-files"
     assert one["findings"] == []
-    assert one["destinations"] == [{"name": "province-44", "outcome": "delivered"}]
+    (destination,) = one["destinations"]
+    assert (destination["name"], destination["outcome"]) == ("province-44", "delivered")
+    assert [told["agreement"] for told in destination["disclosed"]] == ["push"]
     assert one["proved"] is True
 
 
@@ -173,14 +175,20 @@ def call(folder: Path, *arguments: str) -> tuple[int, str]:
     return found.exit_code, found.stdout
 
 
-def test_command_gives_one_object_and_logs_nothing_unasked(tmp_path: Path) -> None:
+def looks(folder: Path) -> list[tuple[str, str]]:
+    t = tables.looks
+    with State(folder / "state", own=False) as state, state.reading() as connection:
+        return [(row.who, row.purpose) for row in connection.execute(select(t).order_by(t.c.id))]
+
+
+def test_command_gives_one_object_and_logs_the_look(tmp_path: Path) -> None:
     run_bulk(tmp_path, [ours()])
     code, text = call(tmp_path, "--vin", VIN.lower(), "--json")
     assert code == 0
     found = json.loads(text)
     assert found["vin"] == VIN
     assert {"companycode", "costlistcode", "version", "batch", "findings", "destinations"} <= set(found["versions"][0])
-    assert not (tmp_path / "state" / "audit.ndjson").exists()
+    assert looks(tmp_path) == [("", "")]
 
 
 def test_who_looks_is_written_down_without_the_vin(tmp_path: Path) -> None:
@@ -189,12 +197,19 @@ def test_who_looks_is_written_down_without_the_vin(tmp_path: Path) -> None:
         code, text = call(tmp_path, "--vin", VIN, "--by", "李四", "--for", "投诉 12")
         assert code == 0
         assert CODE in text.replace("\n", "")
-    log = tmp_path / "state" / "audit.ndjson"
-    assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    first, second = (json.loads(line) for line in log.read_text("utf-8").splitlines())
-    assert (first["by"], first["for"]) == ("李四", "投诉 12")
-    assert first["vin_hash"] == second["vin_hash"]
-    assert VIN not in log.read_text("utf-8")
+    assert looks(tmp_path) == [("李四", "投诉 12")] * 2
+    with State(tmp_path / "state", own=False) as state, state.reading() as connection:
+        (hashed,) = set(connection.execute(select(tables.looks.c.vin)).scalars())
+        assert hashed == state.sealer().pseudonym(VIN)
+
+
+def test_where_it_is_demanded_nobody_looks_without_a_name_and_a_purpose(tmp_path: Path) -> None:
+    run_bulk(tmp_path, [ours()])
+    with State(tmp_path / "state", own=True) as state:
+        demand(state, demanded=True)
+    assert call(tmp_path, "--vin", VIN, "--by", "李四")[0] != 0
+    assert looks(tmp_path) == []
+    assert call(tmp_path, "--vin", VIN, "--by", "李四", "--for", "投诉 12")[0] == 0
 
 
 def test_command_says_that_nothing_is_known(tmp_path: Path) -> None:
