@@ -67,7 +67,7 @@ class Destinations(Connector):
     repaircomefrom: int = 0
     """维修企业来源 written for these destinations: 2 上级下发 for what comes down to them; 0: as the record has it."""
     form: str = ""
-    """Outbound form of documents (`mappings.documents.outbound`), applied behind the agreements; empty: our own form."""
+    """Outbound form of documents (`mappings.documents.outbound`), behind the agreements; empty: our own form."""
     pace: Pace = Pace()
     """Maintenance windows and call budget of each destination."""
 
