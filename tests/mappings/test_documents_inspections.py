@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from dlq.masking import masked
 from mappings.documents.inspections import ControlUnit, Inspection, Measure
 from mappings.documents.interchange import encode_document
-from mappings.findings import catalogue
+from mappings.findings import catalogue, profile
+from mappings.judging import Context, Draft
+from mappings.rules.case import Case
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 CHINA = timezone(timedelta(hours=8))
@@ -175,6 +177,9 @@ def test_the_credential_and_the_persons_are_neither_kept_nor_shown():
         found = s.judged(s.message("DIDLE", changes))
         shown = repr((found.record, dict(found.members), found.findings))
         assert not any(secret in shown for secret in ("Geheim88", "甲某", "乙某")), shown
+    case = Case(Draft("document", "istation", {}), Context(profile("strict"), s.RECEIVED))
+    case.add("STRUCTURE_WRONG", "jksqm", "Geheim88")
+    assert case.findings[0].value == ""
     view = repr(masked(json.dumps(s.message("DIDLE"), ensure_ascii=False).encode()))
     assert not any(secret in view for secret in ("Geheim88", "甲某", "乙某")), view
 

@@ -1,7 +1,7 @@
-"""Generated lives of vehicles in the emission loop: the events in order, and what must follow, told without the product.
+"""Generated lives of vehicles in the emission loop: the events in order, and what must follow of them.
 
 Each story is made of days that lie apart, so that what it means is beyond doubt. Some events were told wrongly first
-(another result, another vehicle, another day) and corrected, some repairs were withdrawn.
+(another result, vehicle or report) and corrected, some repairs were withdrawn.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def number_of(serial: int) -> str:
     return text[:8] + vin.check_digit(text) + text[9:]
 
 
-def test(number: str, day: date, report: str, station: str, *, passed: bool, hour: int = 10) -> Inspection:
+def result(number: str, day: date, report: str, station: str, *, passed: bool, hour: int = 10) -> Inspection:
     """A result of a test."""
     return Inspection(
         stationcode=station,
@@ -74,10 +74,9 @@ def test(number: str, day: date, report: str, station: str, *, passed: bool, hou
     )
 
 
-test.__test__ = False  # no test of pytest's
-
-
-def repair(number: str, begun: date, shop: str, code: str, fault: str = "车辆抖动", project: str = "更换火花塞") -> RepairRow:
+def repair(
+    number: str, begun: date, shop: str, code: str, fault: str = "车辆抖动", project: str = "更换火花塞"
+) -> RepairRow:
     """A repair, settled on the next day."""
     return RepairRow(
         companycode=shop,
@@ -133,14 +132,18 @@ class _Teller:
             changes = [{"passed": not record.passed}, {"vin": stranger}, {"reportno": "330100999999999999999999"}]
             return record.model_copy(update=self.rnd.choice(changes))
         if isinstance(record, RepairRow):
-            slips = [{"vin": stranger}, {"faultdescription": "报告编码{330100888888888888888888}"}, {"mileage": Decimal(5)}]
+            slips = [
+                {"vin": stranger},
+                {"faultdescription": "报告编码{330100888888888888888888}"},
+                {"mileage": Decimal(5)},
+            ]
             return record._replace(**self.rnd.choice(slips))
         return record.model_copy(update={"reason": "笔误"})
 
     def tested(self, *, passed: bool) -> str:
         report = self.name()
         station = self.rnd.choice(TEST_STATIONS)
-        self.tell(f"33|{station}|inspection:{report}", test(self.vin, self.later(), report, station, passed=passed))
+        self.tell(f"33|{station}|inspection:{report}", result(self.vin, self.later(), report, station, passed=passed))
         return report
 
     def repaired(self, shop: str, fault: str) -> tuple[str, RepairRow]:
