@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
+from fpdf.fonts import TTFFont
 
 from mappings.dates import SHANGHAI
 from routing.vehiclehistory import shipped_words
@@ -34,7 +35,8 @@ class _Page(FPDF):
         self._code = code
         with as_file(files("pipelines").joinpath(_FONT_FILE)) as font:
             self.add_font(FONT, fname=font)
-        self._known = self.fonts[FONT.lower()].cmap
+        added = self.fonts[FONT.lower()]
+        self._known = frozenset(added.cmap) if isinstance(added, TTFFont) else frozenset()
 
     def footer(self) -> None:
         self.set_y(-18)
@@ -146,8 +148,10 @@ def _how(page: _Page, code: str, signature: dict[str, Any]) -> None:
         5,
         page.readable(
             f"验证码 verification code: {code}\n签名密钥 signing key: {signature['key']} ({signature['algorithm']})\n"
-            "本证明依据汽车维修电子健康档案，仅含上传的维修记录，不含车主、号牌与维修企业信息。附件为签名的 JSON，以其为准。\n"
-            "Drawn from the repair archive: uploaded repairs only; no owner, plate or shop. The signed JSON attached counts."
+            "本证明依据汽车维修电子健康档案，仅含上传的维修记录，不含车主、号牌与维修企业信息；"
+            "附件 JSON 带有签名，以其为准。\n"
+            "Drawn from the repair archive: uploaded repairs only; no owner, plate or shop. "
+            "The signed JSON attached is what counts."
         ),
         new_x=XPos.LMARGIN,
         new_y=YPos.NEXT,

@@ -88,7 +88,7 @@ def verify(body: bytes, keys: Iterable[Ed25519PublicKey]) -> Verified:
     """
     inner = attached(body) if body.startswith(b"%PDF-") else body
     certificate, code, key, signature = _opened(inner)
-    message = _CONTEXT + orjson.dumps(certificate, option=orjson.OPT_SORT_KEYS)
+    message = _CONTEXT + _canonical(certificate)
     valid = code == code_of(signature) and any(_signed(one, signature, message) for one in keys if name_of(one) == key)
     page = ""
     if inner is not body:
@@ -113,7 +113,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     Raises:
         CertificateError: there is none, or others can read it.
     """
-    body = _file(path)
+    body = read(path)
     if path.stat().st_mode & 0o077:
         message = f"{path}: 他人可读，请 chmod 600 / others can read the key: chmod 600"
         raise CertificateError(message)
@@ -123,8 +123,8 @@ def private_key(path: Path) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         message = (
-            f"{path}: 不是 Ed25519 私钥（PEM，无口令） / no Ed25519 private key in PEM without a password; make one with:"
-            " openssl genpkey -algorithm ed25519"
+            f"{path}: 不是 Ed25519 私钥（PEM，无口令） / no Ed25519 private key in PEM without a password; "
+            "make one with: openssl genpkey -algorithm ed25519"
         )
         raise CertificateError(message)
     return key
@@ -137,7 +137,7 @@ def public_key(path: Path) -> Ed25519PublicKey:
         CertificateError: there is none.
     """
     try:
-        key = serialization.load_pem_public_key(_file(path))
+        key = serialization.load_pem_public_key(read(path))
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
@@ -177,10 +177,15 @@ def _opened(body: bytes) -> tuple[dict[str, Any], str, str, bytes]:
             and isinstance(signature["key"], str)
         ):
             raise ValueError
+        _canonical(certificate)
     except (ValueError, KeyError, TypeError):
         message = "不是本系统的证书 / no certificate of this system"
         raise CertificateError(message) from None
     return certificate, code, signature["key"], value
+
+
+def _canonical(certificate: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(certificate, option=orjson.OPT_SORT_KEYS)
 
 
 def _signed(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
@@ -197,7 +202,12 @@ def _printed(body: bytes) -> bytes:
     return printed(body, ATTACHMENT)
 
 
-def _file(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        CertificateError: it is larger than `LARGEST`.
+    """
     with path.open("rb") as file:
         body = file.read(LARGEST + 1)
     if len(body) > LARGEST:
