@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, time
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,17 +27,22 @@ _CATEGORIES = {"maintenance": "保养 maintenance", "repair": "维修 repair"}
 
 
 class _Page(FPDF):
-    """A4 with the code at the foot of each page."""
+    """A4 with the code at the foot of each page; `release` it when it is written."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, font: Path) -> None:
         super().__init__(format="A4")
         self.set_margins(_MARGIN, _MARGIN)
         self.set_auto_page_break(auto=True, margin=22)
         self._code = code
-        with as_file(files("pipelines").joinpath(_FONT_FILE)) as font:
-            self.add_font(FONT, fname=font)
+        self.add_font(FONT, fname=font)
         added = self.fonts[FONT.lower()]
         self._known = frozenset(added.cmap) if isinstance(added, TTFFont) else frozenset()
+
+    def release(self) -> None:
+        """Close the font's file, which is read until the page is written."""
+        added = self.fonts[FONT.lower()]
+        if isinstance(added, TTFFont):
+            added.close()
 
     def footer(self) -> None:
         self.set_y(-18)
@@ -68,10 +74,19 @@ class _Page(FPDF):
 
 def printed(body: bytes, attachment: str) -> bytes:
     """The PDF of a certificate's JSON, with the JSON inside."""
-    whole = orjson.loads(body)
+    with as_file(files("pipelines").joinpath(_FONT_FILE)) as font:
+        whole = orjson.loads(body)
+        page = _Page(whole["code"], font)
+        try:
+            _write(page, whole, body, attachment)
+            return bytes(page.output())
+        finally:
+            page.release()
+
+
+def _write(page: _Page, whole: dict[str, Any], body: bytes, attachment: str) -> None:
     certificate, code = whole["certificate"], whole["code"]
     day = datetime.combine(datetime.fromisoformat(certificate["day"]).date(), time(), SHANGHAI)
-    page = _Page(code)
     page.set_creation_date(day)
     page.set_title(f"Vehicle repair certificate {code}")
     page.set_producer("vingate")
@@ -85,7 +100,6 @@ def printed(body: bytes, attachment: str) -> bytes:
     _history(page, certificate["history"])
     _visits(page, certificate["history"]["records"])
     _how(page, code, whole["signature"])
-    return bytes(page.output())
 
 
 def _facts(page: _Page, certificate: dict[str, Any]) -> None:

@@ -119,6 +119,16 @@ def test_a_new_shop_software_is_onboarded_as_the_page_says(tmp_path):
     assert (tmp_path / "our-shop.toml").exists()
 
 
+def test_the_page_on_the_market_is_tried(tmp_path):
+    for block in fences(ROOT / "docs/market.md"):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text, "utf-8")
+        for command, expected in sessions(block.text) if block.language == "console" else ():
+            printed = run(command, tmp_path)
+            assert matches(expected, printed), f"$ {command}\n{printed}"
+    assert len(list((tmp_path / "certificates").iterdir())) == 2
+
+
 def test_the_page_on_mappings_names_every_setting():
     page = (ROOT / "docs/onboard-a-shop-software.md").read_text("utf-8")
     table = page[page.index("\n## All settings\n") :]

@@ -30,7 +30,8 @@ def issue(
 
     [bold]示例 / example:[/bold]  vingate certificate issue document.json --key signing.pem --out certificates
     """
-    certificate = certificates.issue(_document(file), certificates.private_key(key))
+    signing = certificates.private_key(key)
+    certificate = certificates.issue(_document(file), signing)
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for ending, body in (("json", certificate.json), ("pdf", certificate.pdf)):
