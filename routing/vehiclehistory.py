@@ -27,6 +27,9 @@ class Group(_Data):
     """One group of important parts."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,31}$")]
+    zh: _Word
+    en: _Word
+    """What it is called on a certificate."""
     flag: Literal["component", "construct"]
     """An important component, or the body's structure."""
     words: tuple[_Word, ...]

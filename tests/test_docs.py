@@ -23,7 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BIN = Path(sys.executable).parent
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GROUPS = {"letters", "mappings", "companies", "import"}
+GROUPS = {"letters", "mappings", "companies", "import", "certificate"}
 NAMED = re.compile(r"`([\w./-]+\.\w+)`:\n\n\Z")
 
 
@@ -117,6 +117,16 @@ def test_a_new_shop_software_is_onboarded_as_the_page_says(tmp_path):
             printed = run(command.replace("../../", f"{ROOT}/"), tmp_path)
             assert matches(expected, printed), f"$ {command}\n{printed}"
     assert (tmp_path / "our-shop.toml").exists()
+
+
+def test_the_page_on_the_market_is_tried(tmp_path):
+    for block in fences(ROOT / "docs/market.md"):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text, "utf-8")
+        for command, expected in sessions(block.text) if block.language == "console" else ():
+            printed = run(command, tmp_path)
+            assert matches(expected, printed), f"$ {command}\n{printed}"
+    assert len(list((tmp_path / "certificates").iterdir())) == 2
 
 
 def test_the_page_on_mappings_names_every_setting():

@@ -54,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "check", "check", "check", "检查设置与连接器并试运行，不写入 / check settings, dry run, write nothing", TEACH
     ),
+    Command("certificate", "certificate", "app", "出口证书：出具、核验 / certificates for exports", TEACH, group=True),
     Command("version", "version", "version", "版本 / the version", TEACH),
     Command("run", "run", "run", "运行一个交换 / run an exchange", WORK),
     Command("serve", "serve", "serve", "常驻服务：接口、队列、定时 / serve a role all day", WORK),

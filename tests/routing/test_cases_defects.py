@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mappings.records import Part
+from mappings.symptoms import part_name, symptom
 from routing.cases.defects import Defects, Settings
 
 FEW = Settings(k=3, threshold=3)
@@ -164,11 +165,12 @@ def test_leads_are_k_anonymous_and_of_the_set_alone(rows, chance):
     found = leads(facts, FEW)
     sharing = defaultdict(set)
     for row in {one.key: one.record for one in facts}.values():
-        sharing[f"{row.repairdate:%Y-%m}"].add((row.vin, row.companycode))
+        cluster = (f"{row.repairdate:%Y-%m}", symptom(row.faultdescription), part_name(row.parts[0].name) or None)
+        sharing[cluster].add((row.vin, row.companycode))
     for lead in found:
-        assert lead.count >= 3
-        assert len({vehicle for vehicle, _ in sharing[lead.month]}) >= lead.count
-        assert len({shop for _, shop in sharing[lead.month]}) >= 3
+        having = sharing[(lead.month, lead.fault, lead.part)]
+        assert len({vehicle for vehicle, _ in having}) == lead.count >= 3
+        assert len({shop for _, shop in having}) >= 3
         hidden = {
             *CANARIES.values(),
             *(value for row in rows for value in (row.vin, row.plate, row.companycode, row.companyname)),
