@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select, text
 
 from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
@@ -20,7 +20,7 @@ from pipelines.ahead import Ahead, Steps
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
 from pipelines.heap import give_back
-from pipelines.inbox import Inbox
+from pipelines.inbox import Inbox, Judged, Kept
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.knownitems import account_known, batch_id, packed_items
 from pipelines.planning import Planner, with_next
@@ -50,6 +50,14 @@ class _Opened(NamedTuple):
     number: int
     received_at: str
     staging: Path
+
+
+class Taken(NamedTuple):
+    """A batch of envelopes of the inbox, opened and not worked on yet."""
+
+    opened: _Opened
+    groups: Sequence[tuple[WorkItem, Sequence[Kept]]]
+    ids: Sequence[int]
 
 
 class Coordinator:
@@ -212,21 +220,45 @@ class Coordinator:
 
         Envelopes that are known to break the steps (`failing`, by their number in the inbox) become letters.
         """
-        inbox = Inbox(self.exchange.name, self.sealer)
+        inbox, partitions = Inbox(self.exchange.name, self.sealer), self.state.partitions(self.exchange.name)
         with self.state.unit_of_work() as connection:
             number = self._next(connection)
-            kept = inbox.take(connection, most, size, number, self.state.partitions(self.exchange.name))
-            if not kept:
-                return ""
-            groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
-            items = [item for item, _ in groups]
-            taken = sorted(row.id for _, rows in groups for row in rows)
-            if len(taken) < len(kept):
-                inbox.leave(connection, number, taken[-1])
-            opened = self._open(connection, number, "inbox", items)
-        for item, rows in groups:
+            kept = inbox.take(connection, most, size, number, partitions)
+            taken = self._taken(connection, inbox, number, kept, failing)
+        return self.work_on(taken) if taken is not None else ""
+
+    def take_in(self, judged: Sequence[Judged]) -> tuple[bool, Taken | None]:
+        """Put envelopes into the inbox; where none waits there they are given to a batch in the same commit.
+
+        Returns whether the inbox has anything that waits, and the batch, which is to be worked on.
+        """
+        inbox = Inbox(self.exchange.name, self.sealer)
+        with self.state.unit_of_work() as connection:
+            if inbox.any_waits(connection):  # what came first goes first
+                inbox.put(connection, judged, now())
+                return True, None
+            number = self._next(connection)
+            kept = inbox.put_for(connection, judged, now(), number)
+            taken = self._taken(connection, inbox, number, kept)
+        return taken is not None and len(taken.ids) < len(kept), taken
+
+    def _taken(
+        self, connection: Connection, inbox: Inbox, number: int, kept: Sequence[Kept], failing: Collection[int] = ()
+    ) -> Taken | None:
+        """Open a batch of envelopes that were given to it; some of the last may be left for the next one."""
+        if not kept:
+            return None
+        groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
+        ids = sorted(row.id for _, rows in groups for row in rows)
+        if len(ids) < len(kept):
+            inbox.leave(connection, number, ids[-1])
+        return Taken(self._open(connection, number, "inbox", [item for item, _ in groups]), groups, ids)
+
+    def work_on(self, taken: Taken) -> str:
+        """Work on a batch of the inbox that was opened; its id."""
+        for item, rows in taken.groups:
             write_envelopes(item, rows, self.sealer)
-        return self._work(opened, items, {"inbox": taken})
+        return self._work(taken.opened, [item for item, _ in taken.groups], {"inbox": taken.ids})
 
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""
