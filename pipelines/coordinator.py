@@ -19,6 +19,7 @@ from pipelines import flow, tables
 from pipelines.ahead import Ahead, Steps
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
+from pipelines.followups import following
 from pipelines.heap import give_back
 from pipelines.inbox import Inbox, Judged, Kept
 from pipelines.inboxitems import grouped, write_envelopes
@@ -77,7 +78,9 @@ class Coordinator:
         """Runs that were killed, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
-        self._snapshot_of = self._placed_by = -1
+        self._snapshot_of = self._placed_by = self._followed_to = -1
+        self.newest = 0
+        """Number of the newest batch that was opened here; 0 before the first."""
 
     def run(self, days: tuple[date, date] | None = None) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result.
@@ -123,11 +126,6 @@ class Coordinator:
         else:
             self._take_in(OfDays(source, days))
         self._killed = ()  # what was done before the kill is behind the marks now
-
-    def newest(self) -> int:
-        """Number of the newest batch; 0 before the first."""
-        with self.state.glancing() as connection:
-            return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0)
 
     def end(self) -> None:
         """The run is over: nothing of it is left to do."""
@@ -198,7 +196,7 @@ class Coordinator:
     def _known_batch(self, repeated: Sequence[WorkItem]) -> None:
         """A batch of nothing but envelopes that are known by their source key."""
         with self.state.unit_of_work() as connection:
-            number = self._next(connection)
+            self.newest = number = self._next(connection)
             account_known(connection, self.exchange.name, number, self.run_id, self._received_at(), repeated)
 
     # -- one batch -----------------------------------------------------------------------------------------------------
@@ -262,7 +260,7 @@ class Coordinator:
 
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""
-        batch = batch_id(self.exchange.name, number)
+        self.newest, batch = number, batch_id(self.exchange.name, number)
         received_at = self._ahead.received_at(batch) or self._received_at()
         connection.execute(
             insert(tables.batches),
@@ -356,6 +354,17 @@ class Coordinator:
         return self._snapshot
 
     # -- what follows --------------------------------------------------------------------------------------------------
+
+    def followed_up(self) -> bool:
+        """Do all that follows, where there is anything; whether it led to a batch."""
+        before = self.newest
+        with self.state.glancing() as connection:
+            found = following(connection, self.exchange.name)
+        if found.anything or found.registrations != self._followed_to:
+            self.follow_up()
+            self.closer.promote_waiting()
+            self._followed_to = found.registrations
+        return self.newest > before
 
     def follow_up(self) -> None:
         """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved.

@@ -115,12 +115,12 @@ class Live:
 
     def scan(self) -> bool:
         """One pass over the exchange's own source; whether it brought anything."""
-        before = self._number()
+        before = self._coordinator.newest
         self._coordinator.scan()
         if time.monotonic() - self._followed_up >= FOLLOW_UP_SECONDS:
             self._followed_up = time.monotonic()
-            self._coordinator.follow_up()
-        return self._number() > before
+            self._coordinator.followed_up()
+        return self._coordinator.newest > before
 
     def reconcile(self, moment: datetime) -> None:
         """Begin to compare the days before a moment with what destinations hold, unless a report of them lies there.
@@ -281,13 +281,11 @@ class Live:
         if now - self._followed_up < FOLLOW_UP_SECONDS:
             return False
         self._followed_up = now
-        before = self._number()
-        self._coordinator.follow_up()
-        self._coordinator.closer.promote_waiting()
+        did = self._coordinator.followed_up()
         self._compared()
         if now >= self._again[0]:
             self.reconcile(self._again[1])
-        return self._number() > before
+        return did
 
     def _compared(self) -> None:
         """Settle a comparison that has ended, and tell of it."""
@@ -303,6 +301,3 @@ class Live:
                 note = "有目的地无法查询，稍后重试 / a destination could not be asked: again later"
                 self._again = (time.monotonic() + ASK_AGAIN_SECONDS, self._again[1])
             self._observer(Event("reconciled", self._exchange.name, "", differing, sent, note))
-
-    def _number(self) -> int:
-        return self._coordinator.newest()
