@@ -76,13 +76,20 @@ class MemoryHistory:
     hours: dict[str, HoursShare] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     _latest: dict[tuple[str, str], Visit] = field(default_factory=dict)
+    _shared: tuple[RepairRow, HoursShare] | None = None
 
     def add(self, row: RepairRow) -> None:
         """Remember a record. A later version of the same record replaces the earlier visit."""
         self.remember(visit(row))
         rows, tens = self.hours.get(row.companycode, HoursShare(0, 0))
-        own = share_of(row)
+        own = self.share(row)
         self.hours[row.companycode] = HoursShare(rows + own.rows, tens + own.tens)
+
+    def share(self, row: RepairRow) -> HoursShare:
+        """The row's own hours; of the row that was asked for last they are known."""
+        if self._shared is None or self._shared[0] is not row:
+            self._shared = row, share_of(row)
+        return self._shared[1]
 
     def remember(self, known: Visit) -> None:
         """Remember a visit alone, without hours; it replaces an earlier version of itself."""
@@ -163,9 +170,15 @@ def _ask(rows: Sequence[RepairRow], history: History, codes: frozenset[str]) -> 
 
 
 def _judge(row: RepairRow, known: MemoryHistory, day: date, profile: Profile) -> Iterable[Finding]:
-    """Every history rule in the order of domain table 9.1."""
-    for rule in (_mileage_regression, _vin_many_plates, _plate_many_vins, _price_as_hours, _company_name):
-        yield from rule(row, known, profile)
+    """Every history rule in the order of domain table 9.1; those that need something known, where it is."""
+    if known.by_vin.get(row.vin):
+        yield from _mileage_regression(row, known, profile)
+        yield from _vin_many_plates(row, known, profile)
+    if known.by_plate.get(row.plate):
+        yield from _plate_many_vins(row, known, profile)
+    yield from _price_as_hours(row, known, profile)
+    if row.companycode in known.names:
+        yield from _company_name(row, known, profile)
     late = (day - row.settledate).days
     if late > profile.limits["late_days"]:
         yield _finding(
@@ -183,8 +196,6 @@ def _others(row: RepairRow, past: Mapping[tuple[str, str], Visit]) -> list[Visit
 
 def _mileage_regression(row: RepairRow, known: MemoryHistory, profile: Profile) -> Iterable[Finding]:
     """Rule 14. A mileage of 0 is no reading (MILEAGE_ZERO says so) and is not compared."""
-    if row.vin not in known.by_vin:
-        return
     earlier = [v for v in _others(row, known.by_vin.get(row.vin, {})) if v.repairdate < row.repairdate]
     highest = max((v.mileage for v in earlier), default=Decimal(0))
     if 0 < row.mileage < highest:
@@ -217,7 +228,7 @@ def share_of(row: RepairRow) -> HoursShare:
 
 def _price_as_hours(row: RepairRow, known: MemoryHistory, profile: Profile) -> Iterable[Finding]:
     """Rule 15: nearly all hours of the company are whole multiples of 10, and this record has such hours."""
-    own = share_of(row)
+    own = known.share(row)
     past = known.hours.get(row.companycode, HoursShare(0, 0))
     rows, tens = own.rows + past.rows, own.tens + past.tens
     share = profile.limits["price_share_percent"]

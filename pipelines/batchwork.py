@@ -242,6 +242,7 @@ class BatchWork:
             bool(parts),
             counts,
             opened,
+            None if self._in_parts else rows.staged,
         )
 
     def _number(self, connection: Any, decided: Decided) -> None:

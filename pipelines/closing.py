@@ -5,9 +5,10 @@ Everything here can be done again after a crash: parts by name and hash, rows by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 from sqlalchemy import bindparam, insert, select, update
 
@@ -25,13 +26,13 @@ from pipelines.knownitems import batch_id
 from pipelines.leaving import Leaving, kind_of
 from pipelines.outbox import Outbox, Outcomes, Sent, Unusual, status_of
 from pipelines.progress import Event, Observer
-from pipelines.queues import Queues
+from pipelines.queues import Holding, Queues
 from pipelines.registers import reference
 from pipelines.sealedrows import seal_waiting
-from pipelines.segments import RECORD, StagedRow, read_rows, rows_in
+from pipelines.segments import read_rows, rows_in
 from pipelines.settings import Exchange
 from pipelines.sinks import OWN, Sinks
-from pipelines.stagedrows import drop_rows, kept_rows
+from pipelines.stagedrows import Staged, drop_rows, kept_rows, records_of
 from pipelines.state import State
 from pipelines.storeform import deliver
 from pipelines.version import BUILD
@@ -56,10 +57,24 @@ class Decided(NamedTuple):
     """What was counted at intake, where that is at hand."""
     opened: Mapping[str, Account] = {}
     """The accounts of its destinations as they were opened, where those are at hand."""
+    staged: Mapping[int, Sequence[Staged]] | None = None
+    """Item -> its staged records, where they are few enough to be at hand."""
 
     def begin(self, item: int) -> int:
         """How many envelopes of the batch come before an item's first one."""
         return sum(len(book.lines) for number, book in self.books.items() if number < item)
+
+
+class _Held(dict[str, Holding | None]):
+    """Destination -> what holds deliveries back, found when it is first asked for."""
+
+    def __init__(self, find: Callable[[str], Holding | None]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, destination: str) -> Holding | None:
+        found = self[destination] = self._find(destination)
+        return found
 
 
 class Closer:
@@ -86,11 +101,13 @@ class Closer:
         promoted, failed = self._promote(batch) if row.parts else ([], [])
         self._tell("effect", batch)
         outbox = self.outbox(batch, tried_before=redo)
-        for number, rows in self._staged(batch, plan):
-            book, merged = books[number], plan["merged"].get(str(number), {})
+        held = _Held(self._held)
+        for number, rows in self._staged(batch, row):
+            vins, merged = books[number].lines["vin"].view(np.int64), plan["merged"].get(str(number), {})
             for sent in self._deliveries(row, number, merged, rows):
                 # What may have gone out before a crash is tried again, whatever waits.
-                reason = "" if redo else self._held(sent, int(book.lines[sent.ordinal]["vin"]))
+                holding = None if redo else held[sent.delivery.destination]
+                reason = holding.of(int(vins[sent.ordinal])) if holding else ""
                 if reason:
                     outbox.hold(sent, reason)
                 else:
@@ -114,15 +131,19 @@ class Closer:
             books = {r.item: Journal.unpack(r.lines) for r in _journals(connection, batch)}
         return Decided(row.number, row.received_at, row.received, orjson.loads(row.plan), books)
 
-    def _staged(self, batch: str, plan: Mapping[str, Any]) -> Iterator[tuple[int, Iterator[StagedRow]]]:
-        """The staged rows of a batch, a segment at a time with the number of its item."""
+    def _staged(self, batch: str, decided: Decided) -> Iterator[tuple[int, Iterable[Staged]]]:
+        """The staged records of a batch, a segment at a time with the number of its item."""
+        if decided.staged is not None:
+            yield from decided.staged.items()
+            return
+        plan = decided.plan
         for number, paths in plan["rows"].items():
             for path in paths:
-                yield int(number), read_rows(path, self._sealer)
+                yield int(number), records_of(read_rows(path, self._sealer))
         if plan.get("kept"):
             with self._state.reading() as connection:
                 for item, segment in kept_rows(connection, batch):
-                    yield item, rows_in(segment, self._sealer, batch)
+                    yield item, records_of(rows_in(segment, self._sealer, batch))
 
     def outbox(self, batch: str, *, tried_before: bool) -> Outbox:
         """What takes deliveries to their destinations; `batch` is empty where they are of several."""
@@ -133,40 +154,40 @@ class Closer:
         size, each = self._exchange.batch.write, not batch
         return Outbox(self._sinks.row_sink, size, tried_before, self.queues, tell, self.leaving, each, self._sinks.form)
 
-    def _held(self, sent: Sent, vin: int) -> str:
-        """Why a delivery must wait its turn; what goes to the state's own registers never does."""
-        destination = sent.delivery.destination
-        return "" if self._sinks.name(destination) == OWN else self.queues.holds(destination, signed(vin))
+    def _held(self, destination: str) -> Holding | None:
+        """What holds deliveries back; what goes to the state's own registers never waits its turn."""
+        return None if self._sinks.name(destination) == OWN else self.queues.holding(destination)
 
     def _deliveries(
         self,
         decided: Decided,
         number: int,
         merged: Mapping[str, Mapping[str, str]],
-        rows: Iterator[StagedRow],
+        rows: Iterable[Staged],
     ) -> Iterator[Sent]:
-        """The deliveries of one segment of staged rows, as decided."""
+        """The deliveries of one segment of staged records, as decided."""
         book, batch = decided.books[number], batch_id(self._exchange.name, decided.number)
-        lines, begin = book.lines, decided.begin(number)
-        for staged in rows:
-            if staged.kind != RECORD or int(lines["fate"][staged.ordinal]) != ADDRESSED:
+        begin, routes, found = decided.begin(number), book.routes, book.findings
+        fates, ways, versions, contents, flags = (
+            book.lines[name].tolist() for name in ("fate", "routes", "version", "content", "findings")
+        )
+        for ordinal, body, record in rows:
+            if fates[ordinal] != ADDRESSED:
                 continue
-            line = lines[staged.ordinal]
-            record = orjson.loads(staged.body)
-            into = merged.get(str(staged.ordinal), {})
-            for destination in book.routes[int(line["routes"])]:
+            into = merged.get(str(ordinal), {}) if merged else {}
+            for destination in routes[ways[ordinal]]:
                 yield self.send(
                     record,
-                    staged.body,
+                    body,
                     destination,
                     number=number,
-                    ordinal=staged.ordinal,
-                    version=int(line["version"]),
-                    content=int(line["content"]),
-                    findings=book.findings[int(line["findings"])],
+                    ordinal=ordinal,
+                    version=versions[ordinal],
+                    content=contents[ordinal],
+                    findings=found[flags[ordinal]],
                     batch=batch,
                     merged_into=into.get(destination, ""),
-                    intake=pack_intake(decided.number, begin + staged.ordinal),
+                    intake=pack_intake(decided.number, begin + ordinal),
                 )
 
     def send(

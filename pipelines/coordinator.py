@@ -12,15 +12,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select, text
 
 from connectors.contracts import Source, WorkItem
 from pipelines import flow, tables
 from pipelines.ahead import Ahead, Steps
 from pipelines.batchwork import BatchWork
 from pipelines.closing import Closer
+from pipelines.followups import following
 from pipelines.heap import give_back
-from pipelines.inbox import Inbox
+from pipelines.inbox import Inbox, Judged, Kept
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.knownitems import account_known, batch_id, packed_items
 from pipelines.planning import Planner, mark_of, with_next
@@ -52,6 +53,14 @@ class _Opened(NamedTuple):
     staging: Path
 
 
+class Taken(NamedTuple):
+    """A batch of envelopes of the inbox, opened and not worked on yet."""
+
+    opened: _Opened
+    groups: Sequence[tuple[WorkItem, Sequence[Kept]]]
+    ids: Sequence[int]
+
+
 class Coordinator:
     """Runs one exchange on a state that it owns."""
 
@@ -69,7 +78,9 @@ class Coordinator:
         """Runs that were killed, until the source was planned anew."""
         self.closer = Closer(state, exchange, self.sinks, self.sealer, observer)
         self._snapshot = ""
-        self._snapshot_of = self._placed_by = -1
+        self._snapshot_of = self._placed_by = self._followed_to = -1
+        self.newest = 0
+        """Number of the newest batch that was opened here; 0 before the first."""
 
     def run(self, days: tuple[date, date] | None = None) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result.
@@ -115,11 +126,6 @@ class Coordinator:
         else:
             self._take_in(OfDays(source, days))
         self._killed = ()  # what was done before the kill is behind the marks now
-
-    def newest(self) -> int:
-        """Number of the newest batch; 0 before the first."""
-        with self.state.glancing() as connection:
-            return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0)
 
     def end(self) -> None:
         """The run is over: nothing of it is left to do."""
@@ -192,7 +198,7 @@ class Coordinator:
     def _known_batch(self, repeated: Sequence[WorkItem]) -> None:
         """A batch of nothing but envelopes that are known by their source key."""
         with self.state.unit_of_work() as connection:
-            number = self._next(connection)
+            self.newest = number = self._next(connection)
             account_known(connection, self.exchange.name, number, self.run_id, self._received_at(), repeated)
 
     # -- one batch -----------------------------------------------------------------------------------------------------
@@ -214,25 +220,49 @@ class Coordinator:
 
         Envelopes that are known to break the steps (`failing`, by their number in the inbox) become letters.
         """
-        inbox = Inbox(self.exchange.name, self.sealer)
+        inbox, partitions = Inbox(self.exchange.name, self.sealer), self.state.partitions(self.exchange.name)
         with self.state.unit_of_work() as connection:
             number = self._next(connection)
-            kept = inbox.take(connection, most, size, number, self.state.partitions(self.exchange.name))
-            if not kept:
-                return ""
-            groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
-            items = [item for item, _ in groups]
-            taken = sorted(row.id for _, rows in groups for row in rows)
-            if len(taken) < len(kept):
-                inbox.leave(connection, number, taken[-1])
-            opened = self._open(connection, number, "inbox", items)
-        for item, rows in groups:
+            kept = inbox.take(connection, most, size, number, partitions)
+            taken = self._taken(connection, inbox, number, kept, failing)
+        return self.work_on(taken) if taken is not None else ""
+
+    def take_in(self, judged: Sequence[Judged]) -> tuple[bool, Taken | None]:
+        """Put envelopes into the inbox; where none waits there they are given to a batch in the same commit.
+
+        Returns whether the inbox has anything that waits, and the batch, which is to be worked on.
+        """
+        inbox = Inbox(self.exchange.name, self.sealer)
+        with self.state.unit_of_work() as connection:
+            if inbox.any_waits(connection):  # what came first goes first
+                inbox.put(connection, judged, now())
+                return True, None
+            number = self._next(connection)
+            kept = inbox.put_for(connection, judged, now(), number)
+            taken = self._taken(connection, inbox, number, kept)
+        return taken is not None and len(taken.ids) < len(kept), taken
+
+    def _taken(
+        self, connection: Connection, inbox: Inbox, number: int, kept: Sequence[Kept], failing: Collection[int] = ()
+    ) -> Taken | None:
+        """Open a batch of envelopes that were given to it; some of the last may be left for the next one."""
+        if not kept:
+            return None
+        groups = grouped(kept, self.state.path / "staging" / batch_id(self.exchange.name, number), failing)
+        ids = sorted(row.id for _, rows in groups for row in rows)
+        if len(ids) < len(kept):
+            inbox.leave(connection, number, ids[-1])
+        return Taken(self._open(connection, number, "inbox", [item for item, _ in groups]), groups, ids)
+
+    def work_on(self, taken: Taken) -> str:
+        """Work on a batch of the inbox that was opened; its id."""
+        for item, rows in taken.groups:
             write_envelopes(item, rows, self.sealer)
-        return self._work(opened, items, {"inbox": taken})
+        return self._work(taken.opened, [item for item, _ in taken.groups], {"inbox": taken.ids})
 
     def _open(self, connection: Any, number: int, kind: str, items: Sequence[WorkItem]) -> _Opened:
         """Write a batch to the ledger, before anything of it is worked on."""
-        batch = batch_id(self.exchange.name, number)
+        self.newest, batch = number, batch_id(self.exchange.name, number)
         received_at = self._ahead.received_at(batch) or self._received_at()
         connection.execute(
             insert(tables.batches),
@@ -326,6 +356,17 @@ class Coordinator:
         return self._snapshot
 
     # -- what follows --------------------------------------------------------------------------------------------------
+
+    def followed_up(self) -> bool:
+        """Do all that follows, where there is anything; whether it led to a batch."""
+        before = self.newest
+        with self.state.glancing() as connection:
+            found = following(connection, self.exchange.name)
+        if found.anything or found.registrations != self._followed_to:
+            self.follow_up()
+            self.closer.promote_waiting()
+            self._followed_to = found.registrations
+        return self.newest > before
 
     def follow_up(self) -> None:
         """Orders that became whole, orders grown too old, deliveries that wait, vehicles that moved.

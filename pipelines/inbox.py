@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
@@ -30,7 +30,11 @@ _LONGEST_KEY = 500
 _LONGEST_NAME = 200
 """Characters of a company or system."""
 _COLUMNS = [column for column in tables.inbox.c if column.name not in ("id", "batch")]
-_NAMES = [column.name for column in _COLUMNS]
+_IDS = (
+    select(tables.inbox.c.id)
+    .where(tables.inbox.c.exchange == bindparam("of"), tables.inbox.c.batch == bindparam("batch"))
+    .order_by(tables.inbox.c.id)
+)
 _TAKE_ALL = text(
     "INSERT INTO inbox_keys (exchange, source, key, inbox, received_at)"
     " SELECT :exchange, w.source, w.key, 0, :moment"
@@ -91,20 +95,53 @@ class Inbox:
         A sender names company and key by any text; one that no database takes must not come again and again, so it
         is written out, or stands by its digest.
         """
-        t = tables.inbox
+        chosen, fresh = self._new(connection, judged, received_at)
+        if chosen:
+            self._insert(connection, _COLUMNS, self._rows(chosen, received_at))
+            if connection.dialect.name == "postgresql":
+                connection.execute(_TELL, {"exchange": self._exchange})
+        return fresh
+
+    def put_for(
+        self, connection: Connection, judged: Sequence[Judged], received_at: datetime, batch: int
+    ) -> list[Kept]:
+        """Keep envelopes and give them to a batch at once: those that are new, in order, as `take` would give them.
+
+        For who has seen that none waits here that came before them. Nobody is told of them.
+        """
+        chosen, _ = self._new(connection, judged, received_at)
+        if not chosen:
+            return []
+        rows = [(*row, batch) for row in self._rows(chosen, received_at)]
+        self._insert(connection, [*_COLUMNS, tables.inbox.c.batch], rows)
+        moment, ids = (
+            received_at.isoformat(),
+            connection.execute(_IDS, {"of": self._exchange, "batch": batch}).scalars(),
+        )
+        return [
+            Kept(number, of.source, of.company, of.system, one.dialect, moment, of.body)
+            for number, one, of in zip(ids, chosen, [one.arrival for one in chosen], strict=True)
+        ]
+
+    def _new(
+        self, connection: Connection, judged: Sequence[Judged], received_at: datetime
+    ) -> tuple[list[Judged], list[bool]]:
+        """The envelopes that are to be kept, and for each that came whether it is one."""
         judged = [_fit(one) for one in judged]
         fresh = self._fresh(connection, judged, received_at)
-        chosen = [one for one, new in zip(judged, fresh, strict=True) if new]
-        if chosen:
-            moment = received_at.isoformat()
-            hashes = vin_hashes(["" if one.vin else vin_in(one.arrival.body) for one in chosen]).tolist()
-            rows = [self._row(one, moment, one.vin or found) for one, found in zip(chosen, hashes, strict=True)]
-            if connection.dialect.name == "postgresql":
-                copy_rows(connection, t, _COLUMNS, rows)
-                connection.execute(_TELL, {"exchange": self._exchange})
-            else:
-                connection.execute(insert(t), [dict(zip(_NAMES, row, strict=True)) for row in rows])
-        return fresh
+        return [one for one, new in zip(judged, fresh, strict=True) if new], fresh
+
+    def _rows(self, chosen: Sequence[Judged], received_at: datetime) -> list[tuple[Any, ...]]:
+        moment = received_at.isoformat()
+        hashes = vin_hashes(["" if one.vin else vin_in(one.arrival.body) for one in chosen]).tolist()
+        return [self._row(one, moment, one.vin or found) for one, found in zip(chosen, hashes, strict=True)]
+
+    def _insert(self, connection: Connection, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]) -> None:
+        if connection.dialect.name == "postgresql":
+            copy_rows(connection, tables.inbox, columns, rows)
+            return
+        names = [column.name for column in columns]
+        connection.execute(insert(tables.inbox), [dict(zip(names, row, strict=True)) for row in rows])
 
     def _row(self, one: Judged, moment: str, vin: int) -> tuple[Any, ...]:
         arrival = one.arrival

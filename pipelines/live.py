@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import select
 
@@ -114,12 +115,12 @@ class Live:
 
     def scan(self) -> bool:
         """One pass over the exchange's own source; whether it brought anything."""
-        before = self._number()
+        before = self._coordinator.newest
         self._coordinator.scan()
         if time.monotonic() - self._followed_up >= FOLLOW_UP_SECONDS:
             self._followed_up = time.monotonic()
-            self._coordinator.follow_up()
-        return self._number() > before
+            self._coordinator.followed_up()
+        return self._coordinator.newest > before
 
     def reconcile(self, moment: datetime) -> None:
         """Begin to compare the days before a moment with what destinations hold, unless a report of them lies there.
@@ -175,15 +176,31 @@ class Live:
         for feed in self._feeds.values():
             arrivals = feed.take(self._records, 0 if took else seconds / len(self._feeds))
             if arrivals:
-                self._put(arrivals)
-                feed.ack()
+                self._put(feed, arrivals)
                 took = True
         return took
 
-    def _put(self, arrivals: list[Arrival]) -> None:
-        with self._state.unit_of_work() as connection:
-            self._inbox.put(connection, [Judged(one) for one in arrivals], datetime.now(UTC))
-        self._sure = True
+    def _put(self, feed: Feed, arrivals: list[Arrival]) -> None:
+        judged = [Judged(one) for one in arrivals]
+        if not self._at_once(arrivals):
+            with self._state.unit_of_work() as connection:
+                self._inbox.put(connection, judged, datetime.now(UTC))
+            self._sure = True
+            feed.ack()
+            return
+        self._sure, taken = self._coordinator.take_in(judged)
+        feed.ack()
+        if taken is not None:
+            self._worked(partial(self._coordinator.work_on, taken))
+
+    def _at_once(self, arrivals: Sequence[Arrival]) -> bool:
+        """Whether arrivals may be a batch: within its bounds, all of them ours, and no envelope is to blame."""
+        return (
+            len(arrivals) <= self._most
+            and not self._failures
+            and self._state.partitions(self._exchange.name) is None
+            and sum(len(one.body) for one in arrivals) <= self._exchange.batch.bytes
+        )
 
     def _wait(self, seconds: float) -> None:
         """Until something lies in the inbox, and then a little longer for what comes right behind it."""
@@ -208,8 +225,13 @@ class Live:
             self._look = False
             return False
         self._look, self._sure = True, False
+        size = self._exchange.batch.bytes
+        return self._worked(lambda: self._coordinator.inbox_batch(self._most, size, failing), failing)
+
+    def _worked(self, work: Callable[[], str], failing: Sequence[int] = ()) -> bool:
+        """Work on a micro-batch; whether there was one."""
         try:
-            batch = self._coordinator.inbox_batch(self._most, self._exchange.batch.bytes, failing)
+            batch = work()
         except EXPECTED:
             raise
         except Exception as error:  # a defect that one payload shows must not stop all others
@@ -230,7 +252,7 @@ class Live:
 
     def _broke(self, error: Exception) -> None:
         LOG.error("steps failed on a batch of at most %d: %s", self._most, type(error).__name__, exc_info=error)
-        alone = self._most == 1
+        alone, self._look = self._most == 1, True
         self._most = max(1, self._most // 8)
         if alone:
             t = tables.inbox
@@ -259,13 +281,11 @@ class Live:
         if now - self._followed_up < FOLLOW_UP_SECONDS:
             return False
         self._followed_up = now
-        before = self._number()
-        self._coordinator.follow_up()
-        self._coordinator.closer.promote_waiting()
+        did = self._coordinator.followed_up()
         self._compared()
         if now >= self._again[0]:
             self.reconcile(self._again[1])
-        return self._number() > before
+        return did
 
     def _compared(self) -> None:
         """Settle a comparison that has ended, and tell of it."""
@@ -281,6 +301,3 @@ class Live:
                 note = "有目的地无法查询，稍后重试 / a destination could not be asked: again later"
                 self._again = (time.monotonic() + ASK_AGAIN_SECONDS, self._again[1])
             self._observer(Event("reconciled", self._exchange.name, "", differing, sent, note))
-
-    def _number(self) -> int:
-        return self._coordinator.newest()

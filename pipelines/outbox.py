@@ -112,15 +112,18 @@ class Outcomes:
 
     def take(self, sent: Sent, outcome: Outcome, sink: str, *, tried: bool = True) -> None:
         """Count one outcome; it leaves flight."""
-        account = self.accounts.setdefault(sent.delivery.destination, Account(sink))
+        delivery = sent.delivery
+        account = self.accounts.get(delivery.destination)
+        if account is None:
+            account = self.accounts[delivery.destination] = Account(sink)
         account.counts["in_flight"] -= 1
-        status = _end(sent.delivery, outcome)
+        status = _end(delivery, outcome)
         account.counts[status] += 1
         if outcome.status == ACCEPTED:
             account.stands += 1
-            mark = fingerprint(sent.delivery)
+            mark = fingerprint(delivery)
             account.digest += mark
-            place = (sent.delivery.batch, sent.delivery.destination)
+            place = (delivery.batch, delivery.destination)
             count, digest = self.standing.get(place, (0, 0))
             self.standing[place] = (count + 1, digest + mark)
         if status != "delivered":

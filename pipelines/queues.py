@@ -9,7 +9,8 @@ the table `waiting`; this is what one process knows of it between batches.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
@@ -32,6 +33,19 @@ HELD = (AWAY, PACED)
 """Reasons of what waits until its destination may be called again, and stays due meanwhile."""
 BEHIND = "BEHIND: 同一车辆有更早的记录在等待 / an earlier record of this vehicle waits"
 _ASK_AGAIN_SECONDS = 1.0
+
+
+class Holding(NamedTuple):
+    """What holds back new deliveries to one destination; asked for once a batch."""
+
+    all: str
+    """Why all of them wait; empty: not all do."""
+    behind: Mapping[int, int]
+    """Signed VIN hash -> how many of that vehicle wait already."""
+
+    def of(self, vin: int) -> str:
+        """Why the delivery of a vehicle, by the signed hash of its VIN, must wait; empty: it may go."""
+        return self.all or (BEHIND if self.behind and self.behind.get(vin) else "")
 
 
 class Queues:
@@ -76,13 +90,9 @@ class Queues:
         """The state of the breaker of each destination that was asked for: for metrics, from any thread."""
         return {name: gate.breaker for name, gate in tuple(self._gates.items())}
 
-    def holds(self, destination: str, vin: int) -> str:
-        """Why a new delivery must wait without being tried; empty: it may go. `vin`: the signed hash."""
-        held = self.held(destination)
-        if held:
-            return held
-        waiting = self._waiting().get(destination)
-        return BEHIND if waiting and waiting.get(vin) else ""
+    def holding(self, destination: str) -> Holding:
+        """What holds back new deliveries at this moment, without their being tried."""
+        return Holding(self.held(destination), self._waiting().get(destination, {}))
 
     def admit(self, destination: str) -> str:
         """Ask for one call: empty, and `answered` must follow; else why what is for it must wait."""

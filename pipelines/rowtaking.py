@@ -26,6 +26,7 @@ from pipelines.rowform import row_of
 from pipelines.sealedrows import seal_piece, seal_waiting
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, StagedWithdrawal, read_rows
 from pipelines.settings import Exchange
+from pipelines.stagedrows import Staged
 from pipelines.versions import pack_intake, signed
 from pipelines.vinhash import vin_hash
 from pipelines.work import Job, Receipt, Task
@@ -34,6 +35,9 @@ from routing.dealers import Dealers
 
 _AT_ONCE = 2_000
 """Records that the state is asked about at once; the items of a group begin below it, a large item is one alone."""
+
+FEW = 10_000
+"""Records of a batch that are held from the decision until they are delivered: about 2 KB each."""
 
 Pairs = dict[str, dict[str, dict[str, str]]]
 """Item -> ordinal -> destination -> key of the record that this one was merged into."""
@@ -80,6 +84,9 @@ class RowTaking:
         self._begins = starts({number: len(book.lines) for number, book in sorted(journals.items())})
         self.refused: dict[int, list[Letter]] = {}
         """Letters of withdrawals that found no record, by item."""
+        few = sum(len(book.lines) for book in journals.values()) <= FEW
+        self.staged: dict[int, list[Staged]] | None = {} if few else None
+        """Item -> its records, which closing need not read again; None where they are too many to be held."""
 
     def take(self, connection: Connection, tasks: Iterable[Task], writer: ReceiptWriter) -> Pairs:
         """Take the rows of every item, in intake order; flags go into the journals, receipts to the writer."""
@@ -111,7 +118,8 @@ class RowTaking:
             yield group
 
     def _read(self, task: Task) -> _Item:
-        item, fates = _Item(task), self._journals[task.number].lines["fate"]
+        item, fates = _Item(task), self._journals[task.number].lines["fate"].tolist()
+        held = self.staged.setdefault(task.number, []) if self.staged is not None else None
         for receipt in self._receipts.get(task.number, ()):
             for row in read_rows(receipt.rows, self._sealer) if receipt.rows else ():
                 if row.kind == REMARKS:
@@ -122,20 +130,24 @@ class RowTaking:
                     if fates[row.ordinal] == DEAD:
                         item.found[row.ordinal] = [self._refuse(task, row.ordinal, row.body)]
                 elif row.kind == RECORD:
-                    self._record(item, row.ordinal, row.body, int(fates[row.ordinal]))
+                    record = self._record(item, row.ordinal, row.body, fates[row.ordinal])
+                    if held is not None and fates[row.ordinal] == ADDRESSED:
+                        held.append(Staged(row.ordinal, row.body, orjson.loads(row.body) if record is None else record))
         return item
 
-    def _record(self, item: _Item, ordinal: int, body: bytes, fate: int) -> None:
+    def _record(self, item: _Item, ordinal: int, body: bytes, fate: int) -> Mapping[str, Any] | None:
+        """Take note of one record; what it says, where that had to be looked at."""
         wanted = self._exchange.rules
         if fate == UNPLACED:
             item.waiting.append((ordinal, body))
         if not (wanted.history or wanted.merge) or fate not in (ADDRESSED, UNPLACED, FILTERED):
-            return
-        record = orjson.loads(body)
+            return None
+        record: dict[str, Any] = orjson.loads(body)
         if "withdrawn" in record:
             item.chosen.append(_Chosen(item.task, ordinal, None, record))
         elif fate != FILTERED and (wanted.history or self._concerned(record)):
             item.chosen.append(_Chosen(item.task, ordinal, row_of(record), record))
+        return record
 
     @cached_property
     def _dealers(self) -> Dealers | None:

@@ -1,19 +1,35 @@
-"""Staged rows of decided batches in the database, where any gateway that shares the state can finish them.
+"""Staged records of decided batches; their segments in the database, where any gateway can finish them.
 
 Segments stay as they were staged, sealed; they are cut into pieces, since a row is held in memory whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, delete, insert, select
 
 from pipelines import tables
+from pipelines.segments import RECORD, StagedRow
 
 PIECE_BYTES = 1 << 20
+
+
+class Staged(NamedTuple):
+    """One staged record: its place in the item, its bytes, and what they say."""
+
+    ordinal: int
+    body: bytes
+    record: Mapping[str, Any]
+
+
+def records_of(rows: Iterable[StagedRow]) -> Iterator[Staged]:
+    """The records among the rows of a segment."""
+    return (Staged(row.ordinal, row.body, orjson.loads(row.body)) for row in rows if row.kind == RECORD)
 
 
 def keep_rows(connection: Connection, batch: str, paths: Mapping[int, Sequence[str]]) -> None:

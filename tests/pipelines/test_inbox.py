@@ -105,6 +105,26 @@ def test_taken_in_order_and_bounded(state: State) -> None:
         assert [one.body[:1] for one in inbox.of(connection, 2)] == [b"C", b"D"]
 
 
+def test_what_is_put_for_a_batch_is_what_it_would_have_taken(state: State) -> None:
+    put(state, arrival(b"known", "1"))
+    inbox = Inbox("collect", state.sealer())
+    came = [arrival(b"known", "1"), arrival(b"b", "2"), arrival(b"c"), arrival(b"b", "2")]
+    with state.unit_of_work() as connection:
+        first = inbox.take(connection, 9, 1000, 1)
+        given = inbox.put_for(connection, [Judged(one, "national", 7) for one in came], NOW, 2)
+    assert [(one.body, one.company, one.system, one.dialect) for one in given] == [
+        (body, "31000001", "31", "national") for body in (b"b", b"c")
+    ]
+    assert first[-1].id < given[0].id < given[1].id
+    batch(state, 1)
+    with state.unit_of_work() as connection:
+        assert list(inbox.of(connection, 2)) == given
+        assert inbox.waiting(connection) == (0, 0)
+        assert inbox.give_back(connection) == 2
+        assert inbox.take(connection, 9, 1000, 3) == given
+        assert inbox.put_for(connection, [Judged(came[1])], NOW, 4) == []
+
+
 def test_envelopes_of_forgotten_batches_wait_again(state: State) -> None:
     put(state, arrival(b"a"), arrival(b"b"))
     batch(state, 1)

@@ -46,6 +46,10 @@ url = "sqlite:///{state}/stores/{destination}.db"
 """
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 @pytest.fixture
 def gate(tmp_path):
     made = Gate(tmp_path / "state")
@@ -189,17 +193,86 @@ def test_a_feed_is_acked_once_its_arrivals_are_kept(gate):
     running.close()
 
 
-def test_what_was_not_kept_comes_again(gate, monkeypatch):
+@pytest.mark.parametrize(("way", "before"), [("put_for", 0), ("put", 1)])
+def test_what_was_not_kept_comes_again(gate, monkeypatch, way, before):
     hub("live").arrivals += [Arrival(as_bytes(record("J1")), "queue", "m1", SHOP, "11")]
     made = feed("memory", {"hub": "live"})
     assert isinstance(made, MemoryFeed)
     running = Live(gate.state, settings(gate), {"queue": made})
     running.recover()
-    monkeypatch.setattr(Inbox, "put", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        running.step(0)
+    for _ in range(before):
+        arrive(gate, record("J0"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, way, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            running.step(0)
     running.close()
-    assert len(hub("live").arrivals) == 1
+    assert [one.key for one in hub("live").arrivals] == ["m1"]
+    assert waiting(gate) == before
+
+
+def test_what_a_feed_brings_is_a_batch_at_once_and_acked_before_it_is_worked_on(gate, monkeypatch):
+    hub("live").arrivals += [
+        Arrival(as_bytes(record("J1", fault=f"第{i}次")), "queue", f"m{i}", SHOP, "11") for i in (0, 1)
+    ]
+    running = Live(gate.state, settings(gate), {"queue": feed("memory", {"hub": "live"})})
+    running.recover()
+
+    def worked(*_: object) -> None:
+        assert not any(hub("live").taken.values()), "it is in the inbox: nothing more is asked of its system"
+        assert waiting(gate) == 2
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchWork, "stage", worked)
+        patch.setattr(Inbox, "take", lambda *_: 1 / 0)  # nothing is read of what was just written
+        with pytest.raises(Killed):
+            running.step(0)
+    again = live(gate)
+    drain(again)
+    assert gate.versions("province-11") == [("J1", 1, "第0次"), ("J1", 2, "第1次")]
+    assert prove(gate.state).balanced
+    again.close()
+
+
+def test_what_waits_in_the_inbox_goes_before_what_a_feed_brings(gate):
+    running = Live(gate.state, settings(gate), {"queue": feed("memory", {"hub": "live"})})
+    running.recover()
+    arrive(gate, record("J1", fault="甲"))
+    hub("live").arrivals.append(Arrival(as_bytes(record("J1", fault="乙")), "queue", "m1", SHOP, "11"))
+    drain(running)
+    assert gate.versions("province-11") == [("J1", 1, "甲"), ("J1", 2, "乙")]
+    running.close()
+
+
+def test_what_a_feed_brings_beyond_the_turns_of_a_batch_waits_for_the_next_one(gate, monkeypatch):
+    monkeypatch.setattr("pipelines.inboxitems.MOST_TURNS", 1)
+    one, other = record("J1", fault="甲"), record("J1", fault="乙")
+    sources = ("queue", "queue:other") * 2
+    hub("live").arrivals += [
+        Arrival(as_bytes(payload), source, f"m{at}", SHOP, "11")
+        for at, (source, payload) in enumerate(zip(sources, (one, other, one, other), strict=True))
+    ]
+    running = Live(gate.state, settings(gate), {"queue": feed("memory", {"hub": "live"})})
+    running.recover()
+    drain(running)
+    assert [version[1:] for version in gate.versions("province-11")] == [(1, "甲"), (2, "乙"), (3, "甲"), (4, "乙")]
+    assert prove(gate.state).balanced
+    running.close()
+
+
+@pytest.mark.parametrize(("records", "size"), [(1, 1 << 20), (500, 1_500)])
+def test_what_a_feed_brings_is_bounded_as_every_batch(gate, records, size):
+    hub("live").arrivals += [Arrival(as_bytes(record(f"J{i}")), "queue", f"m{i}", SHOP, "11") for i in range(6)]
+    bound = settings(gate, f"batch.bytes={size}")
+    running = Live(gate.state, bound, {"queue": feed("memory", {"hub": "live"})}, records=records)
+    running.recover()
+    drain(running)
+    with gate.state.reading() as connection:
+        received = connection.execute(select(tables.batches.c.received)).scalars().all()
+    assert sum(received) == 6
+    assert max(received) < 6
+    running.close()
 
 
 def test_batches_are_bounded_and_in_order(gate):
@@ -212,9 +285,6 @@ def test_batches_are_bounded_and_in_order(gate):
 
 @pytest.mark.parametrize("moment", ["stage", "decide"])
 def test_a_crash_before_the_decision_gives_the_envelopes_back(gate, monkeypatch, moment):
-    class Killed(BaseException):
-        pass
-
     def killed(*_: object) -> None:
         raise Killed
 
@@ -235,9 +305,6 @@ def test_a_crash_before_the_decision_gives_the_envelopes_back(gate, monkeypatch,
 
 def test_a_crash_after_the_decision_is_finished_by_the_next_start(gate, monkeypatch):
     from pipelines.closing import Closer
-
-    class Killed(BaseException):
-        pass
 
     def killed(*_: object, **__: object) -> None:
         raise Killed
@@ -302,9 +369,6 @@ def test_a_defect_that_hits_every_payload_stops_and_makes_no_heap_of_letters(gat
 
 
 def test_a_crash_never_counts_against_a_message(gate, monkeypatch):
-    class Killed(BaseException):
-        pass
-
     def killed(*_: object) -> None:
         raise Killed
 

@@ -116,9 +116,9 @@ def test_an_order_is_done_by_the_running_gateway_and_answered(gate, running):
     assert [row[0] for row in gate.rows("province-11")] == ["J3", "J1", "J2"]
     again = order(gate)
     assert (outcomes(again), again.went_through) == (["resolved", "resolved"], True)
-    before = running._number()
+    before = running._coordinator.newest
     turn(running)
-    assert running._number() == before
+    assert running._coordinator.newest == before
 
 
 def test_who_waits_is_told_what_came_of_it(gate, running):
