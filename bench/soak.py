@@ -87,7 +87,7 @@ def run(soak: Soak) -> tuple[str, dict[str, Any]]:
     ]
     judged = soak_signs.judge(samples)
     told = soak_signs.verdict(judged) if not again else f"**Not flat**: started again: {', '.join(again)}."
-    figures = {"client": said, "stores": stores, "flat": not again and all(one.flat for one in judged),
+    figures = {"client": said, "stores": stores, "flat": not again and not soak_signs.leaks(judged),
                "signs": {" ".join(one.sign): one[1:] for one in judged}}  # fmt: skip
     return _section(soak, said, stores, told, len(samples), judged), figures
 
@@ -173,5 +173,5 @@ def _section(
         f"Offered {soak.rate:g}/s for {soak.minutes:g} minutes, accepted {said['accepted']:,} "
         f"({said['accepted_per_second']:,.0f}/s), other answers: {others(said)};\nanswered in p50 "
         f"{said['p50']:.0f} ms, p99 {said['p99']:.0f} ms. In the stores after it drained: {ends}.\n\n"
-        f"{told} {soak_signs.RULE}\n\n{soak_signs.tables(judged)}"
+        f"{told} {soak_signs.RULE}\n`{soak.plot.name}` has all samples.\n\n{soak_signs.tables(judged)}"
     )

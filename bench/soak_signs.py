@@ -122,10 +122,18 @@ def tables(judged: Sequence[Judged]) -> str:
     return "\n".join(_head(kinds) + "\n".join(rows) + "\n" for kinds, rows in groups.items())
 
 
+def leaks(judged: Sequence[Judged]) -> list[str]:
+    """What grew though the same work was done; the backlog does not count, which also grows where a host is too slow."""
+    return [" ".join(one.sign) for one in judged if not one.flat and one.sign[1] != "backlog"]
+
+
 def verdict(judged: Sequence[Judged]) -> str:
-    """Flat or not, in a sentence, and what was not."""
-    grew = [" ".join(one.sign) for one in judged if not one.flat]
-    return f"**Not flat**: {', '.join(grew)}." if grew else "**Flat.**"
+    """Flat or not, what was not, and whether the work was kept up with."""
+    grew = leaks(judged)
+    flat = f"**Not flat**: {', '.join(grew)}." if grew else "**Flat.**"
+    behind = [one.sign[0] for one in judged if not one.flat and one.sign[1] == "backlog"]
+    late = f" More came in than was done meanwhile: the backlog grew ({', '.join(behind)})." if behind else ""
+    return flat + late
 
 
 RULE = (

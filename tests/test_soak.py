@@ -64,7 +64,6 @@ def run(kind, *values):
         (run("handles", 10, 20, 20, 20, 24, 24), True),
         (run("handles", 10, 20, 20, 20, 25, 25), False),
         (run("threads", 5, 5, 5, 5, 8, 8), False),
-        (run("backlog", 0, 0, 10, 10, 1_011, 1_011), False),
         (run("kept", 0, 0, 1_000, 1_000, 9_000, 9_000), True),  # grows with what is kept
     ],
 )
@@ -72,6 +71,14 @@ def test_flat_is_by_the_medians_of_the_last_two_thirds(samples, flat):
     (judged,) = soak_signs.judge(samples)
     assert judged.flat is flat
     assert soak_signs.verdict([judged]) == ("**Flat.**" if flat else f"**Not flat**: {' '.join(judged.sign)}.")
+    assert soak_signs.leaks([judged]) == ([] if flat else [" ".join(judged.sign)])
+
+
+def test_a_backlog_that_grows_is_told_and_is_no_leak():
+    judged = soak_signs.judge(run("backlog", 0, 0, 10, 10, 1_011, 1_011))
+    assert soak_signs.leaks(judged) == []
+    assert soak_signs.verdict(judged) == "**Flat.** More came in than was done meanwhile: the backlog grew (gateway)."
+    assert soak_signs.verdict(soak_signs.judge(run("backlog", 0, 0, 10, 10, 1_010, 1_010))) == "**Flat.**"
 
 
 def test_a_run_without_thirds_or_without_a_process_is_not_judged():
