@@ -123,7 +123,7 @@ def tables(judged: Sequence[Judged]) -> str:
 
 
 def leaks(judged: Sequence[Judged]) -> list[str]:
-    """What grew though the same work was done; the backlog does not count, which also grows where a host is too slow."""
+    """What grew though the work did not. The backlog does not count, which also grows where a host is too slow."""
     return [" ".join(one.sign) for one in judged if not one.flat and one.sign[1] != "backlog"]
 
 
