@@ -24,9 +24,10 @@ test: .venv/.ready-dev  ## Set up, then run all tests
 	bash scripts/servers
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
-crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds (ROUNDS, SEED): nothing lost, nothing doubled
+crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds (ROUNDS, FROM, SEED, RECORD): nothing lost
 	bash scripts/servers
-	$(BIN)/python tests/realtime/crash_rounds.py --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/realtime/crash_rounds.py --rounds $(or $(ROUNDS),100) \
+		$(if $(FROM),--from $(FROM)) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record $(RECORD))
 
 check: .venv/.ready-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .

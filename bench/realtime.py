@@ -1,12 +1,13 @@
 """Latency and throughput in real time: the door alone, the whole way from province to home province, queue to store.
 
     vingate bench realtime [--only door way queue] [--seconds N]
+    vingate bench realtime --soak MINUTES [--rate N]
 
 Starts what it needs itself (`realtime_network`) and loads it with a client of its own in Go (`client/`). A leg of a
 record ends when the database commits its row: the moments are PostgreSQL's own (`pg_xact_commit_timestamp`), read after
 the run, so measuring costs nothing meanwhile; they are taken just before the commit is synced, so a leg is too short by
 that sync, which is told beside it. Legs begin at the moment when the record was due at the door. Writes its sections
-of bench/RESULTS.md; see `realtime_parts` for what is measured.
+of bench/RESULTS.md; see `realtime_parts` for what is measured, and `soak` for the long run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import realtime_parts  # noqa: E402
+import soak  # noqa: E402
 from realtime_network import Network  # noqa: E402
 from run import write_results  # noqa: E402
 
@@ -66,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=sorted(realtime_parts.PARTS), default=list(realtime_parts.PARTS))
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each run (default 10)")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="the long run instead: does all stay flat?")
+    parser.add_argument("--rate", type=float, default=500.0, help="long run: records a second (default 500)")
+    parser.add_argument("--plot", type=Path, default=HERE / "soak.svg", help="long run: file of its picture")
     parser.add_argument("--figures", type=Path, help="write the figures to this file, as JSON")
     parser.add_argument("--keep", type=Path, help="folder for databases and logs; kept")
     parser.add_argument("--dry", action="store_true", help="do not write bench/RESULTS.md")
@@ -76,13 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sections, figures = [], {}
     try:
         client = Client(folder)
-        for name in given.only:
+        for name in ["soak"] if given.soak else given.only:
             place = folder / name
             place.mkdir()
             folder.chmod(0o711)
             with Network(place) as network:
-                bench = realtime_parts.Bench(network, client, place, given.seconds, given.profile)
-                section, found = realtime_parts.PARTS[name](bench)
+                if given.soak:
+                    section, found = soak.run(soak.Soak(network, client, given.soak, given.rate, given.plot))
+                else:
+                    bench = realtime_parts.Bench(network, client, place, given.seconds, given.profile)
+                    section, found = realtime_parts.PARTS[name](bench)
             print(section, flush=True)
             sections.append(section)
             figures[name] = found

@@ -70,7 +70,8 @@ class Role:
     """One `vingate serve` on a database for its state and one for its store."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str], more: tuple[str, ...] = ()) -> None:
-        self.name, self.folder, self.store = name, folder, f"{folder.name}_store"
+        self.name, self.folder = name, folder
+        self.state, self.store = f"{folder.name}_state", f"{folder.name}_store"
         file, settings = _ROLES[name]
         self._path = ROOT / "deploy" / "roles" / f"{file}.toml"
         self._settings = [part for one in (*settings, "health.port=0", *more) for part in ("--set", one)]

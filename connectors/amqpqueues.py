@@ -2,6 +2,8 @@
 
 A quorum queue of bounded length answers a publisher that it is full (`overflow=reject-publish`), so that what does not
 fit waits at its sender. Dead-lettering is at-least-once: a message leaves its queue when the dead-letter queue has it.
+One consumer at a time is given messages: a gateway that takes a queue over gets them when the one before is gone, and
+what that one held back comes first. So the order of a vehicle's records survives.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class QueueForm(ConnectorSettings):
     """Bytes of bodies, likewise."""
     dead_letters: str = "{queue}.dead"
     """Name of the dead-letter exchange and of its queue; empty: none."""
+    one_reader: bool = True
+    """Messages go to one consumer; others stand by until it is gone. False: they are spread, and order is lost."""
     arguments: dict[str, bool | int | str] = Field(default_factory=dict)
     """Further `x-` arguments of the queue, or others in place of ours."""
 
@@ -71,6 +75,8 @@ def _declare(channel: BlockingChannel, queue: str, form: QueueForm) -> None:
         "x-overflow": "reject-publish",
     }
     own = dict(bounds)
+    if form.one_reader:
+        own["x-single-active-consumer"] = True
     dead = form.dead_letters.replace("{queue}", queue)
     if dead:
         own |= {"x-dead-letter-exchange": dead, "x-dead-letter-strategy": "at-least-once"}

@@ -8,7 +8,7 @@ from amqp_samples import bench, broker  # noqa: F401 - fixtures
 
 from connectors.amqpfeed import AmqpFeed
 from connectors.amqpsink import AmqpSink
-from connectors.contracts import Delivery, Misconfigured
+from connectors.contracts import Delivery, Misconfigured, Unavailable
 
 
 def feed(bench, **form):  # noqa: F811
@@ -20,6 +20,44 @@ def test_declaring_twice_is_one_queue_with_dead_letters(bench):  # noqa: F811
     assert feed(bench).declare() == first
     assert bench.count(f"{bench.name}.in") == bench.count(f"{bench.name}.in.dead") == 0
     assert feed(bench).check() == first
+
+
+def taken(one, seconds=0.2):
+    """What a feed is given now."""
+    try:
+        return [arrival.body for arrival in one.take(50, seconds)]
+    except Unavailable:  # it is still connecting
+        return []
+
+
+def test_who_takes_a_queue_over_is_given_first_what_the_one_before_held_back(bench):  # noqa: F811
+    first, second = feed(bench), feed(bench)
+    first.declare()
+    early, late = [b"%d" % n for n in range(3)], [b"%d" % n for n in range(3, 20)]
+    bench.put(f"{bench.name}.in", early)
+    held: list[bytes] = []
+    bench.wait_for(lambda: held.extend(taken(first)) or held == early)
+    bench.wait_for(lambda: taken(second) == [] and second.channel is not None)  # it consumes, and stands by
+    bench.put(f"{bench.name}.in", late)
+    assert taken(second, 1) == []
+    first.close()
+    found: list[bytes] = []
+    bench.wait_for(lambda: found.extend(taken(second)) or len(found) >= 20)
+    assert found == early + late
+    second.close()
+
+
+def test_messages_are_spread_where_order_counts_for_nothing(bench):  # noqa: F811
+    feeds = [feed(bench, one_reader=False) for _ in range(2)]
+    feeds[0].declare()
+    for one in feeds:
+        taken(one)
+    bench.wait_for(lambda: "2 consumers" in feeds[0].check()[0])
+    bench.put(f"{bench.name}.in", [b"%d" % n for n in range(20)])
+    found: list[list[bytes]] = [[], []]
+    bench.wait_for(lambda: [got.extend(taken(one)) for one, got in zip(feeds, found, strict=True)] and all(found))
+    for one in feeds:
+        one.close()
 
 
 def test_other_arguments_are_told_and_change_nothing(bench):  # noqa: F811

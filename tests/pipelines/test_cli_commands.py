@@ -297,3 +297,8 @@ def test_what_needs_a_checkout_says_so_and_makes_nothing(tmp_path, monkeypatch, 
 
 def test_a_part_that_cannot_be_measured_is_wrong_use():
     assert main(["bench", "--only", "nonsense"]) == 2
+
+
+def test_the_long_run_is_of_real_time_alone(capsys):
+    assert main(["bench", "--soak", "30"]) == 2
+    assert "belongs to realtime" in capsys.readouterr().err

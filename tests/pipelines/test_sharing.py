@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from sharing_kit import KEY, NAME, Member, balanced, in_order, partitions, put, record, vin
+from sharing_kit import KEY, NAME, SHOP, Member, balanced, in_order, partitions, put, record, vin
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from test_versions import entries
@@ -328,6 +328,33 @@ def test_a_corrected_vin_stands_whichever_gateway_is_quicker(pair, postgres, pos
     inner.step()
     held = rows(postgres, postgres_url, "version, faultdescription, current")
     assert [row[1] for row in held if row[2]] == ["after"]
+    assert balanced(one.state)
+
+
+@pytest.mark.parametrize("quicker", ["of the record", "of its withdrawal"])
+def test_a_withdrawn_record_stands_nowhere_whichever_gateway_is_quicker(pair, postgres, postgres_url, quicker):
+    """A withdrawal names no vehicle and goes by its sender: it may be decided before the record that it withdraws."""
+    one, two = pair
+    sender = two if partition_of(0, f"11|{SHOP}") in two.share.held else one
+    other = one if sender is two else two
+    serial = serials(other.share)[0]
+    put(one.state, record("J0", serial=serial))
+    other.step()
+    put(one.state, record("J1", serial=serial))
+    put(one.state, {"costlistcode": "J1", "withdrawn": "重复上传"})
+    for member in (other, sender) if quicker == "of the record" else (sender, other):
+        member.step()
+    with one.state.reading() as connection:
+        letters = [one.reason for one in LetterStore(connection, one.state.sealer()).search()]
+    held = rows(postgres, postgres_url, "version, withdrawn IS NOT NULL, current")[1:]
+    if quicker == "of the record":
+        assert (held, letters) == ([(1, False, False), (2, True, True)], [])
+    else:
+        assert (held, letters) == ([], ["WITHDRAWAL_UNKNOWN"])
+    assert balanced(one.state)
+    put(one.state, record("J1", serial=serial, fault="again"))
+    other.step()
+    assert rows(postgres, postgres_url, "faultdescription, current")[-1] == ("again", True)
     assert balanced(one.state)
 
 

@@ -1,12 +1,13 @@
 """The real-time crash kit: shops, door, province (PostgreSQL), broker, ministry, home province, broken under load.
 
     python tests/realtime/crash_rounds.py --rounds 100
-    python tests/realtime/crash_rounds.py --seed 20261121 --first 17 --rounds 1      # one round again
+    python tests/realtime/crash_rounds.py --seed 20261121 --from 17 --rounds 1       # one round again
+    python tests/realtime/crash_rounds.py --seed 20261121 --record var/crash.jsonl   # go on where this was stopped
 
 In each round shops and a system upload while processes are killed, servers restarted, networks cut and disks filled, at
 moments that follow from the seed. Then everything is healed and drains, and must be whole: nothing lost, nothing
 doubled, every ledger balanced, every "accepted" in the stores, everything refused a letter. A round that fails is named
-with its seed, and its folders are kept.
+with its seed, and its folders are kept. A table of all rounds ends it, those of the record included.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 from links import FAULTS, PASS
 from proof import Expected, drained, problems
+from rounds import Line, left, record, recorded, table
 from world import PATIENCE, ROLES, World
 
 from pipelines.local.network import COLLECTING, DATABASE, HOME, MINISTRY
@@ -145,46 +147,71 @@ def main() -> int:
     folder.chmod(0o711)  # the server of PostgreSQL is another user's
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     _say(f"seed {seed}, {given.rounds} rounds of {given.seconds:g} s, in {folder}")
-    began, done, failed, world = time.monotonic(), Counter(), [], None
-    totals: Counter[str] = Counter()
+    lines = recorded(given.record, seed)
+    numbers = [n for n in range(given.first, given.first + given.rounds) if n not in {line.number for line in lines}]
+    took: list[float] = []
+    began, world = time.monotonic(), None
     try:
-        for number in range(given.first, given.first + given.rounds):
+        for place, number in enumerate(numbers, 1):
+            began_round = time.monotonic()
             if world is None:
                 world = World(folder / f"from-{number}")
                 world.start()
                 disks = "disks of their own" if world.disks.permitted else "file limits: no mounts permitted here"
-                _say(f"network started after {time.monotonic() - began:.0f} s; full disks by {disks}")
-            before = Expected(world)
-            played = play(world, f"{seed}-{number}", given.seconds)
-            after = Expected(world)
-            done.update(event.fault for event in played.events if event.fault)
-            told = after.told - before.told
-            faults = ", ".join(f"{event.at:.1f} {event.label}" for event in played.events if event.fault)
-            took = f"healed {played.healed:.1f} s, drained {played.drained:.1f} s, proved {played.proved:.1f} s"
-            _say(f"round {number}: {'FAILED' if played.wrong else 'ok'}: {dict(told)}; {took}; {faults}")
-            totals += told
-            if played.wrong:
-                failed.append(number)
-                _say(*(f"    {one}" for one in played.wrong[:20]))
-                _say(f"    again: --seed {seed} --first {number} --rounds 1; folders: {world.folder}")
-            if played.wrong or (number - given.first + 1) % given.fresh == 0:
-                world.stop(keep=bool(played.wrong))
+                _say(f"network started after {time.monotonic() - began_round:.0f} s; full disks by {disks}")
+            line, said = _round(world, seed, number, given.seconds)
+            lines.append(line)
+            record(given.record, line)
+            if line.wrong or place % given.fresh == 0:
+                world.stop(keep=bool(line.wrong))
                 world = None
+            took.append(time.monotonic() - began_round)
+            _say(f"round {number} ({place} of {len(numbers)}, {left(took, len(numbers) - place)} left): {said}")
+            if line.wrong:
+                _say(*(f"    {one}" for one in line.wrong[:20]))
+                _say(f"    again: --seed {seed} --from {number} --rounds 1; folders: {folder}")
     finally:
         if world is not None:
             world.stop(keep=given.folder is not None)
+    failed = [line.number for line in lines if line.wrong]
     if not failed and given.folder is None:
         shutil.rmtree(folder)
+    totals: Counter[str] = sum((Counter(line.answers) for line in lines), Counter())
     accepted = sum(totals[kind] for kind in ("new", "corrected", "repeated"))
-    report = {"seed": seed, "rounds": given.rounds, "failed": failed, "faults": dict(done), "answers": dict(totals)}
+    faults = dict(Counter(fault for line in lines for fault in line.faults))
+    report = {"seed": seed, "rounds": len(lines), "failed": failed, "faults": faults, "answers": dict(totals)}
+    if lines:
+        _say("", table(lines), "")
     _say(json.dumps({**report, "accepted": accepted, "seconds": round(time.monotonic() - began)}))
     return int(bool(failed))
+
+
+def _round(world: World, seed: str, number: int, seconds: float) -> tuple[Line, str]:
+    """One round: its line, and how it is told."""
+    before = Expected(world)
+    played = play(world, f"{seed}-{number}", seconds)
+    told = Expected(world).told - before.told
+    events = [event for event in played.events if event.fault]
+    line = Line(
+        seed,
+        number,
+        [one.fault for one in events],
+        dict(told),
+        played.healed,
+        played.drained,
+        played.proved,
+        played.wrong,
+    )
+    faults = ", ".join(f"{event.at:.1f} {event.label}" for event in events)
+    times = f"healed {played.healed:.1f} s, drained {played.drained:.1f} s, proved {played.proved:.1f} s"
+    return line, f"{'FAILED' if played.wrong else 'ok'}: {dict(told)}; {times}; {faults}"
 
 
 def _arguments() -> argparse.Namespace:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--rounds", type=int, default=100)
-    found.add_argument("--first", type=int, default=1, help="number of the first round")
+    found.add_argument("--from", dest="first", type=int, default=1, help="number of the first round")
+    found.add_argument("--record", type=Path, help="file of a line a round: what stands in it is not played again")
     found.add_argument("--seed", default="", help="of all chance; default: a new one, which is printed")
     found.add_argument("--seconds", type=float, default=5.0, help="how long a round is under load and attack")
     found.add_argument("--fresh", type=int, default=10, help="begin with a new network after so many rounds")
