@@ -94,7 +94,7 @@ def _check_agreements(exchange: Exchange, preview: Preview) -> None:
     made = {}
     for name, sink in exchange.sinks.items():
         with suppress(ConnectorError):
-            made[name] = built(sink, bench.exchange.mapping.kinds)
+            made[name] = built(sink, exchange.mapping.kinds)
     files = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
     try:
         agree(exchange, {name: getattr(sink, "needs", frozenset()) for name, sink in made.items()}, files)
