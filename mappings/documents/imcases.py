@@ -22,13 +22,14 @@ A decision about a repair that names the wrong vehicle concerns two files: it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mappings.documents import Document, Identity
 from mappings.documents.kinds import Form, Judged
+from mappings.documents.moments import Moment
 from mappings.reportnumbers import folded
 from mappings.rules import fields
 from mappings.rules.case import Case
@@ -123,7 +124,7 @@ class Match(Document):
     repairdate: date
     settledate: date
     decidedby: str
-    decidedat: datetime
+    decidedat: Moment
     reason: str
 
     @property

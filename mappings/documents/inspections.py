@@ -12,7 +12,7 @@ collects the messages adds it as `testno`, and `inspectionnature` where it is kn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, get_args
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mappings.documents import Document, Identity
 from mappings.documents.kinds import Form, Judged
+from mappings.documents.moments import Moment
 from mappings.rules import inspection as rules
 from mappings.rules.case import Case
 from mappings.rules.measures import DIDLE, ITEMS, LIGHTPROOF, LUGDOWN, OBD, VMAS
@@ -116,8 +117,8 @@ class Inspection(Document):
     """Table use-of-vehicle."""
     emissionstandard: str | None = None
     """Table emission-standards."""
-    starttime: datetime | None = None
-    endtime: datetime
+    starttime: Moment | None = None
+    endtime: Moment
     passed: bool
     measures: tuple[Measure, ...] = ()
     diagnosis: Diagnosis | None = None

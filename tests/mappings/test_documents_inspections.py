@@ -11,6 +11,7 @@ import im_samples as s
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dlq.masking import masked
 from mappings.documents.inspections import ControlUnit, Inspection, Measure
@@ -199,6 +200,20 @@ def test_our_exchange_form_gives_the_same_inspection_again(payload):
     again = s.judged(encode_document(one, told))
     assert again.record == one
     assert again.record.content() == one.content()
+
+
+def test_a_moment_in_our_exchange_form_names_its_zone_and_is_written_one_way():
+    one = s.judged(s.ROW).record
+    for text, same in (
+        ("2021-08-21T05:15:50Z", True),
+        ("2021-08-21T13:15:50+08:00", True),
+        ("2021-08-21T13:15:51Z", False),
+    ):
+        again = Inspection.of_members({**one.members(), "endtime": text})
+        assert (again.content() == one.content()) == same
+    for text in ("2021-08-21T13:15:50", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+08:00"):
+        with pytest.raises(ValidationError):
+            Inspection.of_members({**one.members(), "endtime": text})
 
 
 WILD = st.recursive(

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.dates import SHANGHAI, day, day_in_shanghai, is_long_term
+from mappings.dates import SHANGHAI, day, day_in_shanghai, is_long_term, moment
 from mappings.folding import compact, half_width
 from mappings.numbers import number
 from mappings.placeholders import clean, is_placeholder
+from mappings.reportnumbers import area_of, folded, linked
 
 lawful = settings(max_examples=200, derandomize=True, database=None, deadline=None)
 
@@ -245,3 +246,67 @@ def test_folding_of_every_single_character_is_idempotent():
         character = chr(point)
         assert compact(compact(character)) == compact(character)
         assert half_width(half_width(character)) == half_width(character)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "20240520093011", 20240520093011, "２０２４０５２００９３０１１", "2024-05-20 09:30:11", "2024/5/20 9:30:11",
+        "2024-05-20T09:30:11", "2024-05-20T01:30:11Z", "2024-05-20T10:30:11.5+09:00",
+        datetime(2024, 5, 20, 1, 30, 11, tzinfo=UTC), datetime(2024, 5, 20, 9, 30, 11),  # noqa: DTZ001 - China's time
+    ],
+)  # fmt: skip
+def test_a_moment_in_every_form(value):
+    found = moment(value)
+    assert found == datetime(2024, 5, 20, 9, 30, 11, tzinfo=SHANGHAI)
+    assert found.utcoffset() == timedelta(hours=8)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            None,
+            "",
+            "20240520",
+            "2024052009301",
+            "20240230093011",
+            "20240520093061",
+            "2024-05-20",
+            "2024-05-20 25:00:00",
+        ),
+        *(
+            "00010101000000",
+            "99991231235959",
+            "-20240520093011",
+            True,
+            1.5,
+            10**14,
+            "x" * 100,
+            "9999-12-31T23:59:59-12:00",
+        ),
+    ],
+)
+def test_what_is_no_moment(value):
+    assert moment(value) is None
+
+
+@lawful
+@given(st.one_of(st.text(max_size=20), st.integers(), st.from_regex(r"\A[0-9]{14}\Z"), st.floats(), st.binary()))
+def test_no_input_makes_a_moment_raise(value):
+    found = moment(value)
+    assert found is None or found.tzinfo is not None
+
+
+def test_report_numbers_in_texts_and_their_divisions():
+    assert linked("尾气 报告编码｛330100112108211315501011｝") == "330100112108211315501011"
+    assert linked("编号 330100112108211315501011") is None
+    assert folded(" jh２０２４ 01") == "JH202401"
+    numbers = {
+        "330100112108211315501011": "330100",
+        "229583001": "229583",
+        "990100112": None,
+        "3301": None,
+        "３３０１００": None,
+    }
+    assert {number: area_of(number) for number in numbers} == numbers

@@ -333,6 +333,20 @@ def test_order_and_repetition_of_facts_change_nothing(lives, ordered, rnd, which
     assert [one.content() for one in LOOP.derive(vin, again, date(2030, 1, 1))] == wanted
 
 
+def test_what_follows_is_read_again_as_it_was_written(lives, ordered):
+    for life in lives[:200]:
+        for one in LOOP.derive(life.vin, list(ordered.by_vin[life.vin].values()), DAY):
+            again = type(one).of_members(one.members())
+            assert (again, again.content()) == (one, one.content())
+
+
+def test_days_at_the_end_of_the_calendar_are_no_trouble():
+    about = repaired(after(5), fault=named(FIRST))
+    late = about._replace(record=about.repair._replace(settledate=date.max))
+    (case,), _ = follow(inspected(DAY, FIRST, passed=False), late)
+    assert (case.state, case.due) == ("repaired", date.max)
+
+
 # -- reports ----------------------------------------------------------------------------------------------------------
 
 
