@@ -11,12 +11,13 @@ answer to an estimate is JSON with code "1" or "0" and one status, and repeats i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 
 from mappings import vin
 from mappings.dates import day_in_shanghai
@@ -206,7 +207,14 @@ def _sum(case: Case, place: str, row: Mapping[str, Any]) -> WorkSum:
     )
 
 
-_ROWS = {
+def _damage(case: Case, place: str, row: Mapping[str, Any]) -> Damage:
+    names = ("damage_type", "damage_degree", "parts_id", "parts_name")
+    texts: dict[str, Any] = {name: _text(case, f"{place}.{name}", row.get(name)) for name in names}
+    recycled = _flag(case, f"{place}.old_recycle", row.get("old_recycle"))
+    return Damage(**texts, old_recycle=recycled, **_amounts(case, place, row, DAMAGE_PRICES))
+
+
+_ROWS: dict[str, tuple[Callable[[Case, str, Mapping[str, Any]], Any], type[BaseModel]]] = {
     "fits": (_fit, FittedPart),
     "repairs": (_work, ApprovedWork),
     "repairsums": (_sum, WorkSum),
@@ -217,13 +225,6 @@ _ROW_PATHS = {
     if ours in _ROWS
     for name in _ROWS[ours][1].model_fields
 }
-
-
-def _damage(case: Case, place: str, row: Mapping[str, Any]) -> Damage:
-    names = ("damage_type", "damage_degree", "parts_id", "parts_name")
-    texts: dict[str, Any] = {name: _text(case, f"{place}.{name}", row.get(name)) for name in names}
-    recycled = _flag(case, f"{place}.old_recycle", row.get("old_recycle"))
-    return Damage(**texts, old_recycle=recycled, **_amounts(case, place, row, DAMAGE_PRICES))
 
 
 def _amounts(case: Case, place: str, row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
