@@ -207,14 +207,7 @@ def _sum(case: Case, place: str, row: Mapping[str, Any]) -> WorkSum:
     )
 
 
-def _damage(case: Case, place: str, row: Mapping[str, Any]) -> Damage:
-    names = ("damage_type", "damage_degree", "parts_id", "parts_name")
-    texts: dict[str, Any] = {name: _text(case, f"{place}.{name}", row.get(name)) for name in names}
-    recycled = _flag(case, f"{place}.old_recycle", row.get("old_recycle"))
-    return Damage(**texts, old_recycle=recycled, **_amounts(case, place, row, DAMAGE_PRICES))
-
-
-_ROWS: dict[str, tuple[Callable[[Case, str, Mapping[str, Any]], Any], type[BaseModel]]] = {
+_ROWS: Mapping[str, tuple[Callable[[Case, str, Mapping[str, Any]], Any], type[BaseModel]]] = {
     "fits": (_fit, FittedPart),
     "repairs": (_work, ApprovedWork),
     "repairsums": (_sum, WorkSum),
@@ -225,6 +218,13 @@ _ROW_PATHS = {
     if ours in _ROWS
     for name in _ROWS[ours][1].model_fields
 }
+
+
+def _damage(case: Case, place: str, row: Mapping[str, Any]) -> Damage:
+    names = ("damage_type", "damage_degree", "parts_id", "parts_name")
+    texts: dict[str, Any] = {name: _text(case, f"{place}.{name}", row.get(name)) for name in names}
+    recycled = _flag(case, f"{place}.old_recycle", row.get("old_recycle"))
+    return Damage(**texts, old_recycle=recycled, **_amounts(case, place, row, DAMAGE_PRICES))
 
 
 def _amounts(case: Case, place: str, row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
