@@ -80,6 +80,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "mappings.layout.MappingError": "MISCONFIGURED",
     "mappings.trees.TreeError": "STRUCTURE_WRONG",
     "mappings.forms.FormError": "PAYLOAD_TOO_LARGE",
+    "mappings.documents.creditfile.FileRefused": "UNREADABLE",
     "connectors.slicing.SlicingError": "UNREADABLE",
     "connectors.tables.UnmappableError": "REFUSED_BY_DESTINATION",
     "dlq.errors.SealError": "SEALING_FAILED",

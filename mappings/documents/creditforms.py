@@ -134,8 +134,6 @@ def _evaluation(edition: Edition, case: Case) -> Judged:
     asked = set(edition.items.values())
     for item in (*ITEMS, "overall"):
         values[item] = _stars(case, item) if item in asked else None
-    if any(values[item] is None for item in asked):
-        return None, members.built(Evaluation, {**values, "quality": None})[1]
     return members.built(Evaluation, values)
 
 
@@ -222,8 +220,6 @@ def _appeal(case: Case) -> Judged:
     sent = members.rows(case, "corrections", Correction.model_fields)
     corrections = [_correction(case, about, place, row) for place, row in sent]
     values["corrections"] = tuple(filter(None, corrections))
-    if None in corrections:  # without all of them the appeal would say something else, or strike the item
-        return None, members.built(Appeal, {**values, "about": None})[1]
     return members.built(Appeal, values)
 
 

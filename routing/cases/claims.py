@@ -118,6 +118,8 @@ class Claims:
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
         """What follows from the repairs and claims of one vehicle."""
+        if all(fact.kind == REPAIR for fact in facts):  # nearly every vehicle
+            return
         known = newest(facts)
         for row, claim in self._matches(_repairs(known), _claims(known)):
             yield _accident(row, claim)

@@ -158,6 +158,12 @@ def test_evaluations_that_do_not_count_are_listed_with_the_reason():
     }, "E5 is of September"
 
 
+def test_only_the_newest_version_of_an_item_counts():
+    given = [*facts(SUBJECT, OCTOBER, repair()), fact(evaluation(stars=5), 2), fact(evaluation(stars=1), 1)]
+    for told in (given, given[::-1]):
+        assert figures(derived(Credit(), told)["S1", "credit-entry:2026-10"])["evaluation_mean"] == 5
+
+
 def test_items_that_were_not_asked_weigh_nothing():
     app = evaluation(edition="app", charge=None, overall=1)
     assert figures(entry(OCTOBER, repair(), app))["evaluation_mean"] == 4
