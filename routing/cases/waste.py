@@ -113,7 +113,7 @@ class Waste:
             yield case(shop, "red-unfounded", red.entry.number, red.entry.day, shown, **members)
         stock = yield from self._accounts(shop, entries, expected, today)
         yield from transfer_cases(shop, entries, known.transfers, self._reference, self._rules, self._settings, today)
-        yield from self._silence(shop, entries, known, expected, today, stock=stock)
+        yield from self._silence(shop, known, expected, today, stock=stock)
 
     def _accounts(
         self,
@@ -191,7 +191,6 @@ class Waste:
     def _silence(
         self,
         shop: str,
-        entries: Sequence[Entry],
         known: Known,
         expected: Sequence[tuple[str, RepairRow, Sequence[ExpectedWaste]]],
         today: date,
@@ -205,7 +204,7 @@ class Waste:
             for key, repair, items in expected
             if any(item.confidence >= least for item in items)
         ]
-        said = {entry.key: Evidence(key=entry.key, day=entry.day, what=entry.event) for entry in entries}
+        said = {key: Evidence(key=key, day=event.day, what=event.event) for key, event in known.events}
         for key, manifest in known.transfers.manifests.items():
             said[key] = Evidence(key=key, day=manifest.steps[-1].day, what="manifest")
         for key, order in known.transfers.orders.items():

@@ -63,9 +63,6 @@ def test_waste_that_is_not_declared_is_found_in_its_month(seed, code, month):
     found = of(world)
     assert {(one.reason, one.code) for one in found} <= {("undeclared", code)}
     missing = {one.month: one for one in found}
-    if code == FILTER:  # some filters of a month weigh less than the 5 kg that may be missing
-        assert set(missing) <= {f"2024-{month:02d}"}
-        return
     assert f"2024-{month:02d}" in missing
     one = missing[f"2024-{month:02d}"]
     repairs = {fact.key: fact.record for fact in world.facts.values() if fact.kind == "repair"}
@@ -339,6 +336,8 @@ def test_what_was_carried_off_under_an_order_stands_in_the_ledger():
 
 def test_a_limit_is_a_setting():
     made = ww.event("1", date(2024, 4, 1), "generated", CARBON, 10)
-    assert [one.reason for one in single(made, waste=Waste(Settings(storage_days=30)))] == ["storage-overdue"]
+    assert [one.reason for one in single(made, today=date(2024, 5, 20), waste=Waste(Settings(storage_days=30)))] == [
+        "storage-overdue"
+    ]
     with pytest.raises(ValueError, match="storage_dayz"):
         Settings(storage_dayz=1)
