@@ -136,8 +136,9 @@ class Waste:
                 window = (self._settings.days_before, self._settings.days_after)
                 matched = match(wanted.get(account, ()), declared, *window)
                 yield from self._undeclared(shop, account, matched, today)
-                if expected:
-                    yield from self._unexplained(shop, account, matched, declared)
+                since = min((repair.settledate for _, repair, _ in expected), default=date.max)
+                told = [entry for entry in declared if entry.day >= since]
+                yield from self._unexplained(shop, account, matched, told)
             yield from _balances(shop, account, by_month, left, matched, self._settings)
             yield from stock_cases(shop, account, by_month, left, self._settings)
             lying = lots(own, left)
@@ -177,7 +178,7 @@ class Waste:
     def _unexplained(
         self, shop: str, account: Account, matched: Matched, declared: Sequence[Entry]
     ) -> Iterator[WasteCase]:
-        """Declared, and explained by no repair: a lead to repairs that were not uploaded, and no breach."""
+        """Declared since the first repair known, and explained by none: a lead to repairs not uploaded, no breach."""
         for month in sorted({entry.month for entry in declared}):
             beyond = {one.key: matched.unexplained[one.key] for one in declared if one.month == month}
             amount = sum(beyond.values(), _ZERO)

@@ -216,6 +216,14 @@ def test_days_that_are_none_are_left_out():
     assert single(*odd, trip) == []
 
 
+def test_what_was_declared_before_the_first_repair_known_needs_no_explanation():
+    first = ww.repair("R1", date(2024, 5, 20), "other")
+    made = ww.event("1", date(2024, 5, 19), "generated", OIL, 90)
+    later = ww.event("1", date(2024, 5, 20), "generated", OIL, 90)
+    assert single(first, made) == []
+    assert [one.reason for one in single(first, later)] == ["unexplained"]
+
+
 def test_expected_waste_says_which_rows_let_expect_it():
     facts = [ww.fact(ww.repair("R1", date(2024, 5, 2), "oil"), "R1")]
     (one,) = [one for one in derived(facts, date(2024, 5, 3)) if isinstance(one, w.WasteExpected)]
@@ -260,6 +268,36 @@ def test_more_in_store_than_was_made_is_found():
     stored = ww.event("2", date(2024, 5, 1), "stored", CARBON, 30)
     (found,) = single(made, stored)
     assert (found.reason, found.expected, found.found) == ("stored-exceeds", 10, 30)
+
+
+def test_a_difference_that_lasts_is_one_case_and_a_second_one_another():
+    made = ww.event("1", date(2024, 4, 1), "generated", CARBON, 100)
+    counts = [ww.event(f"C{day}", date(2024, 4, day), "counted", CARBON, 60) for day in (10, 20, 30)]
+    assert [one.number for one in single(made, *counts, today=date(2024, 5, 20))] == ["count-differs:900-039-49:kg:C10"]
+    less = counts[2].model_copy(update={"quantity": Decimal(20)})
+    found = single(made, *counts[:2], less, today=date(2024, 5, 20))
+    assert [one.found for one in found] == [60, 20]
+
+
+def test_the_gap_stays_in_its_month_and_no_entry_is_wasted_on_it():
+    january, february = [[date(2024, month, day) for day in (5, 12, 19)] for month in (1, 2)]
+    visits = [ww.repair(f"R{day}", day, "tyre") for day in (*january, *february)]
+    entries = [ww.event(f"E{day}", day + timedelta(3), "generated", TYRE, 2) for day in february]
+    (found,) = single(*visits, *entries, today=date(2024, 3, 20))
+    assert (found.reason, found.month, found.expected, found.found) == ("undeclared", "2024-01", 6, 0)
+    two = [ww.repair(f"R{day}", date(2024, 1, day), "tyre") for day in (10, 30)]
+    late = [ww.event(f"E{day}", day, "generated", TYRE, 2) for day in (date(2024, 1, 31), date(2024, 2, 20))]
+    assert single(*two, *late, today=date(2024, 3, 20)) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "reasons"), [(335, []), (336, ["storage-due"]), (365, ["storage-due"]), (366, ["storage-overdue"])]
+)
+def test_the_days_of_storage(age, reasons):
+    today = date(2024, 6, 1)
+    made = ww.event("1", today - timedelta(age), "generated", CARBON, 10)
+    said = ww.event("2", today, "counted", CARBON, 10)
+    assert [one.reason for one in single(made, said, today=today)] == reasons
 
 
 def test_a_red_entry_takes_back_no_more_than_there_was_and_nothing_else():
