@@ -236,7 +236,7 @@ def test_expected_waste_says_which_rows_let_expect_it():
 
 
 def test_fifo_takes_the_oldest_unless_a_batch_is_named():
-    old = ww.event("1", date(2023, 1, 1), "generated", CARBON, 10, batch="HWCS20230101001")
+    old = ww.event("9", date(2023, 1, 1), "generated", CARBON, 10, batch="HWCS20230101001")
     new = ww.event("2", date(2024, 5, 1), "generated", CARBON, 10, batch="HWCS20240501001")
     stored = ww.event("3", date(2024, 5, 2), "stored", CARBON, 10, batch="HWRK1", ofbatches=("HWCS20240501001",))
     out = ww.event("4", date(2024, 5, 3), "disposed", CARBON, 10)
