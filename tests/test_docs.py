@@ -109,13 +109,21 @@ def sessions(text):
         yield command, expected
 
 
-def test_a_new_shop_software_is_onboarded_as_the_page_says(tmp_path):
-    for block in fences(ROOT / "docs/onboard-a-shop-software.md"):
+def tried(page, folder):
+    """Write the files of a page into a folder, try its sessions there, and give the names of the files."""
+    written = []
+    for block in fences(ROOT / "docs" / page):
         if block.file:
-            (tmp_path / block.file).write_text(block.text, "utf-8")
+            (folder / block.file).write_text(block.text, "utf-8")
+            written.append(block.file)
         for command, expected in sessions(block.text) if block.language == "console" else ():
-            printed = run(command.replace("../../", f"{ROOT}/"), tmp_path)
+            printed = run(command.replace("../../", f"{ROOT}/"), folder)
             assert matches(expected, printed), f"$ {command}\n{printed}"
+    return written
+
+
+def test_a_new_shop_software_is_onboarded_as_the_page_says(tmp_path):
+    tried("onboard-a-shop-software.md", tmp_path)
     assert (tmp_path / "our-shop.toml").exists()
 
 
@@ -127,6 +135,10 @@ def test_the_page_on_the_market_is_tried(tmp_path):
             printed = run(command, tmp_path)
             assert matches(expected, printed), f"$ {command}\n{printed}"
     assert len(list((tmp_path / "certificates").iterdir())) == 2
+
+
+def test_the_page_on_waste_prints_what_is_shown(tmp_path):
+    assert tried("waste.md", tmp_path) == ["order.json", "ledger.csv"]
 
 
 def test_the_page_on_mappings_names_every_setting():

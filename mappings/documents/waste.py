@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mappings.documents import Document, Identity
 from mappings.waste.manifests import State
@@ -23,6 +23,9 @@ EventKind = Literal[
 Standing = Literal["ACTIVE", "SUSPENDED", "REVOKED", "EXPIRED"]
 PlanState = Literal["SUBMITTED", "APPROVED", "REJECTED"]
 Party = Literal["transporter", "consumer"]
+
+Amount = Annotated[Decimal, Field(max_digits=16, decimal_places=4)]
+"""An amount as partners may state it (`mappings.numbers`); sums of them in derived documents have no such bound."""
 
 
 class _Row(BaseModel):
@@ -63,7 +66,7 @@ class WasteEvent(_OfWaste):
     KIND: ClassVar[str] = "waste-event"
 
     event: EventKind
-    quantity: Decimal
+    quantity: Amount
     """Below zero in a red entry (冲销), never zero but in a count."""
     unit: Unit
     reverses: str | None = None
@@ -88,7 +91,7 @@ class WasteEvent(_OfWaste):
     facility: str | None = None
     containercode: str | None = None
     containertype: str | None = None
-    containers: Decimal | None = None
+    containers: Amount | None = None
 
 
 class OrderParty(_Row):
@@ -120,7 +123,7 @@ class TransportSigning(_Row):
 class ConsumptionSigning(_Row):
     """What the consumer (接收单位) signs."""
 
-    finalweight: Decimal
+    finalweight: Amount
     certificate: str | None = None
     disposal: str | None = None
     storage: str | None = None
@@ -135,8 +138,8 @@ class WasteOrder(_OfWaste):
     status: Literal["1", "2", "3"]
     """1 未签, 2 已签, 3 完成."""
     unit: Unit
-    preweight: Decimal | None = None
-    weight: Decimal
+    preweight: Amount | None = None
+    weight: Amount
     producer: OrderParty
     transporter: OrderParty | None = None
     consumer: OrderParty | None = None
@@ -171,9 +174,9 @@ class WasteManifest(_OfWaste):
 
     state: State
     steps: tuple[ManifestStep, ...]
-    quantity: Decimal
+    quantity: Amount
     """Sent."""
-    received: Decimal | None = None
+    received: Amount | None = None
     """Weighed by the receiver."""
     unit: Unit
     plan: str | None = None
@@ -195,7 +198,7 @@ class WasteManifest(_OfWaste):
     features: str | None = None
     ingredient: str | None = None
     package: str | None = None
-    packages: Decimal | None = None
+    packages: Amount | None = None
     method: str | None = None
 
     @property
@@ -210,7 +213,7 @@ class LicenceScope(_Row):
     category: str
     codes: tuple[str, ...] = ()
     """Empty: every code of the category."""
-    quantity: Decimal | None = None
+    quantity: Amount | None = None
     """kg a year; None without a bound."""
 
 
@@ -244,7 +247,7 @@ class WastePlan(WasteDocument):
 
     year: int
     category: str
-    quantity: Decimal
+    quantity: Amount
     unit: Literal["kg"]
     state: PlanState
 

@@ -47,8 +47,12 @@ class Standing:
 
 
 def failed_gates(manifest: WasteManifest, standing: Standing) -> list[Failed]:
-    """Every gate that a manifest does not pass, in a fixed order; empty where it may be approved."""
-    return [failed for gate in _GATES for failed in gate(manifest, standing)]
+    """Every gate that a manifest does not pass, in a fixed order; empty where it may be approved.
+
+    Licence and plan are asked of hazardous waste only.
+    """
+    gates = _GATES if manifest.category.startswith("HW") else _GENERAL
+    return [failed for gate in gates for failed in gate(manifest, standing)]
 
 
 def licence_of(
@@ -165,7 +169,8 @@ def _issued(manifest: WasteManifest, standing: Standing, of: Callable[[WasteMani
     return sum((one.quantity if one.received is None else one.received for one in counting if of(one)), Decimal())
 
 
-_GATES: tuple[Callable[[WasteManifest, Standing], Iterator[Failed]], ...] = (
+_Gate = Callable[[WasteManifest, Standing], Iterator[Failed]]
+_GATES: tuple[_Gate, ...] = (
     _weight,
     _producer,
     _open,
@@ -175,3 +180,4 @@ _GATES: tuple[Callable[[WasteManifest, Standing], Iterator[Failed]], ...] = (
     _remaining,
     _trip,
 )
+_GENERAL: tuple[_Gate, ...] = (_weight, _producer, _open, _province, _trip)

@@ -113,7 +113,7 @@ class Waste:
             yield case(shop, "red-unfounded", red.entry.number, red.entry.day, shown, **members)
         stock = yield from self._accounts(shop, entries, expected, today)
         yield from transfer_cases(shop, entries, known.transfers, self._reference, self._rules, self._settings, today)
-        yield from self._silence(shop, entries, known, expected, today, stock=stock)
+        yield from self._silence(shop, known, expected, today, stock=stock)
 
     def _accounts(
         self,
@@ -136,8 +136,9 @@ class Waste:
                 window = (self._settings.days_before, self._settings.days_after)
                 matched = match(wanted.get(account, ()), declared, *window)
                 yield from self._undeclared(shop, account, matched, today)
-                if expected:
-                    yield from self._unexplained(shop, account, matched, declared)
+                since = min((repair.settledate for _, repair, _ in expected), default=date.max)
+                told = [entry for entry in declared if entry.day >= since]
+                yield from self._unexplained(shop, account, matched, told)
             yield from _balances(shop, account, by_month, left, matched, self._settings)
             yield from stock_cases(shop, account, by_month, left, self._settings)
             lying = lots(own, left)
@@ -177,7 +178,7 @@ class Waste:
     def _unexplained(
         self, shop: str, account: Account, matched: Matched, declared: Sequence[Entry]
     ) -> Iterator[WasteCase]:
-        """Declared, and explained by no repair: a lead to repairs that were not uploaded, and no breach."""
+        """Declared since the first repair known, and explained by none: a lead to repairs not uploaded, no breach."""
         for month in sorted({entry.month for entry in declared}):
             beyond = {one.key: matched.unexplained[one.key] for one in declared if one.month == month}
             amount = sum(beyond.values(), _ZERO)
@@ -191,7 +192,6 @@ class Waste:
     def _silence(
         self,
         shop: str,
-        entries: Sequence[Entry],
         known: Known,
         expected: Sequence[tuple[str, RepairRow, Sequence[ExpectedWaste]]],
         today: date,
@@ -205,7 +205,7 @@ class Waste:
             for key, repair, items in expected
             if any(item.confidence >= least for item in items)
         ]
-        said = {entry.key: Evidence(key=entry.key, day=entry.day, what=entry.event) for entry in entries}
+        said = {key: Evidence(key=key, day=event.day, what=event.event) for key, event in known.events}
         for key, manifest in known.transfers.manifests.items():
             said[key] = Evidence(key=key, day=manifest.steps[-1].day, what="manifest")
         for key, order in known.transfers.orders.items():

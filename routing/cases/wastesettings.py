@@ -29,7 +29,7 @@ class Settings(BaseModel):
     """So long before the settlement it may be declared."""
     undeclared_share: Decimal = Decimal("0.3")
     """Of a month's expectation that may be undeclared."""
-    undeclared_kg: Decimal = Decimal(5)
+    undeclared_kg: Decimal = Decimal("0.5")
     undeclared_pieces: Decimal = Decimal(0)
     """Or so much of it, if that is more."""
     unexplained_share: Decimal = Decimal(1)

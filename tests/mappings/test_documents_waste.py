@@ -323,6 +323,13 @@ def test_messages_and_interchange_are_read_as_what_was_written(strategy):
     same()
 
 
+@pytest.mark.parametrize("amount", ["1E+20", "1e999", "0.00001", "NaN", "1" * 17])
+def test_no_document_holds_an_amount_that_no_partner_may_state(amount):
+    document = ws.judged(ws.EVENT).record
+    with pytest.raises(ValueError, match="quantity"):
+        w.WasteEvent.of_members({**document.members(), "quantity": amount})
+
+
 def test_derived_kinds_travel_in_our_own_form_too():
     case = w.WasteCase(
         issuer=ws.SHOP,

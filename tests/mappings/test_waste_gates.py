@@ -92,6 +92,10 @@ def test_a_gate_opens(members, known):
     assert codes(changed(MANIFEST, **members), **known) == []
 
 
+def test_general_waste_needs_neither_licence_nor_plan():
+    assert codes(changed(MANIFEST, code="900-006-S17", category="SW17"), licences=(), plans=()) == []
+
+
 def test_what_was_received_counts_by_its_weighed_quantity():
     received = changed(other("1", quantity=Decimal(2000)), received=Decimal(1700))
     assert codes(issued=(received,)) == []

@@ -191,7 +191,12 @@ class World:
     def shuffled(self, rounds=1):
         """The facts in another order, some twice, some with an older version beside them."""
         facts = list(self.facts.values())
-        old = [one._replace(version=0, record=one.record) for one in self.random.sample(facts, min(5, len(facts)))]
+        entries = [one for one in facts if one.kind == "waste-event"]
+        wrong = {"quantity": Decimal(7777), "reverses": None}
+        old = [
+            one._replace(version=0, record=one.record.model_copy(update=wrong))
+            for one in self.random.sample(entries, min(5, len(entries)))
+        ]
         found = [*facts, *self.random.sample(facts, min(10, len(facts))), *old] * rounds
         self.random.shuffle(found)
         return found
