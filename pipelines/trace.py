@@ -193,7 +193,7 @@ def _disclosed(row: Any) -> dict[str, Any]:
         "approval": row.approval,
         "purpose": row.purpose,
         "kind": row.kind,
-        "fields": orjson.loads(row.fields),
+        "fields": [{"path": path, "treatment": how} for path, how in orjson.loads(row.fields).items()],
     }
 
 

@@ -70,5 +70,6 @@ def _show(found: dict[str, Any]) -> None:
 
 def _disclosed(told: dict[str, Any]) -> str:
     """One disclosure in a line: when, under which agreement and approval, which fields."""
-    fields = ", ".join(path if how == "pass" else f"{path}:{how}" for path, how in told["fields"].items())
+    pairs = [(one["path"], one["treatment"]) for one in told["fields"]]
+    fields = ", ".join(path if how == "pass" else f"{path}:{how}" for path, how in pairs)
     return f"{told['moment'][:19]} {told['agreement']} v{told['version']}（{told['approval']}） {fields}"
