@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, Executable, bindparam, exists, func, select
 
 from pipelines import tables
 
@@ -26,7 +26,7 @@ def following(connection: Connection, exchange: str) -> Following:
 
 
 @cache
-def _question() -> Select[Any]:
+def _question() -> Executable:
     f, w, p, b = tables.fragments, tables.waiting, tables.parts, tables.batches
     orders = [
         exists().where(t.c.exchange == bindparam("of"), t.c.answered_at == "")
