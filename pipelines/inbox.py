@@ -1,7 +1,8 @@
 """The inbox: envelopes whose source cannot be read again (HTTP, AMQP), durable from the commit that put them here.
 
 An envelope that is in it counts as received: the door may answer, the queue may be acknowledged. Batches take waiting
-envelopes in the order of their ids; a batch that was forgotten gives them back, one that is decided removes them.
+envelopes in the order of their ids; a batch that was forgotten gives them back, one that is decided removes them. Where
+none waits, envelopes may be given to a batch as they are kept.
 """
 
 from __future__ import annotations
