@@ -69,7 +69,7 @@ def _parts(work: Work, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     for name, sink in exchange.sinks.items():
         place = str(sink.options.get("url") or sink.options.get("path") or "")
         if "{destination}" not in place:  # else the first record makes it
-            yield f"sinks.{name}", partial(built, sink)
+            yield f"sinks.{name}", partial(built, sink, exchange.mapping.kinds)
 
 
 def _asked(exchange: str, part: str, make: Callable[[], Any], *, declare: bool) -> Said:
