@@ -59,6 +59,8 @@ class Holding(BaseModel):
     """Address, as of a SQL source; a SQLite address with `*` reads every store that fits."""
     password: SecretStr = SecretStr("")
     holds: Literal["repairs", "documents"] = "repairs"
+    where: dict[str, str | int] = {}
+    """Columns that must have a value: `{ repaircomefrom = 1 }` leaves out what came down from above."""
 
 
 class DerivedSettings(BaseModel):
@@ -90,8 +92,8 @@ class DerivedSource:
 
     Settings = DerivedSettings
 
-    def __init__(self, settings: DerivedSettings, stores: Mapping[str, tuple[StoreSettings, str]]) -> None:
-        """`stores`: name -> settings of a store, and what it holds."""
+    def __init__(self, settings: DerivedSettings, stores: Mapping[str, tuple[StoreSettings, Holding]]) -> None:
+        """`stores`: name -> settings of a store, and what is said of it."""
         self.settings = settings
         self._given = dict(sorted(stores.items()))
         self._derivation = _made(settings.derivation, settings.with_)
@@ -161,8 +163,8 @@ class DerivedSource:
         begin = 0
         with translated(), ExitStack() as held:
             readers = {
-                name: _Reader(store, holds, self._derivation, held.enter_context(store.engine.connect()))
-                for name, (store, holds) in self._stores().items()
+                name: _Reader(store, holding, self._derivation, held.enter_context(store.engine.connect()))
+                for name, (store, holding) in self._stores().items()
             }
             subjects: set[str] = set()
             for name, reader in readers.items():
@@ -179,11 +181,11 @@ class DerivedSource:
         if bodies:
             yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
 
-    def _stores(self) -> dict[str, tuple[Store, str]]:
+    def _stores(self) -> dict[str, tuple[Store, Holding]]:
         for name, (settings, _) in self._given.items():
             if name not in self._open:
                 self._open[name] = Store(settings)
-        return {name: (self._open[name], holds) for name, (_, holds) in self._given.items()}
+        return {name: (self._open[name], holding) for name, (_, holding) in self._given.items()}
 
     def _last(self, name: str) -> int:
         store, _ = self._stores()[name]
@@ -226,8 +228,9 @@ class _Row:
 class _Reader:
     """Facts of one store, by subject."""
 
-    def __init__(self, store: Store, holds: str, wanted: Derivation, connection: Connection) -> None:
-        self._store, self._holds, self._wanted, self._connection = store, holds, wanted, connection
+    def __init__(self, store: Store, holding: Holding, wanted: Derivation, connection: Connection) -> None:
+        self._store, self._holds, self._wanted, self._connection = store, holding.holds, wanted, connection
+        self._where = [store.table.c[name] == value for name, value in holding.where.items()]
         own = store.table.c
         column = own.companycode if wanted.by == "issuer" else own.vin
         self._subject = func.substr(column, 1, _MODEL) if wanted.by == "model" else column
@@ -235,9 +238,9 @@ class _Reader:
     def subjects(self, low: int, high: int) -> Iterator[str]:
         """Subjects of the records of which a row came behind `low`, up to `high`; also those that they had before."""
         own = self._store.table.c
-        came = select(own.record_key).where(own.seq > low, own.seq <= high, *self._kinds())
+        came = select(own.record_key).where(own.seq > low, own.seq <= high, *self._asked())
         all_of = select(self._subject).where(own.seq <= high).distinct()
-        statement = all_of.where(own.record_key.in_(came)) if low else all_of.where(*self._kinds())
+        statement = all_of.where(own.record_key.in_(came)) if low else all_of.where(*self._asked())
         for (subject,) in self._connection.execute(statement):
             if subject:
                 yield subject
@@ -246,7 +249,7 @@ class _Reader:
         """Every version, up to `high`, of the records that ever were of one of these subjects."""
         own = self._store.table.c
         given = self._store.given(own)
-        of_them = select(own.record_key).where(self._subject.in_(subjects), own.seq <= high, *self._kinds())
+        of_them = select(own.record_key).where(self._subject.in_(subjects), own.seq <= high, *self._asked())
         wanted: Select[Any] = select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *given)
         found = self._connection.execute(wanted.where(own.record_key.in_(of_them), own.seq <= high))
         names = list(self._store.spec.columns)
@@ -267,10 +270,11 @@ class _Reader:
         document = kind(name).of_members(orjson.loads(members["members"]))
         return Fact(name, key, version, members["system"], received, document)
 
-    def _kinds(self) -> list[Any]:
+    def _asked(self) -> list[Any]:
+        """What rows must be."""
         if self._holds == "repairs":
-            return []
-        return [self._store.table.c.kind.in_(sorted(self._wanted.takes))]
+            return self._where
+        return [*self._where, self._store.table.c.kind.in_(sorted(self._wanted.takes))]
 
 
 class _Window:

@@ -156,16 +156,19 @@ def _own(name: str, model: type[M], options: Mapping[str, Any]) -> M:
 
 
 def _derived(options: Mapping[str, Any]) -> Source:
-    from pipelines.deriving import DerivedSettings, DerivedSource  # late: other exchanges need none of it
+    from pipelines.deriving import DerivedSettings, DerivedSource, Holding  # late: other exchanges need none of it
 
     settings = _own(DERIVED, DerivedSettings, options)
-    stores: dict[str, tuple[StoreSettings, str]] = {}
+    stores: dict[str, tuple[StoreSettings, Holding]] = {}
     for name, held in settings.of.items():
         url, table = held.url.get_secret_value(), DOCUMENTS if held.holds == "documents" else REPAIRS
+        if unknown := [column for column in held.where if column not in table.columns]:
+            message = f"source.of.{name}.where 中有未知列 / names unknown columns: {', '.join(unknown)}"
+            raise Misconfigured(message, f"可用 / known: {', '.join(table.columns)}")
         named = _stores(url) if _is_pattern(url) else {"": url}
         for store, address in named.items():
             made = StoreSettings(url=SecretStr(address), password=held.password, table=table)
-            stores[f"{name}/{store}" if store else name] = (made, held.holds)
+            stores[f"{name}/{store}" if store else name] = (made, held)
     return DerivedSource(settings, stores)
 
 

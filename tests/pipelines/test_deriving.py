@@ -242,6 +242,16 @@ def test_a_value_changed_by_hand_is_named(gate):
     assert "altered-record" in {problem.kind for problem in prove(gate.state).problems}
 
 
+def test_rows_that_settings_leave_out_are_no_facts(gate):
+    put(gate, record("J1"))
+    of = {"repairs": {"url": f"sqlite:///{gate.folder}/stores/province-11.db", "where": {"repaircomefrom": 2}}}
+    source = {"connector": "derived", "derivation": "milestones", "of": of}
+    assert gate.derive(source=source).get("received", 0) == 0
+    of["repairs"]["where"] = {"colour": "red"}
+    with pytest.raises(Misconfigured, match="colour"):
+        usable(gate.derived(source=source))
+
+
 def test_what_documents_do_not_have_is_refused(gate):
     with pytest.raises(SettingsError, match="two"):
         usable(gate.derived(mapping={"dialect": "document", "kinds": ["milestone", "repair"]}))
