@@ -22,7 +22,7 @@ from connectors.restcalls import Answer
 from connectors.restpresets import laid_over, shipped, with_preset
 from connectors.restsettings import Signing
 from connectors.restsigning import members_text, moments, signature, signed
-from connectors.resttemplates import Record, UnfillableError, dumped, filled, render
+from connectors.resttemplates import Record, UnfillableError, asked, dumped, filled, render
 
 NAMES = st.text("abcdefgh", min_size=1, max_size=4)
 VALUES = st.recursive(
@@ -325,3 +325,14 @@ def test_settings_never_show_a_secret_in_an_error():
     with pytest.raises(ValidationError) as caught:
         shanghai(over="{nobody}")
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_template_says_what_it_needs_of_a_record():
+    template = {
+        "day": "{record.settledate|digits}",
+        "first": "{record.parts[0].code}",
+        "lines": {"each": "{record.parts}", "as": {"n": "{item.name}", "k": "{key}"}},
+        "whole": "{record}",
+        "more": ["{record.vin} {record.plate}"],
+    }
+    assert {*asked(template)} == {"settledate", "parts", "parts.code", "parts.name", "vin", "plate"}
