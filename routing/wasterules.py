@@ -136,6 +136,12 @@ class WasteRules:
         found = (rule.expect(parts, jobs) for rule in self._rules)
         return tuple(one for one in found if one is not None)
 
+    def of_part(self, name: str) -> str | None:
+        """Code of the waste that a part of this name becomes when it is replaced; None where it becomes none."""
+        found = (rule.expect([(_folded(name), Decimal(1))], []) for rule in self._rules)
+        likely = max((one for one in found if one is not None), key=lambda one: one.confidence, default=None)
+        return likely.code if likely is not None else None
+
     def codes(self, least: Decimal) -> frozenset[str]:
         """Codes that a rule of at least that confidence expects."""
         return frozenset(rule.code for rule in self._rules if rule.confidence >= least)

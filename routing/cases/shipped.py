@@ -74,8 +74,10 @@ def credit(options: Options) -> Derivation:
 def claims(options: Options) -> Derivation:
     """What insurers get; `shops` is the path of the register of direct-settlement shops."""
     from routing.cases.claims import Claims, Settings, load_shops
+    from routing.wasterules import shipped_waste_rules
 
-    return Claims(Settings.model_validate(_with(options, "shops", lambda *file: tuple(load_shops(*file)))))
+    told = _with(options, "shops", lambda *file: tuple(load_shops(*file)))
+    return Claims(Settings.model_validate(told), shipped_waste_rules().of_part)
 
 
 def defects(options: Options) -> Derivation:
