@@ -274,3 +274,43 @@ def test_a_second_run_doubles_nothing_and_says_so(ran, capsys):
 def test_another_size_is_refused_with_a_remedy(ran):
     with pytest.raises(nation.OtherSample, match="--state"):
         nation.run(ran.state, scale=0.5)
+
+
+# -- systems outside ---------------------------------------------------------------------------------------------------
+
+OUTSIDE = (
+    "environment", "solid-waste", "credit", "insurers", "market-regulation", "used-cars", "road-administration",
+)  # fmt: skip
+
+
+def taken_by(ran, name):
+    with closing(sqlite3.connect(f"file:{ran.state}/stand-ins/{name}.db?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT count(*) FROM received").fetchone()[0]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_was_delivered_outside_is_what_the_stand_in_took(ran, counted, name):
+    told = [one.destinations[name] for one in counted.values() if name in one.destinations]
+    assert sum(counts["delivered"] for counts in told) == taken_by(ran, name)
+    assert sum(counts["received"] for counts in told) == taken_by(ran, name)
+
+
+def test_the_lanes_that_a_small_sample_fills_are_filled(ran):
+    assert {name for name in OUTSIDE if taken_by(ran, name)} >= {
+        "environment", "solid-waste", "credit", "insurers", "used-cars", "road-administration",
+    }  # fmt: skip
+
+
+def test_no_plate_is_told_where_none_may_be(ran):
+    with closing(sqlite3.connect(f"file:{ran.state}/stores/province-44.db?mode=ro", uri=True)) as connection:
+        known = {row[0] for row in connection.execute("SELECT DISTINCT plate FROM repairs WHERE length(plate) > 6")}
+    assert len(known) > 50
+    for name in ("solid-waste", "credit", "market-regulation", "used-cars", "road-administration"):
+        with closing(sqlite3.connect(f"file:{ran.state}/stand-ins/{name}.db?mode=ro", uri=True)) as connection:
+            told = "\n".join(row[0] for row in connection.execute("SELECT record FROM received"))
+        assert [plate for plate in known if plate in told] == [], name
+
+
+def test_the_page_lies_beside_the_state(ran):
+    assert ran.page == ran.state / "report.html"
+    assert "road-administration" in ran.page.read_text("utf-8")
