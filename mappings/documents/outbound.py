@@ -29,12 +29,12 @@ def repairinfo_m(record: Mapping[str, Any]) -> bytes:
     """A closure as the row of RepairInfo_M with its two lists (domain table 3.2), or its withdrawal."""
     from mappings.documents.closures import Closure, encode_line, encode_withdrawn_line
 
+    if record.get("kind") != Closure.KIND:
+        message = f"kind: {record.get('kind')} 不是 closure / is no closure"
+        raise UnfitError(message)
     if record.get("withdrawn") is not None:
         return encode_withdrawn_line(_withdrawal(record))
     document = _document(record)
-    if not isinstance(document, Closure):
-        message = f"kind: {record.get('kind')} 不是 closure / is no closure"
-        raise UnfitError(message)
     return encode_line(document, str(record["system"]), datetime.fromisoformat(str(record["received_at"])))
 
 
