@@ -81,6 +81,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "mappings.trees.TreeError": "STRUCTURE_WRONG",
     "mappings.forms.FormError": "PAYLOAD_TOO_LARGE",
     "mappings.documents.creditfile.FileRefused": "UNREADABLE",
+    "mappings.documents.outbound.UnfitError": "FORM_NOT_FILLED",
     "connectors.slicing.SlicingError": "UNREADABLE",
     "connectors.tables.UnmappableError": "REFUSED_BY_DESTINATION",
     "dlq.errors.SealError": "SEALING_FAILED",
