@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mappings.dialects.csvexport import csv_tree, looks_like
 from mappings.documents import DIALECT
 from mappings.documents.interchange import PROVENANCE
-from mappings.documents.kinds import FORMS, Form, form, forms
+from mappings.documents.kinds import FORMS, OWN_SCHEMAS, Form, form, forms
 from mappings.drafting import draft_of
 from mappings.findings import REJECT, Finding
 from mappings.judging import DOCUMENT, Context, Draft, Judgement
@@ -29,6 +29,7 @@ from mappings.trees import (
 __all__ = ["DEFAULT_LIMITS", "Limits", "MappingError", "dialect_names", "judge", "read", "read_step"]
 
 AUTO = "auto"
+_OWN = b"vingate."
 _STEPPED = frozenset({"shanghai", "secondary"})
 _MAINTENANCE = frozenset({"car", "order"})
 
@@ -48,6 +49,8 @@ def read(body: bytes, dialect: str = AUTO, limits: Limits = DEFAULT_LIMITS) -> D
         return read_step(body, step, limits)
     if dialect in FORMS:
         return _as_form(body, form(dialect), limits)
+    if dialect == AUTO and _OWN in body and (draft := _of_ours(body, limits)) is not None:
+        return draft
     layouts = [shipped(name) for name in dialect_names()] if dialect == AUTO else [load_layout(dialect)]
     named = "" if dialect == AUTO else layouts[0].name
     try:
@@ -128,6 +131,16 @@ def _of_forms(tree: Tree, chosen: Iterable[Form]) -> Draft | None:
             own = {name: tree.root[name] for name in PROVENANCE if name in tree.root} if one.name == DIALECT else {}
             return Draft(DOCUMENT, one.name, tree.root, tree.spelled, notes, provenance=own)
     return None
+
+
+def _of_ours(body: bytes, limits: Limits) -> Draft | None:
+    """The draft of what says that it is of a form of our own."""
+    try:
+        tree = _tree(body, limits)
+    except TreeError:
+        return None
+    ours = isinstance(tree.root, dict) and tree.root.get("schema") in OWN_SCHEMAS
+    return _of_forms(tree, forms()) if ours else None
 
 
 def _not_json(body: bytes, chosen: Iterable[Form]) -> Draft | None:

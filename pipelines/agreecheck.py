@@ -7,7 +7,7 @@ of the national shape calls mandatory, all of a record in files, which are writt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import product
@@ -21,7 +21,7 @@ from pipelines.settings import Exchange
 from pipelines.workbench import sink_name
 from routing.agreements import REPAIR_PATHS, Agreement, Agreements, Terms
 from routing.cases import REPAIR
-from routing.rules import fill, placeholders
+from routing.rules import Rule, fill, placeholders
 from routing.table import load_table
 from routing.treatments import MASK, PASS, WITHHOLD, free_text
 
@@ -49,8 +49,17 @@ def flows(exchange: Exchange) -> Iterator[Flow]:
         for template in rule.to or ():
             for destination in _destinations(template):
                 sink = sink_name(exchange, destination)
-                for kind in record_kinds(exchange.mapping.kinds) if sink else ():
+                for kind in _kinds(rule, record_kinds(exchange.mapping.kinds)) if sink else ():
                     yield Flow(destination, kind, sink, rule.mapping or table.mapping)
+
+
+def _kinds(rule: Rule, kinds: Iterable[str]) -> Iterator[str]:
+    """The kinds that a rule may be for."""
+    asked = rule.when.get("kind")
+    for kind in kinds:
+        wanted = asked is None or asked.any_of is None or kind in asked.any_of
+        if wanted and (asked is None or asked.none_of is None or kind not in asked.none_of):
+            yield kind
 
 
 def _destinations(template: str) -> Iterator[str]:

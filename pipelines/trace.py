@@ -51,10 +51,10 @@ class _Hit(NamedTuple):
 def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
     """The stable form of `vingate trace --json`: {"vin", "versions": [...]}, by batch, item and ordinal.
 
-    Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome,
-    disclosed: [{moment, agreement, version, approval, purpose, kind, fields}]}], and beside these exchange, fate,
-    received_at, note, whether it is proved, and for letters id and reasons. A duplicate names the version that it
-    equals, and that version's destinations.
+    Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome}], and
+    beside these exchange, fate, received_at, note, whether it is proved, what was disclosed [{destination, moment,
+    agreement, version, approval, purpose, kind, fields}], and for letters id and reasons. A duplicate names the version
+    that it equals, and that version's destinations.
 
     Args:
         state: the state; need not be owned.
@@ -153,6 +153,7 @@ def _entry(hit: _Hit, name: Name | None, held: list[str], promoted: dict[tuple[s
         "received_at": hit.batch.received_at,
         "note": hit.book.notes.get(ordinal, ""),
         "proved": name is not None,
+        "disclosed": [],
     }
 
 
@@ -182,11 +183,12 @@ def _add_disclosures(connection: Connection, hits: list[_Hit], found: list[tuple
             places = [own, *(part.final for part in mine if part.destination == name)]
             if destination["outcome"] in _RECEIVED:
                 rows = [row for kind in told.kinds(name) for row in told.of(name, kind, *places)]
-                destination["disclosed"] = [_disclosed(row) for row in rows]
+                entries[hit.place]["disclosed"] += [_disclosed(name, row) for row in rows]
 
 
-def _disclosed(row: Any) -> dict[str, Any]:
+def _disclosed(destination: str, row: Any) -> dict[str, Any]:
     return {
+        "destination": destination,
         "moment": row.moment,
         "agreement": row.agreement,
         "version": row.version,

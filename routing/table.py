@@ -22,8 +22,11 @@ from routing.steps import CHOSEN_BEFORE, LeftOut, Route, Routing, Step, conclude
 from routing.texts import Text
 from routing.wording import Explained, conclusion_in_words, home_in_words, step_in_words
 
-SHIPPED = ("collect", "headquarters", "report", "push", "home", "outside")
-"""Names of the tables in `routing/data`."""
+SHIPPED = ("collect", "headquarters", "report", "push", "home")
+"""Names of the tables in `routing/data` that route repairs."""
+
+OF_DOCUMENTS = ("outside",)
+"""Those that route documents."""
 
 UPWARD = frozenset({"ministry"})
 """Destinations above a province. No table sends them a record that came down (repaircomefrom 2)."""
@@ -170,12 +173,14 @@ def load_table(name: str) -> RoutingTable:
     Raises:
         TableError: no such table, or one that is wrong.
     """
-    if name in SHIPPED:
+    if name in (*SHIPPED, *OF_DOCUMENTS):
         return _shipped(name)
     path = Path(name)
     if path.suffix != ".toml":
         problem = f"没有路由表 / there is no routing table {name!r}"
-        remedy = f"可用 / use one of {', '.join(SHIPPED)}, 或 .toml 文件路径 / or the path of a .toml file"
+        remedy = (
+            f"可用 / use one of {', '.join((*SHIPPED, *OF_DOCUMENTS))}, 或 .toml 文件路径 / or the path of a .toml file"
+        )
         raise TableError(name, 0, problem, remedy)
     try:
         return parse_table(path.read_text("utf-8"), str(path))

@@ -79,6 +79,9 @@ FORMS: Mapping[str, str] = {
 }
 """Name of a form (a dialect) -> `module:FORM`, in the order in which a payload is tried against them."""
 
+OWN_SCHEMAS = frozenset({"vingate.document/1", "vingate.waste/1", "vingate.im-match/1"})
+"""What our own forms say that they are: whoever says so means no repair, whatever else stands in it."""
+
 Judged = tuple[Document | Withdrawal | None, Mapping[str, Any]]
 
 

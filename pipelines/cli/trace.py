@@ -58,8 +58,9 @@ def _show(found: dict[str, Any]) -> None:
         for destination in one["destinations"]:
             name, outcome = destination["name"] or "-", destination["outcome"]
             where.append(f"{name} {outcome}\n", style="" if outcome in ("delivered", "merged") else "yellow")
-            for told in destination.get("disclosed", ()):
-                where.append(f"  {_disclosed(told)}\n", style="dim")
+            for told in one.get("disclosed", ()):
+                if told["destination"] == destination["name"]:
+                    where.append(f"  {_disclosed(told)}\n", style="dim")
         if one["findings"] or one["note"]:
             where.append(f"{' '.join(one['findings'])} {one['note']}\n", style="dim")
         where.rstrip()

@@ -311,7 +311,7 @@ def test_a_port_that_is_taken_is_said_so(tmp_path):
         settings = json.dumps({"port": taken.getsockname()[1]})
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
         found = subprocess.run(
-            [*command, settings], capture_output=True, env=environment, timeout=PATIENCE, check=False
+            [*command, settings, "INFO"], capture_output=True, env=environment, timeout=PATIENCE, check=False
         )
         assert found.returncode != 0
         assert "无法监听" in found.stderr.decode()

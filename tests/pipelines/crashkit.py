@@ -261,6 +261,7 @@ def copied(template: Path, folder: Path) -> Path:
 _NOT_COMPARED = {
     "runs": ("started_at", "ended_at", "settings"),
     "parts": ("temporary",),
+    "disclosures": ("moment",),
     "waiting": ("next_attempt", "record"),
     "letter_bodies": ("sealed",),
     "letter_replays": ("at",),

@@ -80,6 +80,22 @@ to = "environment"
 """
 
 
+AGREEMENT = """
+id = "milestones"
+version = 1
+zh = "里程碑"
+en = "milestones"
+destinations = ["environment", "environment-*"]
+approval = "A-1"
+basis = ["-"]
+purpose = "test"
+from = 2020-01-01
+lane = "own"
+[kinds."*"]
+"*" = "pass"
+"""
+
+
 @pytest.fixture(autouse=True)
 def _shipped(monkeypatch):
     module = ModuleType("mappings.documents.milestones")
@@ -94,8 +110,10 @@ class Derived(Gate):
 
     def derived(self, options=None, *, today="2026-09-21", rows=1000, **changes):
         (self.folder / "milestones.toml").write_text(TABLE, "utf-8")
+        (self.folder / "agreement.toml").write_text(AGREEMENT, "utf-8")
         settings = {
             "name": "milestones",
+            "agreements": [str(self.folder / "agreement.toml")],
             "source": {
                 "connector": "derived",
                 "derivation": "milestones",

@@ -386,7 +386,7 @@ def test_files_whose_agreement_ended_after_they_were_staged_are_kept_back(
             (told,) = connection.execute(select(tables.disclosures)).all()
         assert (told.destination, told.count, Path(told.delivery).suffix) == ("province-44", 3, ".avro")
         found = trace(state, state.sealer(), payload(1)["basicInfo"]["vin"])
-        (shown,) = found["versions"][0]["destinations"][0]["disclosed"]
+        (shown,) = found["versions"][0]["disclosed"]
         assert shown["agreement"] == "push"
         assert {"path": "plate", "treatment": "pass"} in shown["fields"]
 
@@ -479,7 +479,7 @@ def test_a_backfill_takes_back_what_was_sent_and_sends_what_may_leave_now(flow: 
         ("0/0", "used-cars", 2, 1),
     ]
     found = trace(flow.state, flow.state.sealer(), payload(1)["basicInfo"]["vin"])
-    (told,) = found["versions"][0]["destinations"]
+    told = found["versions"][0]
     assert [one["version"] for one in told["disclosed"]] == [1, 2]
 
 
@@ -489,7 +489,7 @@ def test_a_backfill_takes_back_what_was_sent_and_sends_what_may_leave_now(flow: 
 def test_a_trace_tells_who_received_which_fields_under_which_approval(flow: Flow) -> None:
     flow.run(1)
     found = trace(flow.state, flow.state.sealer(), payload(1)["basicInfo"]["vin"])
-    (told,) = found["versions"][0]["destinations"]
+    told = found["versions"][0]
     (one,) = told["disclosed"]
     assert (one["agreement"], one["version"], one["approval"], one["purpose"]) == ("used-cars", 1, "A-1", "trade")
     assert {"path": "settledate", "treatment": "month"} in one["fields"]
@@ -584,4 +584,4 @@ def test_terms_that_a_state_kept_outlive_their_file(flow: Flow) -> None:
     with flow.state.unit_of_work() as connection:
         connection.execute(update(tables.runs).values(receipts=""))
     found = trace(flow.state, flow.state.sealer(), payload(1)["basicInfo"]["vin"])
-    assert found["versions"][0]["destinations"][0]["disclosed"][0]["approval"] == "A-1"
+    assert found["versions"][0]["disclosed"][0]["approval"] == "A-1"

@@ -142,7 +142,7 @@ def test_what_the_door_accepted_is_there_beside_the_process_and_after_it_was_kil
         (version,) = wait_for(lambda: first.trace(vin), first.log.read_text)
         (destination,) = version["destinations"]
         assert (destination["name"], destination["outcome"]) == ("province-44", "delivered")
-        assert [told["agreement"] for told in destination["disclosed"]] == ["collect"]
+        assert [told["agreement"] for told in version["disclosed"]] == ["collect"]
         assert json.loads(vingate("ledger", "--state", first.state, "--json").stdout)["balanced"]
         assert first.get("/healthz")[0] == 200
         wait_for(lambda: first.get("/readyz")[0] == 200, lambda: first.get("/readyz")[1])

@@ -51,7 +51,7 @@ def test_one_record_in_a_part(tmp_path: Path) -> None:
     assert one["findings"] == []
     (destination,) = one["destinations"]
     assert (destination["name"], destination["outcome"]) == ("province-44", "delivered")
-    assert [told["agreement"] for told in destination["disclosed"]] == ["push"]
+    assert [told["agreement"] for told in one["disclosed"]] == ["push"]
     assert one["proved"] is True
 
 
