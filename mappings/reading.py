@@ -139,8 +139,8 @@ def _of_ours(body: bytes, limits: Limits) -> Draft | None:
         tree = _tree(body, limits)
     except TreeError:
         return None
-    ours = isinstance(tree.root, dict) and tree.root.get("schema") in OWN_SCHEMAS
-    return _of_forms(tree, forms()) if ours else None
+    said = tree.root.get("schema") if isinstance(tree.root, dict) else None
+    return _of_forms(tree, forms()) if isinstance(said, str) and said in OWN_SCHEMAS else None
 
 
 def _not_json(body: bytes, chosen: Iterable[Form]) -> Draft | None:
