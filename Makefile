@@ -4,6 +4,8 @@
 .PHONY: help run demo-servers test crash check bench lock clean
 
 BIN := .venv/bin
+# Tests that wait for servers leave a core idle: one process more than there are cores, four at most.
+TEST_PROCESSES ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
 
@@ -22,7 +24,7 @@ demo-servers: .venv/.ready  ## Set up, then the whole network all day, on server
 
 test: .venv/.ready-dev  ## Set up, then run all tests
 	bash scripts/servers
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds (ROUNDS, FROM, SEED, RECORD): nothing lost
 	bash scripts/servers
