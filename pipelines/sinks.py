@@ -140,7 +140,7 @@ class Sinks:
                 options.setdefault("schema", SCHEMA)
             if sink.connector == "sql":
                 options.setdefault("table", table_of(self._exchange.mapping.kinds))
-                (_make_room if self._create else _must_be_there)(str(options.get("url", "")))
+                (_make_room if self._create else must_be_there)(str(options.get("url", "")))
             made = registry.sink(sink.connector, options)
             if self._create and hasattr(made, "create"):
                 made.create()
@@ -161,7 +161,7 @@ def _make_room(url: str) -> None:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def _must_be_there(url: str) -> None:
+def must_be_there(url: str) -> None:
     """Refuse a SQLite store that is gone: opening it would make an empty one."""
     path = Path(url.removeprefix("sqlite:///").partition("?")[0])
     if url.startswith("sqlite:///") and not path.is_file():

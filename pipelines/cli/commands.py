@@ -73,6 +73,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("companies", "companies", "app", "企业账户：批准、停用、重置密码 / accounts of shops", WORK, group=True),
     Command("state", "state", "app", "把状态迁移到 PostgreSQL / move a state to PostgreSQL", WORK, group=True),
+    Command(
+        "cases", "cases", "app", "案件：逾期、待匹配、废物异常 / cases: late, unmatched, out of order", LOOK, group=True
+    ),
     Command("page", "page", "page", "图表页：各省、死信、平衡 / a page of counts, map and balances", LOOK),
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),

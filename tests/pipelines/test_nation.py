@@ -318,3 +318,35 @@ def test_no_plate_is_told_where_none_may_be(ran):
 def test_the_page_lies_beside_the_state(ran):
     assert ran.page == ran.state / "report.html"
     assert "road-administration" in ran.page.read_text("utf-8")
+
+
+def test_cases_tell_what_is_late_and_out_of_balance(ran, capsys):
+    from pipelines.cli import main
+
+    store = f"sqlite:///{ran.state}/stores/cases-44.db"
+    assert main(["cases", "emissions", "--store", store, "--on", "2027-06-01", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cases"] == sum(told["states"].values()) > 0
+    assert all(one["days"] > 0 for one in told["overdue"])
+    assert {one["station"][0] for one in told["pass_rates"]} <= {"M"}
+    assert main(["cases", "waste", "--store", store, "--json"]) == 0
+    cases = json.loads(capsys.readouterr().out)["cases"]
+    assert cases
+    assert all(one["evidence"] for one in cases if one["reason"] != "silence")
+    for command in ("emissions", "waste"):
+        assert main(["cases", command, "--store", store]) == 0
+        shown = capsys.readouterr().out
+        assert not [vin for vin in vins(ran.state) if vin in shown]
+
+
+def vins(folder):
+    with closing(sqlite3.connect(f"file:{folder}/stores/province-44.db?mode=ro", uri=True)) as connection:
+        return [row[0] for row in connection.execute("SELECT DISTINCT vin FROM repairs WHERE vin IS NOT NULL")]
+
+
+def test_a_store_that_is_not_there_is_said(capsys, tmp_path):
+    from pipelines.cli import main
+
+    assert main(["cases", "emissions", "--store", f"sqlite:///{tmp_path}/nowhere.db"]) == 2
+    assert "nowhere.db" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere.db").exists()

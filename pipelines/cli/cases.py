@@ -1,0 +1,100 @@
+"""`vingate cases`: what is open, late, unmatched or out of order, from a store of cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from rich.table import Table
+
+from mappings.dates import day_in_shanghai
+from mappings.documents.imcases import FINDINGS, ImCase
+from mappings.documents.waste import WasteCase
+from pipelines.casebook import current
+from pipelines.cli.days import day as day_of
+from pipelines.cli.out import AsJson, console, emit
+from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_Store = Annotated[
+    str, typer.Option("--store", help="案件库地址，或 env:NAME、file:PATH / address of the store of cases")
+]
+_SHOWN = 20
+
+
+@app.command()
+def emissions(
+    store: _Store = "sqlite:///var/nation/stores/cases-44.db",
+    on: Annotated[str, typer.Option(help="以哪一天计逾期，默认今天 / day for what is overdue; default: today")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """排放维修案件：逾期、待匹配、非维护站、复检合格率 / emission cases: overdue, to be matched, stations, pass rates.
+
+    示例 / example: vingate cases emissions --store sqlite:///var/nation/stores/cases-44.db --on 2026-11-01
+    """
+    cases = list(current(SecretStr(store), ImCase))
+    late = overdue(cases, day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC)))
+    rates, others, queue = pass_rates(cases), not_m_stations(cases), to_match(cases)
+    told: dict[str, Any] = {
+        "cases": len(cases),
+        "states": dict(sorted(Counter(case.state for case in cases).items())),
+        "findings": dict(sorted(Counter(code for case in cases for code in case.findings).items())),
+        "overdue": [{"issuer": one.case.issuer, "number": one.case.number, "days": one.days} for one in late],
+        "to_match": [{"issuer": one.issuer, "number": one.number, "named": one.named} for one in queue],
+        "not_m_stations": {shop: len(repairs) for shop, repairs in others.items()},
+        "pass_rates": [
+            {"station": one.station, "repairs": one.repairs, "tested": one.tested, "passed": one.passed,
+             "rate": one.rate} for one in rates
+        ],
+    }  # fmt: skip
+    if as_json:
+        emit(told)
+        return
+    out = console()
+    out.print(f"{told['cases']} 案 / cases: " + ", ".join(f"{name} {count}" for name, count in told["states"].items()))
+    for code, count in told["findings"].items():
+        zh, en = FINDINGS[code]
+        out.print(f"  {code} {count}: {zh} / {en}", highlight=False)
+    out.print(f"逾期 / overdue: {len(late)}；待人工匹配 / to be matched: {len(queue)}")
+    for one in late[:_SHOWN]:
+        out.print(f"  {one.case.issuer} {_named(one.case)}: {one.days} 天 / days", highlight=False)
+    for case in queue[:_SHOWN]:
+        out.print(f"  {case.issuer} {_named(case)}: {case.named or '-'}", highlight=False)
+    table = Table(box=None, title="复检合格率 / pass rate at the next test", title_justify="left")
+    for head in ("维护站 station", "维修 repairs", "复检 tested", "合格 passed", "%"):
+        table.add_column(head, justify="right")
+    for rate in rates[:_SHOWN]:
+        shown = str(rate.rate) if rate.rate is not None else "-"
+        table.add_row(rate.station, str(rate.repairs), str(rate.tested), str(rate.passed), shown)
+    out.print(table)
+
+
+@app.command()
+def waste(
+    store: _Store = "sqlite:///var/nation/stores/cases-44.db",
+    as_json: AsJson = False,
+) -> None:
+    """废物异常：每企业每原因的件数与证据 / waste cases: by shop and reason, each with the records it rests on.
+
+    示例 / example: vingate cases waste --store sqlite:///var/nation/stores/cases-44.db --json
+    """
+    cases = list(current(SecretStr(store), WasteCase))
+    if as_json:
+        emit({"cases": [case.members() for case in cases]})
+        return
+    counts = Counter((case.issuer, case.reason, case.severity) for case in cases)
+    table = Table(box=None)
+    for head in ("企业 shop", "原因 reason", "程度 severity", "件数 cases"):
+        table.add_column(head)
+    for (shop, reason, severity), count in sorted(counts.items()):
+        table.add_row(shop, reason, severity, str(count))
+    console().print(table)
+
+
+def _named(case: ImCase) -> str:
+    """The number of a case without its vehicle: a VIN is nobody's business who did not ask for it."""
+    return case.number.replace(case.vin, f"{case.vin[:3]}…{case.vin[-4:]}") if case.vin else case.number
