@@ -181,6 +181,23 @@ class DerivedSource:
         if bodies:
             yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
 
+    def following(self, subject: str) -> list[Document]:
+        """What follows now for one subject, by key.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        rows: dict[str, list[_Row]] = {}
+        numbers: dict[str, int] = {}
+        for name, (store, holding) in self._stores().items():
+            numbers[name] = self._last(name)
+            with translated(), store.engine.connect() as connection:
+                reader = _Reader(store, holding, self._derivation, connection)
+                rows[name] = reader.rows([subject], numbers[name])
+        facts = _facts(rows, numbers).get(subject, ())
+        return list(_follows(self._derivation, self._today(), subject, facts).values())
+
     def _stores(self) -> dict[str, tuple[Store, Holding]]:
         for name, (settings, _) in self._given.items():
             if name not in self._open:

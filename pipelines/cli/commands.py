@@ -76,6 +76,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "cases", "cases", "app", "案件：逾期、待匹配、废物异常 / cases: late, unmatched, out of order", LOOK, group=True
     ),
+    Command("derive", "derive", "derive", "按现有记录重新推导 / what follows now, worked out again", LOOK),
     Command("page", "page", "page", "图表页：各省、死信、平衡 / a page of counts, map and balances", LOOK),
     Command("trace", "trace", "trace", "一辆车的记录去了哪里 / where a vehicle's records went", LOOK),
     Command("ledger", "ledger", "ledger", "对账：逐批核对去向 / prove the ledger, batch by batch", LOOK),

@@ -27,6 +27,7 @@ from pipelines.ledger import prove
 from pipelines.settings import Exchange
 from pipelines.trace import trace
 from pipelines.usable import usable
+from pipelines.workbench import make_source
 from routing.cases import shipped
 
 
@@ -258,6 +259,14 @@ def test_a_value_changed_by_hand_is_named(gate):
         connection.execute("UPDATE documents SET members = replace(members, '\"visits\":1', '\"visits\":2')")
         connection.commit()
     assert "altered-record" in {problem.kind for problem in prove(gate.state).problems}
+
+
+def test_what_follows_can_be_worked_out_again(gate):
+    put(gate, record("J1"), record("J2"), record("J3", serial=2))
+    source = make_source(gate.derived())
+    (one,) = source.following(vin(1))
+    assert (one.KIND, one.identity.number, one.visits) == ("milestone", vin(1), 2)
+    assert source.following(vin(9)) == []
 
 
 def test_rows_that_settings_leave_out_are_no_facts(gate):

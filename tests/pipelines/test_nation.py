@@ -350,3 +350,20 @@ def test_a_store_that_is_not_there_is_said(capsys, tmp_path):
     assert main(["cases", "emissions", "--store", f"sqlite:///{tmp_path}/nowhere.db"]) == 2
     assert "nowhere.db" in capsys.readouterr().err
     assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_a_credit_entry_is_worked_out_again_as_it_was_sent(ran, capsys):
+    from pipelines.cli import main
+
+    with closing(sqlite3.connect(f"file:{ran.state}/stores/cases-44.db?mode=ro", uri=True)) as connection:
+        asked = "SELECT companycode, members FROM documents WHERE kind = 'credit-entry' LIMIT 1"
+        company, members = connection.execute(asked).fetchone()
+    operators = ran.state / "partners/outside-registers/operators.csv"
+    given = [str(nation.DEPLOY / "exchanges/credit.toml"), "--subject", company, "--state", str(ran.state)]
+    given += ["--set", f"source.with.operators={operators}"]
+    assert main(["derive", *given, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["members"] for one in told if one["kind"] == "credit-entry"] == [json.loads(members)]
+    assert main(["derive", *given]) == 0
+    assert "score" in capsys.readouterr().out
+    assert main(["derive", str(nation.DEPLOY / "exchanges/collect.toml"), "--subject", company]) == 2
