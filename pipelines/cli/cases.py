@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,12 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from mappings.dates import day_in_shanghai
+from mappings.documents.credit import CreditEntry
+from mappings.documents.creditfile import sign_file
 from mappings.documents.imcases import FINDINGS, ImCase
 from mappings.documents.waste import WasteCase
 from pipelines.casebook import current
+from pipelines.certificates import private_key
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
 from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
@@ -93,6 +97,36 @@ def waste(
     for (shop, reason, severity), count in sorted(counts.items()):
         table.add_row(shop, reason, severity, str(count))
     console().print(table)
+
+
+@app.command("credit-file")
+def credit_file(
+    key: Annotated[Path, typer.Option(help="签名私钥 Ed25519，PEM / the signing key, Ed25519 in PEM")],
+    sender: Annotated[str, typer.Option(help="发送方 / who sends it")] = "44",
+    on: Annotated[str, typer.Option(help="文件日期，默认今天 / day of the file; default: today")] = "",
+    serial: Annotated[int, typer.Option(min=1, max=9999, help="当日第几份 / its number on that day")] = 1,
+    period: Annotated[str, typer.Option(help="仅此周期，如 2026-09 / only this period")] = "",
+    out: Annotated[Path, typer.Option(help="输出目录 / folder")] = Path("credit-files"),
+    store: _Store = "sqlite:///var/nation/stores/cases-44.db",
+    as_json: AsJson = False,
+) -> None:
+    """把信用记录写成带签名的日期文件 / write credit entries as a dated, signed file and its detached signature.
+
+    示例 / example: vingate cases credit-file --key signing.pem --period 2026-09
+    """
+    signing = private_key(key)
+    entries = [one for one in current(SecretStr(store), CreditEntry) if period in ("", one.period)]
+    day = day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC))
+    made = sign_file(entries, sender, day, serial, signing)
+    out.mkdir(parents=True, exist_ok=True)
+    place = out / made.name
+    place.write_bytes(made.body)
+    signature = place.with_name(f"{made.name}.sig")
+    signature.write_bytes(made.signature)
+    if as_json:
+        emit({"file": str(place), "signature": str(signature), "entries": len(entries)})
+    else:
+        console().print(f"{place}（{len(entries)} 条 / entries）, {signature}", soft_wrap=True, markup=False)
 
 
 def _named(case: ImCase) -> str:

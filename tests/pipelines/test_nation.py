@@ -6,11 +6,15 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 
 from mappings import divisions, plates
+from mappings.documents.creditfile import FileRefused, verify_file
 from mappings.history import HISTORY_CODES
 from mappings.records import Receipt
 from pipelines import nation, tables
@@ -367,3 +371,20 @@ def test_a_credit_entry_is_worked_out_again_as_it_was_sent(ran, capsys):
     assert main(["derive", *given]) == 0
     assert "score" in capsys.readouterr().out
     assert main(["derive", str(nation.DEPLOY / "exchanges/collect.toml"), "--subject", company]) == 2
+
+
+def test_credit_entries_leave_as_a_file_whose_signature_holds(ran, capsys, tmp_path):
+    from pipelines.cli import main
+
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "signing.pem").write_bytes(pem)
+    (tmp_path / "signing.pem").chmod(0o600)
+    given = ["--key", str(tmp_path / "signing.pem"), "--on", "2026-10-01", "--out", str(tmp_path / "files")]
+    store = ["--store", f"sqlite:///{ran.state}/stores/cases-44.db", "--period", "2026-09", "--json"]
+    assert main(["cases", "credit-file", *given, *store]) == 0
+    told = json.loads(capsys.readouterr().out)
+    body, signature = (Path(told[name]).read_bytes() for name in ("file", "signature"))
+    assert len(verify_file(body, signature, key.public_key()).entries) == told["entries"] > 0
+    with pytest.raises(FileRefused):
+        verify_file(body.replace(b"2026-09", b"2026-08"), signature, key.public_key())
