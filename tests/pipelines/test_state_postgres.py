@@ -251,7 +251,7 @@ def test_a_deadlock_is_solved_by_trying_again(state):
     other.start()
     change("b", "a")
     other.join()
-    assert len(calls) == 3
+    assert len(calls) > 2  # the server chooses who gives way, and may choose again
     with state.reading() as connection:
         values = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name.in_(["a", "b"]))).scalars()
         assert [sorted(one) for one in values] == [["a", "b"]] * 2
