@@ -15,7 +15,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, four exchanges (state in var/nation)
+run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, and the systems outside (state in var/nation)
 	$(BIN)/vingate nation --state var/nation
 
 demo-servers: .venv/.ready  ## Set up, then the whole network all day, on servers of its own, until Ctrl-C (in var/demo)

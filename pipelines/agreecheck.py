@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mappings.divisions import PROVINCES
+from mappings.documents.outbound import OUTBOUND
 from mappings.layout import dialect_names
 from pipelines.agreeing import record_kinds
 from pipelines.errors import SettingsError
@@ -66,6 +67,15 @@ def _destinations(template: str) -> Iterator[str]:
     names = placeholders(template)
     for values in product(*(PROVINCES if name in _PROVINCE else "*" for name in names)):
         yield fill(template, dict(zip(names, values, strict=True)))
+
+
+def needs_of(exchange: Exchange, made: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Sink -> paths without which it can send nothing: of its templates, and of its outbound form."""
+    needs: dict[str, frozenset[str]] = {}
+    for name, sink in made.items():
+        form = OUTBOUND.get(exchange.sinks[name].form)
+        needs[name] = getattr(sink, "needs", frozenset()) | (form.needs if form is not None else frozenset())
+    return needs
 
 
 def agree(exchange: Exchange, needs: Mapping[str, frozenset[str]], files: frozenset[str]) -> None:
@@ -130,7 +140,7 @@ def _wanting(flow: Flow, terms: Terms, needs: frozenset[str], *, whole: bool) ->
         return f"{path}={terms.treatment(path)}（文件须全部放行 / files need all of it）"
     for path in sorted(needs):
         if _gone(terms, path):
-            return f"{path}={terms.treatment(path)}（模板 / a template of the sink）"
+            return f"{path}={terms.treatment(path)}（模板或出站格式 / a template or the form of the sink）"
     if flow.kind == REPAIR and flow.mapping in _national():
         for path in ELEMENTS:
             treatment = terms.treatment(path)

@@ -84,7 +84,7 @@ class Closer:
         self._state, self._exchange, self._sinks, self._sealer = state, exchange, sinks, sealer
         self._observer = observer
         self.queues = Queues(state, exchange)
-        self.leaving = Leaving(Agreed(exchange.agreements), sealer.pseudonym)
+        self.leaving = Leaving(Agreed(exchange.agreements), sealer.pseudonym, sinks.form)
         self.notes = Notes()
         self._handed: dict[str, dict[str, Terms]] = {}
         """Destination of files -> kind -> the terms under which they were handed over last."""
@@ -152,7 +152,7 @@ class Closer:
             self._observer(Event(name, self._exchange.name, batch, done, total, destination))
 
         size, each = self._exchange.batch.write, not batch
-        return Outbox(self._sinks.row_sink, size, tried_before, self.queues, tell, self.leaving, each, self._sinks.form)
+        return Outbox(self._sinks.row_sink, size, tried_before, self.queues, tell, self.leaving, each)
 
     def _held(self, destination: str) -> Holding | None:
         """What holds deliveries back; what goes to the state's own registers never waits its turn."""

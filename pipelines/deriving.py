@@ -22,7 +22,7 @@ is told again, of which the index of versions leaves out what did not change; wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -41,6 +41,7 @@ from mappings.documents import Document
 from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
+from pipelines.marking import MarksInCommit
 from pipelines.rowform import row_of
 from routing.cases import REPAIR, Derivation, Fact
 from routing.cases.shipped import DERIVATIONS, derivation
@@ -84,11 +85,8 @@ Numbers = Mapping[str, int]
 """Name of a store -> number of a row (`seq`)."""
 
 
-class DerivedSource:
+class DerivedSource(MarksInCommit):
     """What follows from some stores, as envelopes of documents in our own form."""
-
-    marks_in_commit = True
-    """Windows follow each other without a gap only where their end is kept in the commit that decides their batch."""
 
     Settings = DerivedSettings
 
@@ -209,14 +207,6 @@ class DerivedSource:
         with translated(), store.engine.connect() as connection:
             store.writing.settle(connection)
             return connection.scalar(select(func.max(store.table.c.seq))) or 0
-
-    def mark(self, path: str) -> str:
-        """Nothing: the marks of windows are made when they are planned."""
-        del path
-        return ""
-
-    def finish(self, paths: Iterable[str]) -> None:
-        """Nothing to do: rows stay, the mark tells what was taken."""
 
     def check(self) -> list[str]:
         """How much each store holds.

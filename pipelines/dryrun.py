@@ -11,7 +11,7 @@ from pathlib import Path
 
 from connectors.contracts import ConnectorError
 from pipelines import journal, steps
-from pipelines.agreecheck import agree, over
+from pipelines.agreecheck import agree, needs_of, over
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Exchange
@@ -97,7 +97,7 @@ def _check_agreements(exchange: Exchange, preview: Preview) -> None:
             made[name] = built(sink, exchange.mapping.kinds)
     files = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
     try:
-        agree(exchange, {name: getattr(sink, "needs", frozenset()) for name, sink in made.items()}, files)
+        agree(exchange, needs_of(exchange, made), files)
     except (SettingsError, RoutingError) as error:
         preview.problems.append(str(error))
     else:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from connectors.contracts import Delivery, Outcome
+from connectors.contracts import REFUSED, Delivery, Outcome
 from mappings.documents.interchange import SCHEMA as DOCUMENT
+from mappings.documents.outbound import OUTBOUND, UnfitError
 from pipelines.agreeing import Agreed
 from pipelines.outbox import Sent
 from pipelines.settings import Exchange
@@ -41,14 +42,16 @@ class Leave(NamedTuple):
 class Leaving:
     """Applies the agreements of an exchange."""
 
-    def __init__(self, agreed: Agreed, pseudonym: Pseudonym) -> None:
-        self.agreed, self._pseudonym = agreed, pseudonym
+    def __init__(self, agreed: Agreed, pseudonym: Pseudonym, form_of: Callable[[str], str]) -> None:
+        """`form_of`: destination -> name of its outbound form, empty where it takes our own."""
+        self.agreed, self._pseudonym, self._form_of = agreed, pseudonym, form_of
 
     def look(self, destination: str, queue: list[Sent]) -> Leave:
         """Deliveries of one destination as they may leave at this moment; those that leave whole are not looked at."""
         told = {kind: self.agreed.terms(destination, kind) for kind in {sent.kind for sent in queue}}
         terms = {kind: found for kind, found in told.items() if isinstance(found, Terms)}
-        if len(terms) == len(told) and all(found.whole for found in terms.values()):
+        formed = bool(self._form_of(destination))
+        if not formed and len(terms) == len(told) and all(found.whole for found in terms.values()):
             return Leave(queue, [], terms)
         going: list[Sent] = []
         stopped: list[tuple[Sent, Outcome]] = []
@@ -56,19 +59,25 @@ class Leaving:
             found = told[sent.kind]
             if isinstance(found, Outcome):
                 stopped.append((sent, found))
-            else:
-                going.append(self.under(sent, found))
+                continue
+            try:
+                going.append(sent._replace(delivery=self.encoded(sent.delivery, found)))
+            except UnfitError as error:
+                stopped.append((sent, Outcome(REFUSED, f"FORM_NOT_FILLED: {error}")))
         return Leave(going, stopped, terms)
 
-    def under(self, sent: Sent, terms: Terms) -> Sent:
-        """A delivery as it leaves under some terms."""
-        return sent if terms.whole else sent._replace(delivery=self.encoded(sent.delivery, terms))
-
     def encoded(self, delivery: Delivery, terms: Terms) -> Delivery:
-        """A delivery with the body, and the names, that may be told."""
-        if terms.whole:
+        """A delivery with the body, and the names, that may be told, in the form that its destination takes.
+
+        Raises:
+            UnfitError: the form needs what the terms withhold.
+        """
+        form = self._form_of(delivery.destination)
+        if terms.whole and not form:
             return delivery
-        body = orjson.dumps(terms.apply(orjson.loads(delivery.body)))
+        members = orjson.loads(delivery.body)
+        told = members if terms.whole else terms.apply(members)
+        body = OUTBOUND[form].write(told) if form else orjson.dumps(told)
         if terms.names:
             return replace(delivery, body=body)
         key = self._stand_in(delivery.destination, delivery.key)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
-
-import orjson
 
 from connectors.contracts import (
     ACCEPTED,
@@ -21,7 +19,6 @@ from connectors.contracts import (
     Sink,
     fingerprint,
 )
-from mappings.documents.outbound import OUTBOUND, Outbound, UnfitError
 from pipelines.accounts import Account
 from pipelines.queues import Queues
 from pipelines.sinks import OWN
@@ -145,8 +142,7 @@ Tell = Callable[[str, str, int, int], None]
 class Outbox:
     """Collects deliveries by destination and writes them `size` at a time. One destination's trouble is its own.
 
-    `leaving` applies the agreements, just before each call; `each`: what was received is told delivery by delivery;
-    `form_of`: a sink's outbound form, which is applied to what may leave.
+    `leaving` applies the agreements, just before each call; `each`: what was received is told delivery by delivery.
     """
 
     def __init__(
@@ -158,9 +154,8 @@ class Outbox:
         tell: Tell = lambda *_: None,
         leaving: Leaving | None = None,
         each: bool = False,
-        form_of: Callable[[str], str] = lambda _: "",
     ) -> None:
-        self._tell, self._leaving, self._each, self._form_of = tell, leaving, each, form_of
+        self._tell, self._leaving, self._each = tell, leaving, each
         self._sink_for, self._size, self._tried, self._queues = sink_for, size, tried_before, queues
         self._waiting: dict[str, list[Sent]] = {}
         self.outcomes = Outcomes(tried_before)
@@ -183,18 +178,6 @@ class Outbox:
             self._write(destination)
         return self.outcomes
 
-    def _formed(self, queue: list[Sent], form: Outbound, name: str) -> list[Sent]:
-        """Deliveries as the partner wants them; what its form cannot be filled from is refused."""
-        formed: list[Sent] = []
-        for sent in queue:
-            try:
-                body = form(orjson.loads(sent.delivery.body))
-            except UnfitError as error:
-                self.outcomes.take(sent, Outcome(REFUSED, f"FORM_NOT_FILLED: {error}"), name, tried=False)
-            else:
-                formed.append(sent._replace(delivery=replace(sent.delivery, body=body)))
-        return formed
-
     def _write(self, destination: str) -> None:
         queue = self._waiting.pop(destination, [])
         if not queue:
@@ -206,8 +189,6 @@ class Outbox:
             queue, stopped, terms = self._leaving.look(destination, queue)
             for sent, outcome in stopped:
                 self.outcomes.take(sent, outcome, name, tried=False)
-        if form := self._form_of(name):
-            queue = self._formed(queue, OUTBOUND[form], name)
         if not queue:
             return
         closed = closed or (self._queues.admit(destination) if self._queues is not None else "")

@@ -81,8 +81,9 @@ class Sinks:
         """What the sink's settings say of 维修企业来源; 0: as the record has it."""
         return self._exchange.sinks[name].repaircomefrom if name in self._exchange.sinks else 0
 
-    def form(self, name: str) -> str:
-        """The outbound form of documents that the sink's settings name; empty: our own."""
+    def form(self, destination: str) -> str:
+        """The outbound form of documents that the settings of a destination's sink name; empty: our own."""
+        name = self.name(destination)
         return self._exchange.sinks[name].form if name in self._exchange.sinks else ""
 
     def as_row(self, name: str) -> bool:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from connectors.contracts import Block, WorkItem
 from connectors.engines import translated
@@ -31,6 +31,7 @@ from mappings import dates
 from mappings.documents.credit import Transmission
 from mappings.documents.interchange import encode_document
 from pipelines import tables
+from pipelines.marking import MarksInCommit
 from pipelines.state import State
 from pipelines.storeform import REPAIRS
 
@@ -57,11 +58,8 @@ class TransmissionSettings(BaseModel):
     """The day that it is; by itself that of Shanghai. For tests and backfills."""
 
 
-class TransmissionSource:
+class TransmissionSource(MarksInCommit):
     """Counts of uploads, by shop and month."""
-
-    marks_in_commit = True
-    """The last month that was told, kept in the commit that decides it."""
 
     def __init__(self, settings: TransmissionSettings) -> None:
         self.settings = settings
@@ -73,16 +71,19 @@ class TransmissionSource:
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
         """A month each, oldest first, from the first one that something was received in, behind the mark."""
         today = self.settings.today or dates.day_in_shanghai(datetime.now(UTC))
-        told = done.get(_PATH, "")
-        for month in sorted({*self._accepted(), *self._dead()}):
-            if told < month < f"{today:%Y-%m}":
+        told, over = done.get(_PATH, ""), f"{today.replace(day=1) - timedelta(days=1):%Y-%m}"
+        if told >= over:
+            return  # asked at every scan, and new once a month
+        for month in sorted({*self._accepted(told), *self._dead(told)}):
+            if told < month <= over:
                 digest = sha256(f"{self.settings.exchange}|{month}".encode()).hexdigest()
                 yield WorkItem(_PATH, digest, extra={"month": month, "mark": month})
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
         """A transmission for each shop that was heard of in the month."""
         month = item.extra["month"]
-        accepted, dead = self._accepted().get(month, {}), self._dead().get(month, Counter())
+        accepted = self._accepted(month, month).get(month, {})
+        dead = self._dead(month, month).get(month, Counter())
         year, number = map(int, month.split("-"))
         days = monthrange(year, number)[1]
         bodies = []
@@ -103,11 +104,11 @@ class TransmissionSource:
         for at in range(0, len(bodies), block):
             yield Block(item, bodies[at : at + block], list(range(at, min(at + block, len(bodies)))), [])
 
-    def _accepted(self) -> dict[str, dict[str, _Uploads]]:
-        """Month -> company -> what was accepted; what came down from above is no upload."""
+    def _accepted(self, first: str, last: str = "9998-12") -> dict[str, dict[str, _Uploads]]:
+        """Month -> company -> what was accepted from one month to another; what came down from above is no upload."""
         own = self._store.table.c
         wanted = select(own.companycode, own.version, own.settledate, own.received_at, own.findings).where(
-            own.repaircomefrom == 1, own.withdrawn.is_(None)
+            own.repaircomefrom == 1, own.withdrawn.is_(None), *_about(own.received_at, first, last)
         )
         found: dict[str, dict[str, _Uploads]] = {}
         with translated(), self._store.engine.connect().execution_options(yield_per=2_000) as connection:
@@ -121,11 +122,14 @@ class TransmissionSource:
                 one.counts["late"] += (day - date.fromisoformat(settled)).days > self.settings.late_days
         return found
 
-    def _dead(self) -> dict[str, Counter[str]]:
+    def _dead(self, first: str, last: str = "9998-12") -> dict[str, Counter[str]]:
         """Month -> company -> letters of its payloads; those of deliveries are the gateway's own matter."""
         t = tables.letters.letters
         wanted = select(t.c.company, t.c.received_at).where(
-            t.c.exchange == self.settings.exchange, t.c.destination == "", t.c.company != ""
+            t.c.exchange == self.settings.exchange,
+            t.c.destination == "",
+            t.c.company != "",
+            *_about(t.c.received_at, first, last),
         )
         if self.settings.system:
             wanted = wanted.where(t.c.system == self.settings.system)
@@ -135,14 +139,6 @@ class TransmissionSource:
                 day = dates.day_in_shanghai(datetime.fromisoformat(received))
                 found.setdefault(f"{day:%Y-%m}", Counter())[company] += 1
         return found
-
-    def mark(self, path: str) -> str:
-        """Nothing: months are marked when they are planned."""
-        del path
-        return ""
-
-    def finish(self, paths: Iterable[str]) -> None:
-        """Nothing to do: the mark tells which months were told."""
 
     def check(self) -> list[str]:
         """How much the store holds.
@@ -156,6 +152,13 @@ class TransmissionSource:
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._store.engine.dispose()
+
+
+def _about(moment: ColumnElement[str], first: str, last: str) -> tuple[ColumnElement[bool], ...]:
+    """Moments (ISO text, whatever its offset) of some months, and a little more: the month is told by the moment."""
+    low = f"{date.fromisoformat(f'{first}-01') - timedelta(days=2)}" if first else ""
+    high = f"{date.fromisoformat(f'{last}-28') + timedelta(days=6)}"
+    return moment >= low, moment < high
 
 
 class _Uploads:

@@ -13,7 +13,7 @@ from mappings.documents.outbound import OUTBOUND
 from mappings.encoding import SCHEMA
 from mappings.findings import profile
 from mappings.reading import AUTO, known
-from pipelines.agreecheck import agree, over
+from pipelines.agreecheck import agree, needs_of, over
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Destinations, Exchange
@@ -47,7 +47,7 @@ def usable(exchange: Exchange) -> None:
         built(sink, kinds)
     made = {name: built(sink, kinds) for name, sink in exchange.sinks.items()}
     parts = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
-    agree(exchange, {name: getattr(sink, "needs", frozenset()) for name, sink in made.items()}, parts)
+    agree(exchange, needs_of(exchange, made), parts)
     files = {exchange.sinks[name].connector for name in parts}
     if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):
         message = (

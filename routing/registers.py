@@ -92,6 +92,19 @@ def read(model: type[M], text: str, form: str, name: str, source: str) -> list[M
     return found
 
 
+def whole(model: type[M], text: str, source: str) -> M:
+    """A whole TOML text as `model`.
+
+    Raises:
+        TableError: with what is wrong and the remedy.
+    """
+    try:
+        return model.model_validate(parse_toml(text, source))
+    except ValidationError as error:
+        problem, remedy = describe(error)
+        raise TableError(source, 0, problem, remedy) from None
+
+
 def describe(error: ValidationError) -> tuple[str, str]:
     """Problem and remedy of the first error that pydantic found, without the value."""
     first = error.errors(include_url=False, include_input=False)[0]

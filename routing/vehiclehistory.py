@@ -7,12 +7,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from mappings.folding import compact
 from mappings.records import RepairRow
-from routing.errors import TableError
-from routing.registers import describe, parse_toml
+from routing.registers import whole
 
 COMPONENT, CONSTRUCT = "component", "construct"
 
@@ -88,11 +87,7 @@ def load_words(text: str, source: str = "history") -> Words:
     Raises:
         TableError: with what is wrong and the remedy.
     """
-    try:
-        return Words.model_validate(parse_toml(text, source))
-    except ValidationError as error:
-        problem, remedy = describe(error)
-        raise TableError(source, 0, problem, remedy) from None
+    return whole(Words, text, source)
 
 
 @cache

@@ -8,6 +8,7 @@ exchange form is `mappings.documents.interchange`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -33,7 +34,7 @@ class Identity(NamedTuple):
     """Vehicle; empty where it tells of none."""
 
 
-class Document(BaseModel):
+class Document(BaseModel, ABC):
     """A record of one kind; each kind is a frozen subclass with `KIND` and `identity`.
 
     Members are JSON values, `date`, `datetime` with a zone, or `Decimal`, and tuples of such models. A member that may
@@ -45,9 +46,9 @@ class Document(BaseModel):
     KIND: ClassVar[str] = ""
 
     @property
+    @abstractmethod
     def identity(self) -> Identity:
         """Issuer, number, day and vehicle."""
-        raise NotImplementedError
 
     @property
     def listed(self) -> str:

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
 
-Outbound = Callable[[Mapping[str, Any]], bytes]
-"""The JSON members of a document version (`mappings.documents.interchange`) -> the partner's bytes.
 
-Raises `UnfitError` where members are missing that the form needs.
-"""
+class Outbound(NamedTuple):
+    """An outbound form."""
+
+    write: Callable[[Mapping[str, Any]], bytes]
+    """The JSON members of a document version (`mappings.documents.interchange`) -> the partner's bytes.
+
+    Raises `UnfitError` where members are missing that the form needs.
+    """
+    kind: str
+    """The kind of documents that it writes."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Paths without which it can write nothing: the members that the kind cannot be without."""
+        fields = kind(self.kind).model_fields.items()
+        return frozenset(f"members.{name}" for name, field in fields if field.is_required())
 
 
 class UnfitError(ValueError):
@@ -38,8 +50,8 @@ def repairinfo_m(record: Mapping[str, Any]) -> bytes:
     return encode_line(document, str(record["system"]), datetime.fromisoformat(str(record["received_at"])))
 
 
-OUTBOUND: Mapping[str, Outbound] = {"repairinfo-m": repairinfo_m}
-"""Name of an outbound form -> how it writes."""
+OUTBOUND: Mapping[str, Outbound] = {"repairinfo-m": Outbound(repairinfo_m, "closure")}
+"""Outbound forms by name."""
 
 
 def _document(record: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a document of any kind

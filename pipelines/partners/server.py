@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -52,7 +52,7 @@ class StandIn:
         ]
         return Starlette(routes=routes)
 
-    def _called(self, protocol: Protocol):  # type: ignore[no-untyped-def] # noqa: ANN202 - an endpoint
+    def _called(self, protocol: Protocol) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             mood = self.mood
             if mood.slow_seconds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import compress
-from typing import Any
+from typing import Any, TypeVar
 
 from connectors.contracts import WorkItem
 from dlq import reasons
@@ -14,6 +14,8 @@ from mappings.records import Withdrawal
 from pipelines.settings import Exchange
 from pipelines.work import About, Dead, Load, Why
 from pipelines.workbench import Workbench
+
+R = TypeVar("R")
 
 Died = dict[int, tuple[tuple[Why, ...], Judgement | None]]
 """Position in the load -> all reasons, and the judgement where there was one."""
@@ -37,25 +39,20 @@ def dialect_of_item(exchange: Exchange, item: WorkItem) -> str:
 
 def withdrawals(load: Load) -> dict[int, Withdrawal]:
     """The withdrawals of a judged load, by position. Of the coordinator alone they learn who holds the record."""
-    judgements = load.judgements
-    if not any([isinstance(one.record, Withdrawal) for one in judgements.values()]):
-        return {}
-    found: dict[int, Withdrawal] = {}
-    for i, ordinal in enumerate(load.ordinals):
-        judgement = judgements.get(ordinal)
-        if judgement is not None and isinstance(judgement.record, Withdrawal):
-            found[i] = judgement.record
-    return found
+    return _of_kind(load, Withdrawal)
 
 
 def documents(load: Load) -> dict[int, Document]:
     """The documents of a judged load, by position."""
-    found: dict[int, Document] = {}
-    for i, ordinal in enumerate(load.ordinals) if load.judgements else ():
-        judgement = load.judgements.get(ordinal)
-        if judgement is not None and isinstance(judgement.record, Document):
-            found[i] = judgement.record
-    return found
+    return _of_kind(load, Document)  # type: ignore[type-abstract]  # asked for, never made
+
+
+def _of_kind(load: Load, kind: type[R]) -> dict[int, R]:
+    """The records of one class, by position; loads without any, most of them, are not gone through."""
+    chosen = {o: one.record for o, one in load.judgements.items() if isinstance(one.record, kind)}
+    if not chosen:
+        return {}
+    return {i: chosen[ordinal] for i, ordinal in enumerate(load.ordinals) if ordinal in chosen}
 
 
 def reason(code: str, field: str = "", value: str = "", expected: str = "") -> Why:

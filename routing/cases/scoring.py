@@ -9,10 +9,9 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from routing.errors import TableError
-from routing.registers import describe, parse_toml
+from routing.registers import whole
 
 MEASURES: Mapping[str, str] = {
     "received": "报送数 / payloads received",
@@ -163,11 +162,7 @@ def load_scoring(text: str, source: str = "credit.toml") -> Scoring:
     Raises:
         TableError: with what is wrong and the remedy.
     """
-    try:
-        return Scoring.model_validate(parse_toml(text, source))
-    except ValidationError as error:
-        problem, remedy = describe(error)
-        raise TableError(source, 0, problem, remedy) from None
+    return whole(Scoring, text, source)
 
 
 @cache
