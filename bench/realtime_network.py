@@ -132,11 +132,12 @@ class Role:
         self._process = None
 
     def processes(self) -> dict[str, int]:
-        """Its processes: supervisor, gateway, and where it has one the door, which is started last."""
+        """Its processes: supervisor, gateway, and those of its door, which are started last."""
         if self._process is None or self._process.poll() is not None:
             return {}
         below = sorted(_children(self._process.pid, deep=False), key=_started)
-        return {"supervisor": self._process.pid, **dict(zip(("gateway", "door"), below, strict=False))}
+        doors = ["door", *(f"door-{number}" for number in range(2, len(below)))]
+        return {"supervisor": self._process.pid, **dict(zip(("gateway", *doors), below, strict=False))}
 
     def stages(self) -> dict[tuple[str, str], tuple[float, float]]:
         """(exchange, stage) -> (how often, seconds of all), from the page of metrics."""

@@ -19,7 +19,7 @@ from pipelines.door.callers import Callers
 from pipelines.door.counting import LOGINS
 from pipelines.door.intake import Guard, Intake, Item, Kept, NotDurable
 from pipelines.door.judging import QUICK, Judge, Verdict
-from pipelines.door.limits import AddressLimiter, Buckets
+from pipelines.door.limits import AddressLimiter, Buckets, Limiters
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
 from pipelines.door.protocols.unwrapping import quick_token
@@ -52,6 +52,7 @@ class Desk:
         intake: keeps envelopes.
         settings: limits.
         clock: the moment.
+        limiters: how often callers may call, where processes have that in common; by default as the settings say.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Desk:
         intake: Intake,
         settings: DoorSettings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limiters: Limiters | None = None,
     ) -> None:
         self.exchange, self.judge, self.callers, self.intake = exchange, judge, callers, intake
         self.settings, self.clock = settings, clock
-        self._companies = Buckets(settings.requests_per_second)
-        self._addresses = AddressLimiter(settings.address_per_second, settings.address_per_second * 10)
+        self._companies, self._addresses = limiters or _alone(settings)
         self._passwords = ThreadPoolExecutor(_PASSWORD_THREADS, "door-password")
         self._hashing = 0
 
@@ -239,6 +240,12 @@ class Desk:
             return await asyncio.get_running_loop().run_in_executor(self._passwords, work, *given)
         finally:
             self._hashing -= 1
+
+
+def _alone(settings: DoorSettings) -> Limiters:
+    """The limiters of a door of one process."""
+    rate = settings.address_per_second
+    return Limiters(Buckets(settings.requests_per_second), AddressLimiter(Buckets(rate, rate * 10)))
 
 
 def _too_many(wait: float) -> Outcome:

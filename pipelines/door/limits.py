@@ -10,11 +10,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, NamedTuple
 
 
 class Buckets:
-    """Token buckets by key, safe to use from several threads.
+    """Token buckets by key, safe to use from several threads of one process.
 
     Args:
         rate: calls a second, more than 0.
@@ -44,33 +46,60 @@ class Buckets:
         More calls than the burst are taken from a full bucket, which then is in debt: a batch is paid for afterwards.
         """
         moment = self._clock()
-        with self._lock:
-            level, wait = self._asked(key, calls, moment)
-            self._buckets[key] = (level if wait else level - calls, moment)
-            self._buckets.move_to_end(key)
-            while len(self._buckets) > self._most:
-                self._buckets.popitem(last=False)
+        with self._alone(key) as bucket:
+            level, wait = self._asked(self._read(bucket), calls, moment)
+            self._write(bucket, level if wait else level - calls, moment)
         return wait
 
     def give_back(self, key: str, calls: float = 1.0) -> None:
         """Put back what `take` took, for calls that will be counted again."""
-        with self._lock:
-            level, at = self._buckets.get(key, (self._burst, 0.0))
-            self._buckets[key] = min(level + calls, self._burst), at
+        with self._alone(key) as bucket:
+            level, at = self._read(bucket) or (self._burst, 0.0)
+            self._write(bucket, min(level + calls, self._burst), at)
 
     def wait(self, key: str, calls: float = 1.0) -> float:
         """What `take` would answer; nothing is taken."""
-        with self._lock:
-            return self._asked(key, calls, self._clock())[1]
+        with self._alone(key) as bucket:
+            return self._asked(self._read(bucket), calls, self._clock())[1]
 
-    def _asked(self, key: str, calls: float, moment: float) -> tuple[float, float]:
+    def _asked(self, held: tuple[float, float] | None, calls: float, moment: float) -> tuple[float, float]:
         """What is in a bucket now, and the seconds until so many calls are."""
-        level, at = self._buckets.get(key, (self._burst, moment))
+        level, at = held or (self._burst, moment)
         level = min(self._burst, level + max(moment - at, 0.0) * self._rate)
         return level, max((min(calls, self._burst) - level) / self._rate, 0.0)
 
+    def _alone(self, key: str) -> AbstractContextManager[Any]:
+        """A bucket, which nobody else changes inside."""
+        return _Alone(self._lock, key)
+
+    def _read(self, bucket: Any) -> tuple[float, float] | None:
+        """What was in it, and when."""
+        return self._buckets.get(bucket)
+
+    def _write(self, bucket: Any, level: float, at: float) -> None:
+        self._buckets[bucket] = (level, at)
+        self._buckets.move_to_end(bucket)
+        while len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+class _Alone:
+    """A key, under a lock."""
+
+    __slots__ = ("_key", "_lock")
+
+    def __init__(self, lock: threading.Lock, key: str) -> None:
+        self._lock, self._key = lock, key
+
+    def __enter__(self) -> str:
+        self._lock.acquire()
+        return self._key
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def address_key(address: str) -> str:
@@ -88,16 +117,11 @@ class AddressLimiter:
     """Limits calls of callers that are not known yet (registration, token, wrong tokens), by address.
 
     Args:
-        rate: calls a second of one address.
-        burst: calls at once of one address.
-        most: how many addresses are remembered.
-        clock: seconds, monotonic.
+        buckets: one for each address.
     """
 
-    def __init__(
-        self, rate: float = 10.0, burst: float = 100.0, most: int = 50_000, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._buckets = Buckets(rate, burst, most, clock)
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
 
     def take(self, address: str, calls: float = 1.0) -> float:
         """0.0 if the address may call, else the seconds to wait."""
@@ -109,3 +133,10 @@ class AddressLimiter:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+class Limiters(NamedTuple):
+    """How often a door lets callers call."""
+
+    companies: Buckets
+    addresses: AddressLimiter

@@ -26,11 +26,13 @@ from pipelines.door.failures import Failures
 from pipelines.door.httpproto import AtOnce, bounded
 from pipelines.door.intake import Intake
 from pipelines.door.judging import Judge
+from pipelines.door.limits import Limiters
 from pipelines.door.orders import Orders
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import shanghai
 from pipelines.door.proxies import behind, behind_at_once
 from pipelines.door.settings import DoorSettings
+from pipelines.door.sharedlimits import shared
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
 from pipelines.door.v1.holdings import Holdings
@@ -66,6 +68,7 @@ def serve_door(
     trace: Told | None = None,
     free_bytes: int = 0,
     begun: Callable[[Door], None] = lambda _: None,
+    limits: int = -1,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -81,6 +84,7 @@ def serve_door(
         trace: is told of each request, where somebody traces.
         free_bytes: with less room than this on the state's disk nothing is taken in.
         begun: is given the door's parts, once, as soon as they stand.
+        limits: file descriptor of `sharedlimits.memory`, where the door has several processes.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -89,7 +93,10 @@ def serve_door(
     with ExitStack() as stack:
         state = stack.enter_context(open_state(state_path, wait_seconds))
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
-        door = stack.enter_context(opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes))
+        limiters = shared(settings, limits) if limits >= 0 else None
+        door = stack.enter_context(
+            opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes, limiters=limiters)
+        )
         begun(door)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(settings, door, listening, ready, trace))
@@ -114,18 +121,19 @@ def opened(
     exchange: Exchange,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     free_bytes: int = 0,
+    limiters: Limiters | None = None,
 ) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
     intake = Intake(state, sealer, exchange.name, settings.bounds(), clock, DiskRoom(state.path, free_bytes))
     callers = Callers(state, sealer, settings.caller_rules())
-    desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
+    desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock, limiters)
     orders = Orders(exchange.name, exchange.versions.system)
     holdings = Holdings(exchange, settings.senders)
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
-        room = Room(settings.body_room_bytes)
+        room = Room(settings.body_room_each)
         api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
         yield Door(desk, pieces, api, room)
     finally:
@@ -200,7 +208,7 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int, quick: Mapp
     demanded = ssl.CERT_REQUIRED if tls.demand else ssl.CERT_OPTIONAL
     return uvicorn.Config(
         app,
-        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections, quick),
+        http=bounded(settings.header_seconds, settings.body_seconds, header_bytes, settings.connections_each, quick),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -218,13 +226,10 @@ def _config(settings: DoorSettings, app: ASGIApp, header_bytes: int, quick: Mapp
 
 
 def _listening(settings: DoorSettings) -> list[socket.socket]:
-    places = [(settings.host, settings.port)]
-    if settings.foshan or settings.foshan_port:
-        places.append((settings.foshan_host or settings.host, settings.foshan_port))
     made: list[socket.socket] = []
     try:
-        for host, port in places:
-            made.append(listen(host, port))
+        for host, port in settings.places:
+            made += listen(host, port)
     except CannotListen:
         for one in made:
             one.close()
@@ -232,22 +237,29 @@ def _listening(settings: DoorSettings) -> list[socket.socket]:
     return made
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+def listen(host: str, port: int, several: int = 1) -> list[socket.socket]:
+    """A socket that listens, or several, among which the kernel divides those who call.
 
     Raises:
-        CannotListen: it cannot.
+        CannotListen: it cannot. Sockets that share an address with each other share it with nobody else.
     """
+    made: list[socket.socket] = []
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        made.append(socket.create_server((host, port), family=family, backlog=_BACKLOG))
+        if several > 1:
+            port = made[0].getsockname()[1]
+            made.pop().close()
+        for _ in range(several - len(made)):
+            made.append(socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=True))
     except OSError as error:
+        for one in made:
+            one.close()
         message = (
             f"无法监听 {host}:{port}：{error.strerror}；请换一个端口或停止占用它的程序"
             f" / cannot listen on {host}:{port}: {error.strerror}; name another port, or stop the program that has it"
         )
         raise CannotListen(message) from None
-    made.set_inheritable(False)
     return made
 
 

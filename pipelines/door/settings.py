@@ -74,6 +74,8 @@ class DoorSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     """Port of every dialect but Foshan's; 0: a free one."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer calls. One needs a core for about each 3,000 records a second; limits count for all."""
     foshan: bool = False
     """Whether Foshan's interface is served, on a listener of its own: its clients send passwords in addresses."""
     foshan_port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -161,6 +163,25 @@ class DoorSettings(_Section):
             locks=LockRules(after=self.lock_after),
             tokens=TokenRules(life=timedelta(hours=self.token_hours)),
         )
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Host and port of each listener: of all dialects, and of Foshan's where it is on."""
+        found = [(self.host, self.port)]
+        if self.foshan or self.foshan_port:
+            found.append((self.foshan_host or self.host, self.foshan_port))
+        return found
+
+    @property
+    def connections_each(self) -> int:
+        """Most connections of one process."""
+        return -(-self.connections // self.processes)
+
+    @property
+    def body_room_each(self) -> int:
+        """Bytes for the bodies of one process: its share, and room for the longest request at least."""
+        longest = max(self.body_bytes, self.photo_body_bytes, self.batch_body_bytes)
+        return max(self.body_room_bytes // self.processes, min(self.body_room_bytes, longest))
 
     def bounds(self) -> Bounds:
         """What the intake is told."""

@@ -45,16 +45,21 @@ class Service:
         return self._process is not None and self._process.poll() is None
 
     def children(self) -> dict[str, int]:
-        """Process of each child by its kind (`gateway`, `door`), as far as they run now.
+        """Process of each child by its kind (`gateway`, `door`, `door-2` and so on), as far as they run now.
 
-        The door is the one that shares a socket with the supervisor.
+        The door's are those that share a socket with the supervisor, numbered as they were started.
         """
         found: dict[str, int] = {}
+        doors = 0
         with suppress(OSError):
             shared = _sockets(self.pid)
             for pid in map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()):
                 with suppress(OSError):
-                    found["door" if _sockets(pid) & shared else "gateway"] = pid
+                    if _sockets(pid) & shared:
+                        doors += 1
+                        found["door" if doors == 1 else f"door-{doors}"] = pid
+                    else:
+                        found["gateway"] = pid
         return found
 
     def start(self) -> None:

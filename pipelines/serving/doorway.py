@@ -1,7 +1,7 @@
-"""The door as a child of the supervisor: it listens on sockets that the supervisor made and keeps.
+"""The door as children of the supervisor: each process listens on sockets that the supervisor made and keeps.
 
-So a door that starts anew, after a crash or for new settings, refuses nobody: who calls meanwhile waits in the queue of
-the socket.
+So one that starts anew, after a crash or for new settings, refuses nobody: who calls meanwhile waits in the queue of
+its socket, or is given to another process by the kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 
 from pipelines.door.app import Door as Parts
@@ -26,8 +27,8 @@ from pipelines.serving.tracing import Timed, Tracer, open_tracer
 from pipelines.usable import usable
 
 
-def sockets(door: Door, seconds: float) -> list[socket.socket]:
-    """The listening sockets of a door: of all dialects, and of Foshan's where it is on.
+def sockets(door: Door, seconds: float) -> list[tuple[socket.socket, ...]]:
+    """The listening sockets of each process of a door: of all dialects, and of Foshan's where it is on.
 
     Args:
         door: its settings.
@@ -36,21 +37,18 @@ def sockets(door: Door, seconds: float) -> list[socket.socket]:
     Raises:
         CannotListen: an address is taken or not ours.
     """
-    places = [(door.host, door.port)]
-    if door.foshan or door.foshan_port:
-        places.append((door.foshan_host or door.host, door.foshan_port))
-    made: list[socket.socket] = []
+    made: list[list[socket.socket]] = []
     until = time.monotonic() + seconds
-    while len(made) < len(places):
+    while len(made) < len(door.places):
         try:
-            made.append(listen(*places[len(made)]))
+            made.append(listen(*door.places[len(made)], door.processes))
         except PipelineError:
             if time.monotonic() > until:
-                for one in made:
+                for one in chain(*made):
                     one.close()
                 raise
             time.sleep(0.1)
-    return made
+    return list(zip(*made, strict=True))
 
 
 def serve(line: link.Link) -> None:
@@ -85,7 +83,10 @@ def serve(line: link.Link) -> None:
     told = _told(tracer) if tracer else None
     free = role.health.free_megabytes << 20
     try:
-        serve_door(role.door, folder, exchange, ready, sockets=made, trace=told, free_bytes=free, begun=parts.append)
+        serve_door(
+            role.door, folder, exchange, ready,
+            sockets=made, trace=told, free_bytes=free, begun=parts.append, limits=line.task["limits"],
+        )  # fmt: skip
     finally:
         if tracer is not None:
             tracer.close()

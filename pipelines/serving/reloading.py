@@ -35,7 +35,7 @@ class Change(NamedTuple):
 
 
 _UNMOVED = ("name", "state", "health", "metrics", "logging", "tracing", "audit", "stop_seconds")
-_ADDRESS = ("host", "port", "foshan", "foshan_host", "foshan_port")
+_ADDRESS = ("host", "port", "processes", "foshan", "foshan_host", "foshan_port")
 
 
 def change(old: Role, new: Role) -> Change:

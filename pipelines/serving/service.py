@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -93,16 +94,24 @@ class Service:
         role = self._loaded.role
         children = [Child("gateway", _COMMAND, self._task("gateway"))]
         if role.door is not None:
-            from pipelines.serving.doorway import sockets  # imported late: roles without a door need no HTTP server
+            from pipelines.door.sharedlimits import memory  # late: roles without a door need no HTTP server
+            from pipelines.serving.doorway import sockets
 
-            self._sockets = [stack.enter_context(one).fileno() for one in sockets(role.door, PORT_SECONDS)]
-            children.append(Child("door", _COMMAND, self._task("door"), sockets=self._sockets, after="gateway"))
+            several = sockets(role.door, PORT_SECONDS)
+            limits = memory() if len(several) > 1 else -1
+            if limits >= 0:
+                stack.callback(os.close, limits)
+            for number, made in enumerate(several, 1):
+                named = "door" if number == 1 else f"door-{number}"
+                numbers = [stack.enter_context(one).fileno() for one in made]
+                task = {**self._task("door"), "sockets": numbers, "limits": limits}
+                inherited = numbers if limits < 0 else [*numbers, limits]
+                children.append(Child(named, _COMMAND, task, sockets=inherited, after="gateway"))
         return children
 
     def _task(self, kind: str) -> dict[str, Any]:
         """What a child of a kind is told in its first line."""
-        found: dict[str, Any] = {"kind": kind, "state": str(self._state), "role": self._loaded.data}
-        return {**found, "sockets": self._sockets} if kind == "door" else found
+        return {"kind": kind, "state": str(self._state), "role": self._loaded.data}
 
     def _ready(self) -> None:
         """Say on stdout, once, that everything can be used."""
@@ -123,11 +132,12 @@ class Service:
         self._reach.watch(loaded.role)
         for child in self.supervisor.children:
             task = {**child.task, "role": loaded.data}
-            anew = found.door if child.name == "door" else found.gateway
+            door = task["kind"] == "door"
+            anew = found.door if door else found.gateway
             if anew:
                 self.supervisor.restart(child, task)
                 continue
             child.task = task
-            if child.name != "door" and found.exchanges:
+            if not door and found.exchanges:
                 child.tell({"order": link.RELOAD, "role": loaded.data})
         log.info("reload-taken")

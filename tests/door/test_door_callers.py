@@ -13,7 +13,7 @@ from test_door_v1 import RECORD as CANONICAL
 from pipelines.door import accounts
 from pipelines.door.app import make_app
 from pipelines.door.httpproto import PEER
-from pipelines.door.limits import AddressLimiter
+from pipelines.door.limits import AddressLimiter, Buckets
 from pipelines.door.proxies import behind, caller
 from pipelines.door.settings import DoorSettings
 
@@ -32,7 +32,7 @@ def test_made_up_tokens_ask_the_database_no_more_often_than_their_address_may(tm
         monkeypatch.setattr(
             door.door.desk.callers._cache, "_loader", lambda token, now: (asked.append(token), load(token, now))[1]
         )
-        door.door.desk._addresses = AddressLimiter(0.001, 5)
+        door.door.desk._addresses = AddressLimiter(Buckets(0.001, 5))
         for at in range(20):
             made_up = f"{at:064d}"
             v1 = {"authorization": f"Bearer {made_up}"}
@@ -97,7 +97,7 @@ def test_behind_a_proxy_the_caller_is_the_first_that_is_none_of_ours(peer, forwa
 
 def test_shops_behind_a_trusted_proxy_are_limited_apart(tmp_path):
     async def story(door, proxies, seen):
-        door.door.desk._addresses = AddressLimiter(0.001, 1)
+        door.door.desk._addresses = AddressLimiter(Buckets(0.001, 1))
         app = behind(make_app(door.door), proxies)
         transport = httpx.ASGITransport(app, client=("10.0.0.1", 5))
         async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:

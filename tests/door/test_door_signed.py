@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 from pipelines import tables
 from pipelines.door import applications
-from pipelines.door.limits import AddressLimiter
+from pipelines.door.limits import AddressLimiter, Buckets
 from pipelines.door.settings import DoorSettings
 
 APP, SECRET, USCC = "app-1", "s3cret", "91310112132259241T"
@@ -331,7 +331,7 @@ def test_a_mistyped_social_credit_code_is_named(run):
 def test_made_up_applications_reach_the_database_no_more_often_than_their_address_may_call(run, monkeypatch):
     async def story(caller):
         desk = caller.door.door.desk
-        desk._addresses = AddressLimiter(1, 3, clock=lambda: 0.0)
+        desk._addresses = AddressLimiter(Buckets(1, 3, clock=lambda: 0.0))
         asked, ask = [], applications.application_of
         monkeypatch.setattr(applications, "application_of", lambda *given: (asked.append(given[-1]), ask(*given))[1])
         assert (await caller.call(INSERT, an_insert()))["code"] == 0

@@ -134,7 +134,7 @@ def test_a_network_of_64_bits_is_one_caller(address, key):
 
 
 def test_addresses_are_limited_apart():
-    limiter = AddressLimiter(1, 2, clock=lambda: 0.0)
+    limiter = AddressLimiter(Buckets(1, 2, clock=lambda: 0.0))
     assert [limiter.take("2001:db8::1"), limiter.take("2001:db8::2")] == [0.0, 0.0]
     assert limiter.take("2001:db8::3") > 0
     assert limiter.take("203.0.113.7") == 0.0
