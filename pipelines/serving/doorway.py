@@ -85,7 +85,7 @@ def serve(line: link.Link) -> None:
     try:
         serve_door(
             role.door, folder, exchange, ready,
-            sockets=made, trace=told, free_bytes=free, begun=parts.append, limits=line.task["limits"],
+            sockets=made, trace=told, free_bytes=free, begun=parts.append, limits=int(line.task["limits"]),
         )  # fmt: skip
     finally:
         if tracer is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.door.limits import AddressLimiter, Buckets, address_key
+from pipelines.door.sharedlimits import SIZE, SharedBuckets, memory
 
 
 class Clock:
@@ -139,3 +143,76 @@ def test_addresses_are_limited_apart():
     assert limiter.take("2001:db8::3") > 0
     assert limiter.take("203.0.113.7") == 0.0
     assert len(limiter) == 2
+
+
+@pytest.fixture
+def fd():
+    made = memory()
+    yield made
+    os.close(made)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 2), st.sampled_from(["a", "b", "公司"]), st.sampled_from(range(5))), max_size=80)
+)
+def test_shared_buckets_do_what_those_of_one_process_do(calls):
+    clock, made = Clock(), memory()
+    try:
+        own, shared = Buckets(2, 3, clock=clock), [SharedBuckets(made, SIZE, 2, 3, clock=clock) for _ in range(2)]
+        for at, (wait, key, what) in enumerate(calls):
+            clock.seconds += wait
+            ask = {0: "give_back", 1: "wait"}.get(what, "take")
+            assert getattr(shared[at % 2], ask)(key) == getattr(own, ask)(key)
+        assert len(shared[0]) == len(shared[1])
+    finally:
+        os.close(made)
+
+
+def test_tables_of_one_memory_are_apart(fd):
+    companies, addresses = SharedBuckets(fd, 0, 1, clock=lambda: 1.0), SharedBuckets(fd, SIZE, 1, clock=lambda: 1.0)
+    assert (companies.take("a"), companies.take("a"), addresses.take("a")) == (0.0, 1.0, 0.0)
+
+
+def test_of_more_callers_than_there_is_room_the_quietest_go(fd):
+    clock = Clock()
+    buckets = SharedBuckets(fd, 0, 0.001, 1, clock=clock)
+    for at in range(100_000):
+        clock.seconds += 0.0001
+        assert buckets.take(f"address-{at}") == 0.0
+    assert len(buckets) * 32 <= SIZE
+    assert buckets.take("address-99999") > 0
+    assert buckets.take("address-0") == 0.0
+
+
+def _take(fd, times, found):
+    buckets = SharedBuckets(fd, 0, 1, 500, clock=lambda: 1.0)
+    found.put(sum(buckets.take("a") == 0.0 for _ in range(times)))
+
+
+def test_processes_together_get_no_more(fd):
+    forked = multiprocessing.get_context("fork")
+    found = forked.SimpleQueue()
+    processes = [forked.Process(target=_take, args=(fd, 400, found)) for _ in range(4)]
+    for one in processes:
+        one.start()
+    assert sum(found.get() for _ in processes) == 500
+    for one in processes:
+        one.join()
+
+
+def _hold(fd, held):
+    buckets = SharedBuckets(fd, 0, 1, clock=lambda: 1.0)
+    with buckets._alone("a"):
+        held.put("held")
+        signal.pause()
+
+
+def test_who_dies_with_a_bucket_in_hand_keeps_it_from_nobody(fd):
+    forked = multiprocessing.get_context("fork")
+    held = forked.SimpleQueue()
+    holder = forked.Process(target=_hold, args=(fd, held))
+    holder.start()
+    assert held.get() == "held"
+    holder.kill()
+    holder.join()
+    assert SharedBuckets(fd, 0, 1, clock=lambda: 1.0).take("a") == 0.0

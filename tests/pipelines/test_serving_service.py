@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -170,6 +170,32 @@ def test_what_the_door_accepted_is_there_beside_the_process_and_after_it_was_kil
         assert (proof["balanced"], proof["destinations"]["province-44"]["records"]) == (True, 11)
         assert second.end(signal.SIGTERM) == 0
     assert PASSWORD not in second.log.read_text()
+
+
+def test_processes_of_one_door_count_a_companys_calls_together_and_one_that_is_killed_loses_nothing(folder):
+    settings = ("door.processes=2", "door.requests_per_second=0.01", "door.lock_after=5")
+    with closing(Running(folder, *[part for one in settings for part in ("--set", one)])) as running:
+        running.call("lcipproaccountcompany", SHOP)
+        running.login()
+        first, second = children_of(running.process.pid)[1:]
+        vin = running.upload(1)  # all that the company may send for a hundred seconds, whichever process it meets
+        for pid in (first, second):
+            os.kill(pid, signal.SIGSTOP)
+            refused = None
+            while refused is None:
+                with suppress(httpx.TimeoutException):  # the kernel gave the call to the process that is stopped
+                    refused = httpx.post(
+                        f"{running.told['door']}{BASE}/lcipprocarfixrecordadd/query",
+                        json=payload(2) | {"access_token": running.token}, timeout=1,
+                    )  # fmt: skip
+            assert refused.status_code == 429, refused.text
+            os.kill(pid, signal.SIGCONT)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: len(running.logged("child-ready")) == 4, running.log.read_text)
+        (crashed,) = running.logged("child-crashed")
+        assert crashed["child"] in ("door", "door-2")
+        wait_for(lambda: running.trace(vin), running.log.read_text)
+        assert running.end(signal.SIGTERM) == 0
 
 
 def test_settings_are_reloaded_while_it_runs_and_bad_ones_change_nothing(folder):
