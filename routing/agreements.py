@@ -80,6 +80,7 @@ _LANE = re.compile(
 """Members of documents that stay in the insurers' lane: prices, owners' names, phones (domain 8.1, rule 22)."""
 _KIND = r"^(\*|[a-z][a-z0-9-]{0,63})$"
 _PATH = r"^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?)$"
+_EXAMPLE = re.compile(r"(?i)示例|\bexample\b")
 _SHORT = 4
 """Shorter values are not looked for in free text: they would be found everywhere."""
 
@@ -251,6 +252,11 @@ class Agreement(BaseModel):
     def title(self) -> str:
         """What people call it: id and version."""
         return f"{self.id} v{self.version}"
+
+    @property
+    def example(self) -> bool:
+        """Whether it rests on the approval of a pattern, which nobody gave: `credit-示例-1 / example 1`."""
+        return _EXAMPLE.search(self.approval) is not None
 
     def covers(self, destination: str, kind: str) -> bool:
         """Whether it speaks of this destination and kind, in force or not."""

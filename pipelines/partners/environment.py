@@ -38,9 +38,9 @@ def _read(body: bytes, _headers: Mapping[str, str]) -> Sequence[Came]:
 
 
 def _content(row: Mapping[str, Any]) -> str:
-    """A corrected closure is another one of the same id; the same again is known."""
-    told = {name: value for name, value in row.items() if name != "uploadTime"}
-    return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    """A corrected closure is another one of the same id, and so is one that is put back as it was: only what comes
+    again with its moment is known."""
+    return sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def _answer(answered: Sequence[Answered]) -> bytes:

@@ -160,6 +160,7 @@ def serve(line: link.Link) -> None:
     tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
+        approved(work.settings.placed(folder), demanded=role.audit.demanded)
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         demand(state, demanded=role.audit.demanded)
         feeds: dict[str, dict[str, WatchedFeed]] = {}
