@@ -129,9 +129,10 @@ def examples(exchange: Exchange) -> Iterator[str]:
             if one.example and one.title not in told:
                 told.add(one.title)
                 yield (
-                    f"agreements: {flow.destination} 的协议 {one.title} 用的是示例批准文号“{one.approval}”；请复制该协议，"
-                    f"填写真实的批准文号与日期，并在 agreements 中写上该文件 / {one.title} rests on an example approval: copy "
-                    f"the agreement, put the number and dates of a real one in, and name that file in `agreements`"
+                    f"agreements: {flow.destination} 的协议 {one.title} 用的是示例批准文号“{one.approval}”；"
+                    f"请复制该协议，填写真实的批准文号与日期，并在 agreements 中写上该文件"
+                    f" / {one.title} rests on an example approval: copy the agreement, put the number and dates of a"
+                    f" real one in, and name that file in `agreements`"
                 )
 
 

@@ -38,8 +38,7 @@ def _read(body: bytes, _headers: Mapping[str, str]) -> Sequence[Came]:
 
 
 def _content(row: Mapping[str, Any]) -> str:
-    """A corrected closure is another one of the same id, and so is one that is put back as it was: only what comes
-    again with its moment is known."""
+    """What makes a row known: all of it with its moment, so that what is put back as it was is another one again."""
     return sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors import registry
 from connectors.contracts import Feed, Unavailable
+from pipelines.agreecheck import approved
 from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.looks import demand
