@@ -230,7 +230,38 @@ def store(bench: Bench) -> None:
     )
 
 
-PARTS = {"reference": reference_job, "growth": growth, "workers": workers, "store": store}
+OUTSIDE_SCALE = 2.0
+"""Of the sample whose province 44 the exchanges with the systems outside are measured with."""
+
+
+def outside(bench: Bench) -> None:
+    """Derivation and delivery for the systems outside, beside the collect exchange of the same repairs."""
+    log, place = bench.folder / "outside.log", bench.folder / "outside"
+    found = []
+    for _ in range(min(bench.runs, 3)):
+        shutil.rmtree(place, ignore_errors=True)
+        measured([PYTHON, str(HERE / "outside.py"), str(place), str(OUTSIDE_SCALE)], log)
+        found.append(json.loads([line for line in log.read_text("utf-8").splitlines() if line.startswith("{")][-1]))
+    if not all(one["balanced"] for one in found):
+        sys.exit(f"not balanced: {found}")
+    names = [name for name in found[0]["cpu"] if name not in ("registrations", "operators")]
+    seconds = {name: statistics.median(one["cpu"][name] for one in found) for name in names}
+    derived = sum(told for name, told in seconds.items() if name not in ("collect", "outside-in"))
+    ratio = derived / seconds["collect"]
+    bench.figures["outside_to_collect"] = ratio
+    delivered = found[0]["delivered"]
+    rows = "".join(f"| {name} | {told:.2f} | {told / seconds['collect']:.2f} |\n" for name, told in seconds.items())
+    bench.say(
+        "## Systems outside\n\n"
+        f"Province 44 of a sample of scale {OUTSIDE_SCALE:g}: {delivered['province-44']:,} repairs collected, then "
+        "every exchange with a system outside once, stand-ins in a process of their own (not counted).\n\n"
+        f"| exchange | CPU s, median | of collect |\n|---|---|---|\n{rows}\n"
+        f"Derivation and delivery (all but collect, and outside-in, which takes in what others send): "
+        f"**{ratio:.2f}** of the collect exchange's CPU (target: at most 0.60).\n"
+    )
+
+
+PARTS = {"reference": reference_job, "growth": growth, "workers": workers, "store": store, "outside": outside}
 
 
 def main() -> None:

@@ -74,6 +74,15 @@ class ReceiptFiles:
 
     def tally(self, batch: str) -> Tally:
         """Count and digest of the receipts of a batch."""
+        found = self._standing(batch)
+        return Tally(len(found), sum(found.values()) % 2**64)
+
+    def among(self, deliveries: Sequence[Delivery]) -> frozenset[str]:
+        """Ids of those deliveries of which a receipt stands, for their batch and with their content."""
+        stand = {batch: self._standing(batch) for batch in {one.batch for one in deliveries}}
+        return frozenset(one.id for one in deliveries if stand[one.batch].get(one.id.encode()) == fingerprint(one))
+
+    def _standing(self, batch: str) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
         with suppress(FileNotFoundError):
             try:
@@ -85,4 +94,4 @@ class ReceiptFiles:
                     found.pop(identity, None)
                 else:
                     found[identity] = int(mark, 16)
-        return Tally(len(found), sum(found.values()) % 2**64)
+        return found

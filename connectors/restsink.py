@@ -10,8 +10,9 @@
 - A request of many that is refused as a whole is halved until the record that is at fault stands alone.
 - Credentials that are refused stop the flow: every delivery is *unavailable* with a reason that begins with
   `AUTH_FAILED`, nothing more is sent, and `pause().stopped` says so.
-- What the peer accepted is proved by asking it (`tally`) or by receipts kept here (`receipts`). A peer that ignores
-  the idempotency key gets a delivery again whose answer was lost.
+- What the peer accepted is proved by asking it (`tally`) or by receipts kept here (`receipts`), which also tell that a
+  duplicate is what the same batch brought before. A peer that ignores the idempotency key gets a delivery again whose
+  answer was lost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from connectors.contracts import (
+    ACCEPTED,
+    DUPLICATE,
     REFUSED,
     UNAVAILABLE,
     ConnectorError,
@@ -133,8 +136,18 @@ class HttpSink:
             except ConnectorError as error:  # taken there and not provable here: it is sent again with the same id
                 writing.close(group, str(error))
                 return
+        ours = self._ours(
+            [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == DUPLICATE]
+        )
         for piece, outcome in zip(group, outcomes, strict=True):
-            writing.decide(piece, outcome)
+            again = outcome.status == DUPLICATE and piece.delivery.id in ours
+            writing.decide(piece, Outcome(ACCEPTED) if again else outcome)
+
+    def _ours(self, duplicates: Sequence[Delivery]) -> frozenset[str]:
+        """Ids of what the peer knows because the same batch brought it before: the receipt of that stands here."""
+        if not duplicates or self._receipts is None or self.exact:
+            return frozenset()
+        return self._receipts.among(duplicates)
 
     def _request(self, group: list[_Piece], scope: Any) -> Request:  # noqa: ANN401 - what templates know
         settings, first = self.settings, group[0]

@@ -7,6 +7,7 @@ of the national shape calls mandatory, all of a record in files, which are writt
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -25,6 +26,8 @@ from routing.cases import REPAIR
 from routing.rules import Rule, fill, placeholders
 from routing.table import load_table
 from routing.treatments import MASK, PASS, WITHHOLD, free_text
+
+LOG = logging.getLogger("vingate.agreements")
 
 _PROVINCE = ("home", "system", "shop_province")
 """Facts that name provinces where they stand in a destination; any other one may be whatever a glob fits."""
@@ -115,6 +118,34 @@ def over(exchange: Exchange, moment: datetime) -> Iterator[str]:
                     f"agreements: {flow.kind} → {flow.destination} 的协议不再有效，请续签或去掉这个去向：{said}"
                     f" / the agreement for it is over: renew it, or take the destination out"
                 )
+
+
+def examples(exchange: Exchange) -> Iterator[str]:
+    """Flows that would leave under the example approval of a shipped pattern; what to do, in words."""
+    agreements = Agreements.load(exchange.agreements)
+    told: set[str] = set()
+    for flow in flows(exchange):
+        for one in agreements.matching(flow.destination, flow.kind):
+            if one.example and one.title not in told:
+                told.add(one.title)
+                yield (
+                    f"agreements: {flow.destination} 的协议 {one.title} 用的是示例批准文号“{one.approval}”；"
+                    f"请复制该协议，填写真实的批准文号与日期，并在 agreements 中写上该文件"
+                    f" / {one.title} rests on an example approval: copy the agreement, put the number and dates of a"
+                    f" real one in, and name that file in `agreements`"
+                )
+
+
+def approved(exchange: Exchange, *, demanded: bool) -> None:
+    """See that nothing would leave under an example approval where real ones are demanded; elsewhere say so in the log.
+
+    Raises:
+        SettingsError: real approvals are demanded, and an agreement has none.
+    """
+    for wrong in examples(exchange):
+        if demanded:
+            raise SettingsError(wrong)
+        LOG.warning("%s", wrong)
 
 
 def _without(flow: Flow) -> str:

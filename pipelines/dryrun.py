@@ -11,7 +11,7 @@ from pathlib import Path
 
 from connectors.contracts import ConnectorError
 from pipelines import journal, steps
-from pipelines.agreecheck import agree, needs_of, over
+from pipelines.agreecheck import agree, examples, needs_of, over
 from pipelines.errors import SettingsError
 from pipelines.runnable import runnable
 from pipelines.settings import Exchange
@@ -33,6 +33,8 @@ class Preview:
     sinks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What a person must mend before the exchange runs."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person must mend before it runs with real data."""
     received: int = 0
     dead: int = 0
     filtered: int = 0
@@ -102,6 +104,7 @@ def _check_agreements(exchange: Exchange, preview: Preview) -> None:
         preview.problems.append(str(error))
     else:
         preview.problems += over(exchange, datetime.now(UTC))
+        preview.warnings += examples(exchange)
 
 
 def _check_connectors(bench: Workbench, preview: Preview) -> None:

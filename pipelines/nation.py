@@ -91,7 +91,7 @@ OUTSIDE = (
 )
 """Then what follows from the repairs of one province for the systems outside; stand-ins take it."""
 _PROVINCE = "province-44.db"
-_WITH = {
+WITH = {
     "environment": {"stations": "m-stations.csv"},
     "credit": {"operators": "operators.csv"},
     "insurers": {"shops": "direct-shops.csv"},
@@ -199,8 +199,8 @@ def _outside(state: State, folder: Path, received_at: str, observer: Observer) -
         for step in OUTSIDE:
             overrides = [f"received_at={received_at}"]
             if step.exchange != "outside-in":
-                overrides.append(f"source.today={_month_after(received_at)}")
-            for name, file in _WITH.get(step.exchange, {}).items():
+                overrides.append(f"source.today={month_after(received_at)}")
+            for name, file in WITH.get(step.exchange, {}).items():
                 overrides.append(f"source.with.{name}={folder / PARTNERS / REGISTERS / file}")
             sink = "solid-waste" if step.exchange == "outside-in" else step.exchange
             if sink in running.urls:
@@ -210,7 +210,7 @@ def _outside(state: State, folder: Path, received_at: str, observer: Observer) -
     return runs
 
 
-def _month_after(received_at: str) -> str:
+def month_after(received_at: str) -> str:
     """The first day of the month after the sample was received: by then its month is over."""
     day = date.fromisoformat(received_at[:10]).replace(day=28) + timedelta(days=4)
     return day.replace(day=1).isoformat()

@@ -44,13 +44,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from mappings.dates import SHANGHAI
 from mappings.documents.kinds import KINDS
-from mappings.documents.kinds import kind as document_kind
+from mappings.documents.paths import ENVELOPE, member_paths
 from mappings.encoding_interchange import MEMBERS
 from mappings.shapes import HIDDEN
 from routing.cases import REPAIR
 from routing.errors import TableError
 from routing.registers import describe, key_line, parse_toml
-from routing.treatments import MASK, MASKLESS, PASS, WITHHOLD, free_text, known, treat
+from routing.treatments import MASK, MASKLESS, PASS, WITHHOLD, free_text, known, mask_amounts, treat
 
 STATUTORY = ("collect", "report", "push", "headquarters", "own-store")
 """Shipped agreements of the flows that the notices themselves demand."""
@@ -75,11 +75,12 @@ _NAMING = {REPAIR: ("system", "companycode", "costlistcode"), "": ("system", "co
 
 _LANE = re.compile(
     r"(?i)price|fee(?!d)|(apply|paid|claim|total)amount|premium|money|cost(?!list)|sum$"
-    r"|owner|phone|mobile|linkman|contact|customer|driver|insured"
+    r"|wage|policy|owner|phone|mobile|linkman|contact|customer|driver|insured"
 )
 """Members of documents that stay in the insurers' lane: prices, owners' names, phones (domain 8.1, rule 22)."""
 _KIND = r"^(\*|[a-z][a-z0-9-]{0,63})$"
 _PATH = r"^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?)$"
+_EXAMPLE = re.compile(r"(?i)示例|\bexample\b")
 _SHORT = 4
 """Shorter values are not looked for in free text: they would be found everywhere."""
 
@@ -137,7 +138,7 @@ class Terms:
         exact = self.rules.get(path)
         if exact is not None:
             return exact
-        if not self.lane and self.kind != REPAIR and path.startswith("members.") and _LANE.search(path.split(".")[-1]):
+        if not self.lane and self.kind != REPAIR and _of_lane(path):
             return WITHHOLD
         above = path
         while "." in above:
@@ -155,11 +156,8 @@ class Terms:
     def _paths(self) -> Iterable[str]:
         if self.kind == REPAIR:
             return REPAIR_PATHS
-        listed = [rule for rule in self.rules if REST not in rule]
-        if self.kind in KINDS:
-            listed += [f"members.{name}" for name in document_kind(self.kind).model_fields]
-        envelope = ("system", "issuer", "number", "vin", "day", "dialect", "received_at", "findings")
-        return dict.fromkeys([*envelope, *listed, *(rule for rule in self.rules if REST in rule)])
+        known = member_paths(self.kind) if self.kind in KINDS else ()
+        return dict.fromkeys([*ENVELOPE, *known, *sorted(self.rules, key=lambda rule: REST in rule)])
 
     def apply(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """The canonical JSON members of a record as they leave. Never raises for what stands in them."""
@@ -206,6 +204,8 @@ class Terms:
         if treatment == MASK and isinstance(value, str) and free_text(name):
             for one in hidden:  # a shop's name, a list code: withheld elsewhere in the same record
                 value = value.replace(one, HIDDEN)
+            if not self.lane:
+                value = mask_amounts(value)
         return treat(treatment, name)(value)
 
 
@@ -252,6 +252,11 @@ class Agreement(BaseModel):
     def title(self) -> str:
         """What people call it: id and version."""
         return f"{self.id} v{self.version}"
+
+    @property
+    def example(self) -> bool:
+        """Whether it rests on the approval of a pattern, which nobody gave: `credit-示例-1 / example 1`."""
+        return _EXAMPLE.search(self.approval) is not None
 
     def covers(self, destination: str, kind: str) -> bool:
         """Whether it speaks of this destination and kind, in force or not."""
@@ -302,16 +307,23 @@ def _problem(kind: str, path: str, treatment: str, lane: str) -> str:
         return "通配只能 pass 或 withhold / what stands for many is passed or withheld"
     if treatment == MASK and name in MASKLESS:
         return "该项没有脱敏形式，请 pass 或 withhold / it has no masked form: pass or withhold it"
-    if kind == REPAIR and not _of_repairs(path):
+    if kind == REPAIR and not _among(path, REPAIR_PATHS):
         return "维修记录没有该项 / a repair record has no such member"
-    if not lane and kind != REPAIR and treatment != WITHHOLD and path.startswith("members.") and _LANE.search(name):
+    if not lane and kind != REPAIR and treatment != WITHHOLD and _of_lane(path):
         return "价格、车主与电话只在保险通道 / prices, owners and phones stay in the insurers' lane"
+    if kind in KINDS and not _among(path, (*ENVELOPE, *member_paths(kind))):
+        return f"{kind} 没有该项 / a document of this kind has no such member"
     return ""
 
 
-def _of_repairs(path: str) -> bool:
+def _of_lane(path: str) -> bool:
+    """Whether a member, or one that it stands in, belongs to the insurers' lane."""
+    return path.startswith("members.") and any(map(_LANE.search, path.split(".")[1:]))
+
+
+def _among(path: str, paths: Iterable[str]) -> bool:
     head = path.removesuffix(f".{REST}")
-    return path == REST or any(one == head or one.startswith(f"{head}.") for one in (*REPAIR_PATHS, *ALWAYS))
+    return path == REST or any(one == head or one.startswith(f"{head}.") for one in (*paths, *ALWAYS))
 
 
 def parse_agreement(text: str, source: str = "agreement") -> Agreement:

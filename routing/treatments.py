@@ -20,7 +20,7 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from functools import cache
 
 from mappings import divisions, plates
-from mappings.shapes import kind_of, mask_shapes
+from mappings.shapes import HIDDEN, kind_of, mask_shapes, narrow
 
 PASS, MASK, MONTH, PROVINCE, WITHHOLD = "pass", "mask", "month", "province", "withhold"
 BAND = re.compile(r"band:([1-9][0-9]{0,11})")
@@ -37,6 +37,12 @@ MASKLESS = frozenset({
 _MONTH = re.compile(r"([12][0-9]{3}-(?:0[1-9]|1[0-2]))-[0-3][0-9](?:T.*)?")
 _LONGEST = 40
 """Characters of a number that is worth a band."""
+_AMOUNT = re.compile(
+    r"(?i)(?:[¥￥$]|\b(?:rmb|cny))\s{0,3}[0-9][0-9,.]{0,20}(?:\s{0,3}万)?"
+    r"|[0-9][0-9,.]{0,20}\s{0,3}[百千万]?\s{0,3}(?:元|圆|块钱|rmb\b|cny\b)"
+    r"|[零一二两三四五六七八九十百千万]{1,12}(?:元|圆|块钱)"
+    r"|(?:金额|价格|费用|单价|总价|收费|报价|合计)\s{0,3}[:：为]?\s{0,3}[0-9][0-9,.]{0,20}"
+)
 
 
 def known(treatment: str) -> bool:
@@ -62,6 +68,11 @@ def treat(treatment: str, name: str) -> Treat:
         return _province
     band = BAND.fullmatch(treatment)
     return _band(Decimal(band[1])) if band else _nothing
+
+
+def mask_amounts(text: str) -> str:
+    """Free text without the amounts of money that somebody wrote into it: `换机油 380元` -> `换机油 ***`."""
+    return _AMOUNT.sub(HIDDEN, narrow(text))
 
 
 def _same(value: object) -> object | None:

@@ -72,6 +72,7 @@ def as_object(preview: Preview) -> dict[str, Any]:
         "source": preview.source,
         "sinks": preview.sinks,
         "problems": preview.problems,
+        "warnings": preview.warnings,
         "connectors": {"source": names("source"), "sink": names("sink")},
         "dry_run": {
             "received": preview.received,
@@ -97,6 +98,8 @@ def _show(preview: Preview) -> None:
         screen.print(f"  ✓ {line}", markup=False)
     for line in preview.problems:
         screen.print(f"  ✗ {line}", markup=False, style="red")
+    for line in preview.warnings:
+        screen.print(f"  ! {line}", markup=False, style="yellow")
     if preview.problems and not preview.received:
         return
     screen.print(f"\n前 {preview.received} 条的去向 / where the first {preview.received} payloads would go:")

@@ -38,9 +38,8 @@ def _read(body: bytes, _headers: Mapping[str, str]) -> Sequence[Came]:
 
 
 def _content(row: Mapping[str, Any]) -> str:
-    """A corrected closure is another one of the same id; the same again is known."""
-    told = {name: value for name, value in row.items() if name != "uploadTime"}
-    return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    """What makes a row known: all of it with its moment, so that what is put back as it was is another one again."""
+    return sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def _answer(answered: Sequence[Answered]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from connectors import registry
 from connectors.contracts import ConnectorError
-from pipelines.agreecheck import over
+from pipelines.agreecheck import examples, over
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.shared import explained
 from pipelines.settings import Exchange, replaced
@@ -43,6 +43,8 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
             yield from _register(name, settings, folder)
         usable(settings)
         yield from (Said(name, "agreements", [], wrong) for wrong in over(settings, datetime.now(UTC)))
+        for wrong in examples(settings):
+            yield Said(name, "agreements", [], wrong) if role.audit.demanded else Said(name, "agreements", [wrong])
         for part, make in _parts(work, folder):
             yield _asked(name, part, make, declare=declare)
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors import registry
 from connectors.contracts import Feed, Unavailable
+from pipelines.agreecheck import approved
 from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.looks import demand
@@ -160,6 +161,7 @@ def serve(line: link.Link) -> None:
     tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
+        approved(work.settings.placed(folder), demanded=role.audit.demanded)
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         demand(state, demanded=role.audit.demanded)
         feeds: dict[str, dict[str, WatchedFeed]] = {}

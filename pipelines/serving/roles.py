@@ -143,10 +143,11 @@ class Tracing(_Section):
 
 
 class Audit(_Section):
-    """What those must say who look at a vehicle's records."""
+    """What those must say who look at a vehicle's records, and on what it may leave."""
 
     demanded: bool = False
-    """Whether `vingate trace` needs --by and --for on this state."""
+    """Whether `vingate trace` needs --by and --for on this state, and every agreement a real approval: a role that
+    would hand anything out under the example approval of a shipped pattern does not start then."""
 
 
 class Role(_Section):

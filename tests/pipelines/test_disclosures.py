@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 from connectors.contracts import Outcome
 from connectors.memory import MemorySink
 from pipelines import agreeing, tables
-from pipelines.agreecheck import agree, over
+from pipelines.agreecheck import agree, examples, over
 from pipelines.agreeing import Agreed
 from pipelines.cli import main
 from pipelines.coordinator import Coordinator
@@ -34,7 +34,7 @@ from pipelines.settings import Exchange, load
 from pipelines.state import State
 from pipelines.trace import trace
 from pipelines.usable import usable
-from routing.agreements import Terms
+from routing.agreements import STATUTORY, Terms
 
 TABLE = """
 name = "extracts"
@@ -458,6 +458,28 @@ def test_the_shipped_exchanges_have_their_agreements(path: Path, tmp_path: Path)
     files = frozenset(name for name, sink in exchange.sinks.items() if sink.connector in ("avro", "files"))
     agree(exchange, {}, files)
     assert list(over(exchange, datetime.now(UTC))) == []
+
+
+@pytest.mark.parametrize("path", sorted(BULK.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_patterns_are_known_as_examples_and_statutory_agreements_are_none(path: Path, tmp_path: Path) -> None:
+    exchange = load(path, [], {}).placed(tmp_path)
+    patterns = set(exchange.agreements) - set(STATUTORY)
+    assert len(list(examples(exchange))) == len(patterns)
+
+
+def test_check_warns_of_an_example_approval_and_a_real_one_is_silent(
+    flow: Flow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(flow.folder / "in" / "a.ndjson", [payload(1)])
+    flow.state.close()
+    assert main(["check", str(flow.settings), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
+    flow.agreement.write_text(flow.agreement.read_text("utf-8").replace("A-1", "used-cars-示例-1"), "utf-8")
+    assert main(["check", str(flow.settings), "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert "used-cars-示例-1" in warning
+    assert main(["check", str(flow.settings)]) == 0
+    assert "used-cars-示例-1" in capsys.readouterr().out
 
 
 # -- sent again --------------------------------------------------------------------------------------------------------

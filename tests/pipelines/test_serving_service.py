@@ -13,6 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 from engine_samples import payload
+from sqlalchemy import select
+
+from pipelines import agreeing, tables
+from pipelines.state import State
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120
@@ -250,3 +254,68 @@ def test_a_second_service_on_the_state_is_refused(folder):
         assert done.returncode == 3
         assert "another vingate is using the state folder" in done.stderr
         assert running.get("/healthz")[0] == 200
+
+
+# -- agreements --------------------------------------------------------------------------------------------------------
+
+
+def agreement(folder, more=""):
+    """The agreement of the embedded province's own, as a file that somebody edits."""
+    text = (ROOT / "routing/data/agreements/collect.toml").read_text("utf-8")
+    (folder / "agreed.toml").write_text(text.replace("[kinds.repair]", f"{more}\n[kinds.repair]"), "utf-8")
+    return ["--set", f'exchanges.collect.agreements=["{folder / "agreed.toml"}"]']
+
+
+def test_a_revoked_agreement_stops_a_running_service_and_looks_are_demanded_and_logged(folder):
+    with closing(Running(folder, *agreement(folder), "--set", "audit.demanded=true")) as running:
+        running.call("lcipproaccountcompany", SHOP)
+        running.login()
+        vin = running.upload(1)
+        by = ("--by", "李四", "--for", "投诉 12")
+
+        def traced(vin):
+            done = vingate("trace", "--vin", vin, *by, "--state", running.state, "--json")
+            assert done.returncode == 0, done.stderr
+            return [one for one in json.loads(done.stdout)["versions"] if one["destinations"]]
+
+        (version,) = wait_for(lambda: traced(vin), running.log.read_text)
+        assert version["destinations"][0]["outcome"] == "delivered"
+        assert version["disclosed"][0]["approval"].startswith("交通运输部办公厅")
+        agreement(folder, "revoked = 2026-01-01T00:00:00+08:00")
+        time.sleep(2 * agreeing.LOOK_SECONDS)
+        after = running.upload(2)
+        (version,) = wait_for(lambda: traced(after), running.log.read_text)
+        assert (version["destinations"][0]["outcome"], version["disclosed"]) == ("dead", [])
+        assert json.loads(vingate("ledger", "--state", running.state, "--json").stdout)["balanced"]
+        agreement(folder)
+        time.sleep(2 * agreeing.LOOK_SECONDS)
+        again = running.upload(3)
+        (version,) = wait_for(lambda: traced(again), running.log.read_text)
+        assert version["destinations"][0]["outcome"] == "delivered"
+        refused = vingate("trace", "--vin", vin, "--state", running.state, "--json")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "--by" in refused.stderr
+        with State(running.state, own=False) as state, state.reading() as connection:
+            looks = connection.execute(select(tables.looks.c["who", "purpose", "vin"])).all()
+        assert {(look.who, look.purpose) for look in looks} == {("李四", "投诉 12")}
+        assert vin not in str(looks)
+
+
+def test_a_role_that_demands_audits_does_not_start_under_an_example_approval(folder):
+    pattern = (ROOT / "routing/data/agreements/credit.toml").read_text("utf-8")
+    pattern = pattern.replace('"credit", "credit-*"', '"province-*"')
+    repairs = pattern.partition("[kinds.repair]")[0] + '[kinds.repair]\n"*" = "pass"\n'
+    (folder / "example.toml").write_text(repairs, "utf-8")
+    chosen = ["--set", f'exchanges.collect.agreements=["{folder / "example.toml"}"]']
+    role = folder / "deploy/roles/province-embedded.toml"
+    begin = ("serve", role, "--state", folder / "state", "--set", "door.port=0", *chosen)
+    done = vingate(*begin, "--set", "audit.demanded=true")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "credit-示例-1" in done.stderr
+    checked = vingate("check", role, "--state", folder / "state", *chosen, "--set", "audit.demanded=true", "--json")
+    assert checked.returncode == 1
+    (part,) = [one for one in json.loads(checked.stdout)["parts"] if one["part"] == "agreements"]
+    assert "example approval" in part["problem"]
+    lenient = vingate("check", role, "--state", folder / "state", *chosen, "--json")
+    (part,) = [one for one in json.loads(lenient.stdout)["parts"] if one["part"] == "agreements"]
+    assert (part["problem"], "example approval" in part["said"][0]) == ("", True)
