@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from mappings.dates import day_in_shanghai
@@ -222,8 +223,14 @@ def _plate_many_vins(row: RepairRow, known: MemoryHistory, profile: Profile) -> 
 
 def share_of(row: RepairRow) -> HoursShare:
     """The row's own hours: zeros and texts do not count."""
-    hours = [worked for _, worked in row.projects if worked is not None and worked > 0]
-    return HoursShare(len(hours), sum(1 for h in hours if h % _TEN == 0))
+    tens = [_whole_tens(worked) for _, worked in row.projects]
+    return HoursShare(len(tens) - tens.count(None), tens.count(True))
+
+
+@lru_cache(maxsize=4_096)
+def _whole_tens(worked: Decimal | None) -> bool | None:
+    """Whether hours are a multiple of 10; None: they do not count."""
+    return worked % _TEN == 0 if worked is not None and worked > 0 else None
 
 
 def _price_as_hours(row: RepairRow, known: MemoryHistory, profile: Profile) -> Iterable[Finding]:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, any_, bindparam,
 from mappings.history import History, HoursShare, Visit, share_of
 from mappings.records import RepairRow
 from pipelines import tables
-from pipelines.upserts import given, indexable, inserting
+from pipelines.upserts import given_rows, indexable, inserting
 
 _ASKED = 500
 
@@ -112,27 +112,27 @@ def remember(connection: Connection, scope: str, rows: Sequence[RepairRow]) -> N
     if not rows:
         return
     kept = {
-        (row.companycode, row.costlistcode): {
-            "scope": scope,
-            "companycode": row.companycode,
-            "costlistcode": row.costlistcode,
-            "vin": row.vin,
-            "plate": row.plate,
-            "repairdate": row.repairdate.isoformat(),
-            "settledate": row.settledate.isoformat(),
-            "mileage": str(row.mileage),
-        }
+        (row.companycode, row.costlistcode): (
+            scope,
+            row.companycode,
+            row.costlistcode,
+            row.vin,
+            row.plate,
+            row.repairdate.isoformat(),
+            row.settledate.isoformat(),
+            str(row.mileage),
+        )
         for row in rows
     }
     dialect = connection.dialect.name
     visits, hours_of = _remembering(dialect)
-    connection.execute(visits, given(dialect, list(kept.values())))
+    connection.execute(visits, given_rows(dialect, _HISTORY, kept.values()))
     shares: dict[str, HoursShare] = {}
     for row in rows:
         before, own = shares.get(row.companycode, HoursShare(0, 0)), share_of(row)
         shares[row.companycode] = HoursShare(before.rows + own.rows, before.tens + own.tens)
-    added = [{"scope": scope, "company": company, **shares[company]._asdict()} for company in sorted(shares)]
-    connection.execute(hours_of, given(dialect, added))
+    added = [(scope, company, *shares[company]) for company in sorted(shares)]
+    connection.execute(hours_of, given_rows(dialect, _HOURS, added))
 
 
 def forget(connection: Connection, scope: str, companycode: str, costlistcode: str) -> None:

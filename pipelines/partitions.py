@@ -20,6 +20,7 @@ _MASK = PARTITIONS - 1
 _IN_STEPS = ("shanghai", "secondary")
 _PIECE = re.compile(rb'"(?:orderCode|incomingInspectionId)\\?"')
 _VIN = re.compile(rb'"vin\\?"\s*:\s*\\?"\s*([0-9A-Za-z]{17})\s*\\?"')
+_PIECES = (b"orderCode", b"incomingInspectionId")
 _SOUGHT = 1 << 20
 
 
@@ -37,7 +38,7 @@ def vin_in(body: bytes) -> str:
     they are compared by the record's key, whatever the partition.
     """
     found = _VIN.search(body, 0, _SOUGHT)
-    if found is None or _PIECE.search(body, 0, _SOUGHT):
+    if found is None or (any(name in body for name in _PIECES) and _PIECE.search(body, 0, _SOUGHT)):
         return ""
     return found[1].decode().upper()
 

@@ -19,6 +19,7 @@ from routing.router import Router
 from routing.steps import Routing
 
 _number = lru_cache(maxsize=4_096)(number)
+_day = lru_cache(maxsize=4_096)(date.fromisoformat)
 
 
 def content_of_record(record: Mapping[str, Any]) -> bytes:
@@ -35,18 +36,18 @@ def routing_of(router: Router, record: Mapping[str, Any]) -> Routing:
     return router.route_row(row.plate, row.vin, row.companycode, row.settledate, *told)
 
 
-def row_of(record: Mapping[str, Any]) -> RepairRow:
-    """The row of a canonical record (members of `mappings.encoding_interchange`)."""
+def row_of(record: Mapping[str, Any], *, parts: bool = True) -> RepairRow:
+    """The row of a canonical record (members of `mappings.encoding_interchange`); without parts where none asks."""
     return RepairRow(
         record["companycode"],
         record["companyname"],
         record["plate"],
         record["vin"],
-        date.fromisoformat(record["repairdate"]),
-        date.fromisoformat(record["settledate"]),
+        _day(record["repairdate"]),
+        _day(record["settledate"]),
         Decimal(record["mileage"]),
         record["faultdescription"],
         record["costlistcode"],
-        tuple(Part(p["name"], _number(p["quantity"]), p["code"]) for p in record["parts"]),
-        tuple(Project(p["name"], _number(p["hours"])) for p in record["projects"]),
+        tuple([Part(p["name"], _number(p["quantity"]), p["code"]) for p in record["parts"]]) if parts else (),
+        tuple([Project(p["name"], _number(p["hours"])) for p in record["projects"]]),
     )

@@ -44,7 +44,7 @@ Pairs = dict[str, dict[str, dict[str, str]]]
 
 
 class _Chosen(NamedTuple):
-    """A record that history rules and merging look at; `row` is None where it is withdrawn."""
+    """A record that history rules and merging look at; its row without parts, or None where it is withdrawn."""
 
     task: Task
     ordinal: int
@@ -146,7 +146,7 @@ class RowTaking:
         if "withdrawn" in record:
             item.chosen.append(_Chosen(item.task, ordinal, None, record))
         elif fate != FILTERED and (wanted.history or self._concerned(record)):
-            item.chosen.append(_Chosen(item.task, ordinal, row_of(record), record))
+            item.chosen.append(_Chosen(item.task, ordinal, row_of(record, parts=False), record))
         return record
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table, bindparam, func, select
@@ -36,6 +36,13 @@ def given(dialect: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     if dialect != "postgresql":
         return list(rows)
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def given_rows(dialect: str, names: Sequence[str], rows: Collection[Sequence[Any]]) -> Any:
+    """The same for rows that are values in the order of these names; at least one."""
+    if dialect != "postgresql":
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 _INDEXED_BYTES = 2_400
