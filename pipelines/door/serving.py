@@ -24,6 +24,7 @@ from pipelines.door.callers import Callers
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
 from pipelines.door.httpproto import AtOnce, bounded
+from pipelines.door.insurers import InsurerDesk
 from pipelines.door.intake import Intake
 from pipelines.door.judging import Judge
 from pipelines.door.orders import Orders
@@ -66,6 +67,7 @@ def serve_door(
     trace: Told | None = None,
     free_bytes: int = 0,
     begun: Callable[[Door], None] = lambda _: None,
+    claims: Exchange | None = None,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -81,6 +83,7 @@ def serve_door(
         trace: is told of each request, where somebody traces.
         free_bytes: with less room than this on the state's disk nothing is taken in.
         begun: is given the door's parts, once, as soon as they stand.
+        claims: the exchange that what insurers send goes to, where it is taken.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -89,7 +92,10 @@ def serve_door(
     with ExitStack() as stack:
         state = stack.enter_context(open_state(state_path, wait_seconds))
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
-        door = stack.enter_context(opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes))
+        taken = claims.placed(state_path) if claims is not None else None
+        door = stack.enter_context(
+            opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes, claims=taken)
+        )
         begun(door)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(settings, door, listening, ready, trace))
@@ -114,6 +120,7 @@ def opened(
     exchange: Exchange,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     free_bytes: int = 0,
+    claims: Exchange | None = None,
 ) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
@@ -127,7 +134,8 @@ def opened(
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_bytes)
         api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
-        yield Door(desk, pieces, api, room)
+        insurers = InsurerDesk(desk, claims, room) if claims is not None else None
+        yield Door(desk, pieces, api, room, insurers)
     finally:
         intake.stop()
         holdings.close()

@@ -59,7 +59,10 @@ def serve(line: link.Link) -> None:
     if role.door is None:
         return
     exchange = role.exchanges[role.door.exchange].settings
-    usable(exchange.placed(folder))
+    claims = role.exchanges[name].settings if (name := role.door.insurers.exchange) else None
+    for one in (exchange, claims):
+        if one is not None:
+            usable(one.placed(folder))
     listening, parts = threading.Event(), list[Parts]()
 
     def ready(urls: Urls) -> None:
@@ -85,7 +88,17 @@ def serve(line: link.Link) -> None:
     told = _told(tracer) if tracer else None
     free = role.health.free_megabytes << 20
     try:
-        serve_door(role.door, folder, exchange, ready, sockets=made, trace=told, free_bytes=free, begun=parts.append)
+        serve_door(
+            role.door,
+            folder,
+            exchange,
+            ready,
+            sockets=made,
+            trace=told,
+            free_bytes=free,
+            begun=parts.append,
+            claims=claims,
+        )
     finally:
         if tracer is not None:
             tracer.close()
