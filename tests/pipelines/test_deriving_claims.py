@@ -14,6 +14,7 @@ from row_gate import SHOP, Gate, record, vin
 from mappings.documents.claims import SUMS, Assessment, FittedPart
 from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.records import Withdrawal
+from pipelines.cli import main
 from pipelines.coordinator import Coordinator
 from pipelines.ledger import prove
 from pipelines.settings import Exchange
@@ -94,6 +95,22 @@ def gate(tmp_path):
     made = Lane(tmp_path / "state")
     yield made
     made.state.close()
+
+
+def test_lines_that_differ_are_listed_by_command(gate, capsys):
+    gate.repaired(record("J1"))
+    gate.assessed(assessment(count=3))
+    gate.derive()
+    store = f"sqlite:///{gate.folder}/stores/cases.db"
+    assert main(["cases", "claims", "--store", store, "--json"]) == 0
+    told = orjson.loads(capsys.readouterr().out)
+    assert told["compared"] == 1
+    part = next(line for line in told["differing"][0]["lines"] if line["what"] == "part")
+    assert (part["repaired"], part["approved"], part["remark"]) == ("4", "3", "more")
+    assert main(["cases", "claims", "--store", store, "--report", "R9", "--json"]) == 0
+    assert orjson.loads(capsys.readouterr().out)["compared"] == 0
+    assert main(["cases", "claims", "--store", store]) == 0
+    assert "R1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("first", ["repair", "claim"])
