@@ -27,11 +27,11 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from sqlalchemy import Connection, Select, func, select
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import func, select
 
 from connectors.contracts import Block, Misconfigured, WorkItem
 from connectors.engines import translated
@@ -39,29 +39,13 @@ from connectors.sqlbase import ASKED, Store, StoreSettings
 from mappings import dates
 from mappings.documents import Document
 from mappings.documents.interchange import encode_document, encode_withdrawn
-from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
+from pipelines.derivedrows import Holding, Loose, Reader, Row
 from pipelines.marking import MarksInCommit
-from pipelines.rowform import row_of
-from routing.cases import REPAIR, Derivation, Fact
+from routing.cases import Derivation, Fact
 from routing.cases.shipped import DERIVATIONS, derivation
 
 _GONE = "依据已变，不再成立 / no longer follows from what is known"
-_MODEL = 8
-"""Characters of a VIN that name the model: WMI and VDS without its check digit."""
-
-
-class Holding(BaseModel):
-    """A store that facts come from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: SecretStr
-    """Address, as of a SQL source; a SQLite address with `*` reads every store that fits."""
-    password: SecretStr = SecretStr("")
-    holds: Literal["repairs", "documents"] = "repairs"
-    where: dict[str, str | int] = {}
-    """Columns that must have a value: `{ repaircomefrom = 1 }` leaves out what came down from above."""
 
 
 class DerivedSettings(BaseModel):
@@ -161,18 +145,18 @@ class DerivedSource(MarksInCommit):
         begin = 0
         with translated(), ExitStack() as held:
             readers = {
-                name: _Reader(store, holding, self._derivation, held.enter_context(store.engine.connect()))
+                name: Reader(store, holding, self._derivation, held.enter_context(store.engine.connect()))
                 for name, (store, holding) in self._stores().items()
             }
-            subjects: set[str] = set()
+            low = {} if told["everyone"] else told["from"]
+            loose = Loose(self._derivation, readers, told["to"])
+            subjects = loose.came(low)
             for name, reader in readers.items():
-                low = 0 if told["everyone"] else told["from"].get(name, 0)
-                subjects.update(reader.subjects(low, told["to"].get(name, 0)))
-            ordered = sorted(subjects)
+                subjects.update(reader.subjects(low.get(name, 0), told["to"].get(name, 0)))
+            ordered = sorted(loose.beside(subjects))
             for at in range(0, len(ordered), ASKED):
                 chosen = ordered[at : at + ASKED]
-                rows = {name: reader.rows(chosen, told["to"].get(name, 0)) for name, reader in readers.items()}
-                bodies += window.envelopes(chosen, rows)
+                bodies += window.envelopes(chosen, _all_rows(readers, loose, chosen, told["to"]), loose)
                 while len(bodies) >= block:
                     yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
                     bodies, begin = bodies[block:], begin + block
@@ -186,14 +170,14 @@ class DerivedSource(MarksInCommit):
             Misconfigured: a store is not there.
             Unavailable: a store is not to be had now.
         """
-        rows: dict[str, list[_Row]] = {}
-        numbers: dict[str, int] = {}
-        for name, (store, holding) in self._stores().items():
-            numbers[name] = self._last(name)
-            with translated(), store.engine.connect() as connection:
-                reader = _Reader(store, holding, self._derivation, connection)
-                rows[name] = reader.rows([subject], numbers[name])
-        facts = _facts(rows, numbers).get(subject, ())
+        numbers = {name: self._last(name) for name in self._stores()}
+        with translated(), ExitStack() as held:
+            readers = {
+                name: Reader(store, holding, self._derivation, held.enter_context(store.engine.connect()))
+                for name, (store, holding) in self._stores().items()
+            }
+            loose = Loose(self._derivation, readers, numbers)
+            facts = loose.of(subject, _facts(_all_rows(readers, loose, [subject], numbers), numbers))
         return list(_follows(self._derivation, self._today(), subject, facts).values())
 
     def _stores(self) -> dict[str, tuple[Store, Holding]]:
@@ -223,67 +207,6 @@ class DerivedSource(MarksInCommit):
             store.engine.dispose()
 
 
-class _Row:
-    """One version of a record in a store."""
-
-    __slots__ = ("fact", "key", "number", "subject", "version")
-
-    def __init__(self, number: int, key: str, version: int, subject: str, fact: Fact | None) -> None:
-        self.number, self.key, self.version, self.subject, self.fact = number, key, version, subject, fact
-
-
-class _Reader:
-    """Facts of one store, by subject."""
-
-    def __init__(self, store: Store, holding: Holding, wanted: Derivation, connection: Connection) -> None:
-        self._store, self._holds, self._wanted, self._connection = store, holding.holds, wanted, connection
-        self._where = [store.table.c[name] == value for name, value in holding.where.items()]
-        own = store.table.c
-        column = own.companycode if wanted.by == "issuer" else own.vin
-        self._subject = func.substr(column, 1, _MODEL) if wanted.by == "model" else column
-
-    def subjects(self, low: int, high: int) -> Iterator[str]:
-        """Subjects of the records of which a row came behind `low`, up to `high`; also those that they had before."""
-        own = self._store.table.c
-        came = select(own.record_key).where(own.seq > low, own.seq <= high, *self._asked())
-        all_of = select(self._subject).where(own.seq <= high).distinct()
-        statement = all_of.where(own.record_key.in_(came)) if low else all_of.where(*self._asked())
-        for (subject,) in self._connection.execute(statement):
-            if subject:
-                yield subject
-
-    def rows(self, subjects: Sequence[str], high: int) -> list[_Row]:
-        """Every version, up to `high`, of the records that ever were of one of these subjects."""
-        own = self._store.table.c
-        given = self._store.given(own)
-        of_them = select(own.record_key).where(self._subject.in_(subjects), own.seq <= high, *self._asked())
-        wanted: Select[Any] = select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *given)
-        found = self._connection.execute(wanted.where(own.record_key.in_(of_them), own.seq <= high))
-        names = list(self._store.spec.columns)
-        return [self._row(row[:5], dict(zip(names, row[5:], strict=True))) for row in found]
-
-    def _row(self, head: Sequence[Any], members: Mapping[str, Any]) -> _Row:
-        number, key, version, merged_into, subject = head
-        if members["withdrawn"] is not None or merged_into:
-            return _Row(number, key, version, "", None)
-        return _Row(number, key, version, subject or "", self._fact(key, version, members))
-
-    def _fact(self, key: str, version: int, members: Mapping[str, Any]) -> Fact:
-        received = datetime.fromisoformat(members["received_at"])
-        if self._holds == "repairs":
-            lists = {name: orjson.loads(members[name]) for name in ("parts", "projects")}
-            return Fact(REPAIR, key, version, members["system"], received, row_of({**members, **lists}))
-        name = members["kind"]
-        document = kind(name).of_members(orjson.loads(members["members"]))
-        return Fact(name, key, version, members["system"], received, document)
-
-    def _asked(self) -> list[Any]:
-        """What rows must be."""
-        if self._holds == "repairs":
-            return self._where
-        return [*self._where, self._store.table.c.kind.in_(sorted(self._wanted.takes))]
-
-
 class _Window:
     """What follows before and after, of one subject after the other."""
 
@@ -293,13 +216,13 @@ class _Window:
         """`before` is None where what followed is not known any more: then everything is told again."""
         self._before, self._after, self._begin, self._end = before, after, begin, end
 
-    def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[_Row]]) -> Iterator[bytes]:
+    def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[Row]], loose: Loose) -> Iterator[bytes]:
         """The documents that are new or differ, and withdrawals of those that no longer follow."""
         was = _facts(rows, self._begin) if self._before is not None else {}
         now = _facts(rows, self._end)
         for subject in subjects:
-            known = _follows(*self._before, subject, was.get(subject, ())) if self._before is not None else {}
-            follows = _follows(*self._after, subject, now.get(subject, ()))
+            known = _follows(*self._before, subject, loose.of(subject, was)) if self._before is not None else {}
+            follows = _follows(*self._after, subject, loose.of(subject, now))
             for name, document in follows.items():
                 if name not in known or known[name].content() != document.content():
                     yield encode_document(document, {})
@@ -307,11 +230,21 @@ class _Window:
                 yield encode_withdrawn(Withdrawal(issuer, listed, _GONE), {})
 
 
-def _facts(rows: Mapping[str, Sequence[_Row]], numbers: Numbers) -> dict[str, list[Fact]]:
+def _all_rows(
+    readers: Mapping[str, Reader], loose: Loose, subjects: Sequence[str], high: Numbers
+) -> dict[str, list[Row]]:
+    """Rows of these subjects and of those that they share records without a subject with, and such records."""
+    wanted = sorted(loose.beside(subjects))
+    return {
+        name: [*reader.rows(wanted, high.get(name, 0)), *loose.rows.get(name, ())] for name, reader in readers.items()
+    }
+
+
+def _facts(rows: Mapping[str, Sequence[Row]], numbers: Numbers) -> dict[str, list[Fact]]:
     """The facts of each subject as stores held them at some numbers: of each record the newest version."""
     found: dict[str, list[Fact]] = {}
     for name, all_rows in sorted(rows.items()):
-        newest: dict[str, _Row] = {}
+        newest: dict[str, Row] = {}
         for row in all_rows:
             if row.number <= numbers.get(name, 0) and (row.key not in newest or newest[row.key].version < row.version):
                 newest[row.key] = row

@@ -156,7 +156,8 @@ def _own(name: str, model: type[M], options: Mapping[str, Any]) -> M:
 
 
 def _derived(options: Mapping[str, Any]) -> Source:
-    from pipelines.deriving import DerivedSettings, DerivedSource, Holding  # late: other exchanges need none of it
+    from pipelines.derivedrows import Holding  # late, as the next: other exchanges need none of it
+    from pipelines.deriving import DerivedSettings, DerivedSource
 
     settings = _own(DERIVED, DerivedSettings, options)
     stores: dict[str, tuple[StoreSettings, Holding]] = {}

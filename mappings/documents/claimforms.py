@@ -262,14 +262,26 @@ def refusals(findings: Iterable[Finding]) -> list[str]:
     return [f"{one.wire or one.field or '报文'}：{texts[one.code].zh}" for one in refused]
 
 
-def answer_assessment(findings: Iterable[Finding]) -> bytes:
-    """The answer to an assessment, XML in GBK: 000, or 402 with every reason."""
-    return lossxml.answer(refusals(findings))
+def answer_assessment(findings: Iterable[Finding] = (), refusal: str = "", *, failed: bool = False) -> bytes:
+    """The answer to an assessment, XML in GBK.
+
+    Args:
+        findings: what was found; 000 where none of it refuses the packet, else 402 with every reason.
+        refusal: why it was not even judged, in Chinese.
+        failed: whether that is our own fault, so that it may be sent again: 499 instead of 402.
+    """
+    return lossxml.answer([refusal] if refusal else refusals(findings), failed=failed)
 
 
-def answer_estimate(findings: Iterable[Finding], estimate_request_uuid: str = "") -> bytes:
-    """The answer to an estimate, JSON: code "1", or "0" and a status with every reason."""
-    said = refusals(findings)
+def answer_estimate(findings: Iterable[Finding] = (), estimate_request_uuid: str = "", refusal: str = "") -> bytes:
+    """The answer to an estimate, JSON: code "1", or "0" and a status with every reason.
+
+    Args:
+        findings: what was found.
+        estimate_request_uuid: as it was sent.
+        refusal: why it was not even judged, in Chinese.
+    """
+    said = [refusal] if refusal else refusals(findings)
     return orjson.dumps(
         {
             "code": "0" if said else "1",

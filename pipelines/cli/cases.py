@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from mappings.dates import day_in_shanghai
+from mappings.documents.claims import ClaimComparison
 from mappings.documents.credit import CreditEntry
 from mappings.documents.creditfile import sign_file
 from mappings.documents.imcases import FINDINGS, ImCase
@@ -97,6 +98,42 @@ def waste(
     for (shop, reason, severity), count in sorted(counts.items()):
         table.add_row(shop, reason, severity, str(count))
     console().print(table)
+
+
+@app.command()
+def claims(
+    store: _Store = "sqlite:///var/nation/stores/cases-44.db",
+    report: Annotated[str, typer.Option(help="仅此报案号 / only this report number")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """直赔核对的差异：配件数量与工时逐行比较 / claims: lines of parts and hours that differ from what was approved.
+
+    示例 / example: vingate cases claims --store sqlite:///var/nation/stores/cases-44.db
+    """
+    compared = [one for one in current(SecretStr(store), ClaimComparison) if report in ("", one.report_no)]
+    differing = [one for one in compared if one.differing]
+    if as_json:
+        emit({"compared": len(compared), "differing": [one.members() for one in differing]})
+        return
+    out = console()
+    out.print(f"已核对 / compared: {len(compared)}；有差异 / differing: {len(differing)}")
+    table = Table(box=None)
+    for head in (
+        "报案号 report",
+        "企业 shop",
+        "结算单 list",
+        "项目 line",
+        "实际 repaired",
+        "核定 approved",
+        "结果 remark",
+    ):
+        table.add_column(head)
+    for one in differing:
+        for line in one.differences:
+            amounts = ("-" if amount is None else str(amount) for amount in (line.repaired, line.approved))
+            shown = line.name or line.code or "-"
+            table.add_row(one.report_no, one.companycode, one.costlistcode, shown, *amounts, line.remark)
+    out.print(table)
 
 
 @app.command("credit-file")

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from pipelines.door.asgi import Receive, Room, Scope, Send, send_reply
 from pipelines.door.desk import Desk
 from pipelines.door.endpoints import Endpoint, Handler
+from pipelines.door.insurers import InsurerDesk
 from pipelines.door.judging import QUICK
 from pipelines.door.pieces import Pieces
 from pipelines.door.protocols import calls, chengdu, foshan, national, secondary, shanghai
@@ -34,10 +35,11 @@ class Door:
     pieces: Pieces
     api: Api
     room: Room
+    insurers: InsurerDesk | None = None
 
 
 def make_app(door: Door) -> Starlette:
-    """Every dialect but Foshan's, `/v1`, and `/healthz`."""
+    """Every dialect but Foshan's, `/v1`, what insurers call where they are served, and `/healthz`."""
     settings, limits = door.desk.settings, door.desk.judge.limits
     statuses = settings.overload == "status"
     handlers: dict[str, Handler] = {
@@ -59,9 +61,10 @@ def make_app(door: Door) -> Starlette:
             post(path, Endpoint(signed, kind, handler, limits, most, door.room, statuses=statuses, step=step))
     _route(routes, "GET", chengdu.TIME_PATH, _time)
     _route(routes, "GET", "/healthz", _healthz)
-    return Starlette(
-        routes=[*routes, *door.api.routes()], exception_handlers={404: _no_such_address, 405: _no_such_method}
-    )
+    routes += door.api.routes()
+    if door.insurers is not None:
+        routes += door.insurers.routes()
+    return Starlette(routes=routes, exception_handlers={404: _no_such_address, 405: _no_such_method})
 
 
 def make_foshan_app(door: Door) -> Starlette:

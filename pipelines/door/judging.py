@@ -6,13 +6,15 @@ the batch refuses too, so that a kept refusal becomes a letter with the same rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from mappings import dates, quick, quickjudge
+from mappings.documents import Document
 from mappings.findings import FLAG, REJECT, Finding, Profile, profile
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Context, Draft, Judgement, taken_as
 from mappings.reading import Limits, read, read_step
@@ -47,6 +49,10 @@ class Verdict:
     """The record, where it was carefully judged and accepted."""
     withdrawal: Withdrawal | None = None
     """The withdrawal, where it was accepted."""
+    document: Document | None = None
+    """The document, where it was accepted."""
+    members: Mapping[str, Any] = field(default_factory=dict)
+    """What a carefully judged payload says, as far as it could be read."""
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -98,6 +104,8 @@ class Judge:
             not _about_credentials(draft, payload),
             row=judgement.record if isinstance(judgement.record, RepairRow) else None,
             withdrawal=judgement.record if isinstance(judgement.record, Withdrawal) else None,
+            document=judgement.record if isinstance(judgement.record, Document) and not refused else None,
+            members=judgement.members,
         )
 
     def registration(self, payload: bytes, dialect: str, now: datetime) -> Verdict:

@@ -24,6 +24,7 @@ from pipelines.door.callers import Callers
 from pipelines.door.desk import Desk
 from pipelines.door.failures import Failures
 from pipelines.door.httpproto import AtOnce, bounded
+from pipelines.door.insurers import InsurerDesk
 from pipelines.door.intake import Intake
 from pipelines.door.judging import Judge
 from pipelines.door.limits import Limiters
@@ -69,6 +70,7 @@ def serve_door(
     free_bytes: int = 0,
     begun: Callable[[Door], None] = lambda _: None,
     limits: int = -1,
+    claims: Exchange | None = None,
 ) -> None:
     """Run the door until SIGTERM or SIGINT; then finish what was begun, commit it, and return.
 
@@ -85,6 +87,7 @@ def serve_door(
         free_bytes: with less room than this on the state's disk nothing is taken in.
         begun: is given the door's parts, once, as soon as they stand.
         limits: file descriptor of `sharedlimits.memory`, where the door has several processes.
+        claims: the exchange that what insurers send goes to, where it is taken.
 
     Raises:
         CannotListen: an address cannot be listened on.
@@ -94,8 +97,10 @@ def serve_door(
         state = stack.enter_context(open_state(state_path, wait_seconds))
         listening = [stack.enter_context(one) for one in sockets or _listening(settings)]
         limiters = shared(settings, limits) if limits >= 0 else None
+        taken = claims.placed(state_path) if claims is not None else None
+        placed = exchange.placed(state_path)
         door = stack.enter_context(
-            opened(settings, state, exchange.placed(state_path), free_bytes=free_bytes, limiters=limiters)
+            opened(settings, state, placed, free_bytes=free_bytes, limiters=limiters, claims=taken)
         )
         begun(door)
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
@@ -122,6 +127,7 @@ def opened(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     free_bytes: int = 0,
     limiters: Limiters | None = None,
+    claims: Exchange | None = None,
 ) -> Generator[Door]:
     """The door's parts on a state, with the intake running."""
     sealer = state.sealer()
@@ -135,7 +141,8 @@ def opened(
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_each)
         api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
-        yield Door(desk, pieces, api, room)
+        insurers = InsurerDesk(desk, claims, room) if claims is not None else None
+        yield Door(desk, pieces, api, room, insurers)
     finally:
         intake.stop()
         holdings.close()

@@ -68,6 +68,18 @@ class Backlog(_Section):
     """Seconds that are named in Retry-After."""
 
 
+class Insurers(_Section):
+    """Who may send assessments and estimates, and where they go (`pipelines.door.insurers`)."""
+
+    exchange: str = ""
+    """Name of the exchange that they are judged by and handed to; empty: their addresses are not served."""
+    callers: dict[str, str] = {}
+    """Company code of an insurer's account or certificate -> its code as the register of direct settlement has it.
+
+    Nobody else may call, whatever token it has.
+    """
+
+
 class DoorSettings(_Section):
     """The door: where it listens, whom it lets in, and how much it bears."""
 
@@ -135,6 +147,7 @@ class DoorSettings(_Section):
     overload: Literal["status", "dialect"] = "status"
     """How callers are told that the door cannot take a call now: by HTTP 413, 429 or 503 around the dialect's answer,
     or by the dialect's answer alone (HTTP 200)."""
+    insurers: Insurers = Insurers()
     tls: Tls = Tls()
     commit: Commit = Commit()
     backlog: Backlog = Backlog()

@@ -57,7 +57,10 @@ def serve(line: link.Link) -> None:
     if role.door is None:
         return
     exchange = role.exchanges[role.door.exchange].settings
-    usable(exchange.placed(folder))
+    claims = role.exchanges[name].settings if (name := role.door.insurers.exchange) else None
+    for one in (exchange, claims):
+        if one is not None:
+            usable(one.placed(folder))
     listening, parts = threading.Event(), list[Parts]()
 
     def ready(urls: Urls) -> None:
@@ -84,8 +87,8 @@ def serve(line: link.Link) -> None:
     free = role.health.free_megabytes << 20
     try:
         serve_door(
-            role.door, folder, exchange, ready,
-            sockets=made, trace=told, free_bytes=free, begun=parts.append, limits=int(line.task["limits"]),
+            role.door, folder, exchange, ready, sockets=made, trace=told, free_bytes=free, begun=parts.append,
+            limits=int(line.task["limits"]), claims=claims,
         )  # fmt: skip
     finally:
         if tracer is not None:

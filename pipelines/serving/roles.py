@@ -168,7 +168,8 @@ class Role(_Section):
 
     @model_validator(mode="after")
     def _agrees(self) -> Role:
-        for name in (self.door.exchange, self.door.operators) if self.door else ():
+        named = (self.door.exchange, self.door.operators, self.door.insurers.exchange) if self.door else ()
+        for name in named:
             if name and name not in self.exchanges:
                 message = f"door: 没有交换 {name!r}；有 / there is no exchange {name!r}: {', '.join(self.exchanges)}"
                 raise ValueError(message)

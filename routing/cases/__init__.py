@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from mappings.documents import Document
 from mappings.records import RepairRow
@@ -55,3 +55,15 @@ class Derivation(Protocol):
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
         """The documents that follow, each key once. Order and repetition of facts change nothing; never raises."""
+
+
+@runtime_checkable
+class Linking(Protocol):
+    """A derivation that also looks at records that name no subject.
+
+    It is given them with every subject of which a record shares a link with them, and with the facts of the other
+    subjects that do too, so that it can tell whose they are.
+    """
+
+    def links(self, record: RepairRow | Document) -> frozenset[str]:
+        """Texts that records of one subject may share; empty where a record leads nowhere."""

@@ -2,7 +2,8 @@
 
 A claim is all that a vehicle's insurer sent under one report number: estimates and assessments. It belongs to the
 repair of a shop on the register whose VIN is the same, whose plate is (where the claim names one), and whose days are
-nearest within a window. One repair belongs to one claim, and one claim to one repair. Repairs without a claim are
+nearest within a window. A claim that names no VIN is led to its vehicle by report number, plate and days
+(`routing.cases.unnamed`). One repair belongs to one claim, and one claim to one repair. Repairs without a claim are
 ordinary repairs, and claims without a repair were settled elsewhere: nothing follows from either.
 
 Three documents follow from a match: the repair with the claim's numbers, the comparison of parts and hours with all
@@ -34,7 +35,7 @@ from mappings.documents.claims import (
 )
 from mappings.folding import compact
 from mappings.records import RepairRow
-from routing.cases import REPAIR, Fact, Subject, comparing
+from routing.cases import REPAIR, Fact, Subject, comparing, unnamed
 from routing.cases.newest import newest
 from routing.dated import Dated
 from routing.registers import read
@@ -120,13 +121,20 @@ class Claims:
         """What follows from the repairs and claims of one vehicle."""
         if all(fact.kind == REPAIR for fact in facts):  # nearly every vehicle
             return
-        known = newest(facts)
+        known = unnamed.named(subject, newest(facts), self._near)
         for row, claim in self._matches(_repairs(known), _claims(known)):
             yield _accident(row, claim)
             if claim.assessments:
                 yield _comparison(row, claim)
             if returned := tuple(self._old_parts(row, claim)):
                 yield OldPartReturn(**_of(row, claim), parts=returned)
+
+    def links(self, record: RepairRow | Document) -> frozenset[str]:
+        """Plate and report number: what leads to claims that name no vehicle."""
+        return unnamed.links(record)
+
+    def _near(self, row: RepairRow, claim: Assessment) -> bool:
+        return self._distance(row, _claim(compact(claim.reportcode), (), (claim,))) is not None
 
     def _matches(self, repairs: Iterable[RepairRow], claims: Sequence[Claim]) -> Iterator[tuple[RepairRow, Claim]]:
         """Repairs and claims one to one, nearest first."""

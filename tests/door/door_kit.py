@@ -95,15 +95,24 @@ class _Row:
 
 
 @contextmanager
-def kit(path: Path, settings: DoorSettings | None = None, of: Exchange | None = None, url: str = "") -> Iterator[Kit]:
-    """A door on a fresh state."""
+def kit(
+    path: Path,
+    settings: DoorSettings | None = None,
+    of: Exchange | None = None,
+    url: str = "",
+    claims: Exchange | None = None,
+) -> Iterator[Kit]:
+    """A door on a fresh state; `claims` is the exchange that what insurers send goes to."""
     settings = settings or DoorSettings()
     moment: list[Kit] = []
 
     def clock() -> datetime:
         return moment[0].now
 
-    with State(path / "state", own=True, url=url) as state, opened(settings, state, of or exchange(), clock) as door:
+    with (
+        State(path / "state", own=True, url=url) as state,
+        opened(settings, state, of or exchange(), clock, claims=claims) as door,
+    ):
         clients = [
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door")
             for app in (make_app(door), make_foshan_app(door))

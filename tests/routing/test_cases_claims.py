@@ -147,6 +147,56 @@ def test_a_visit_that_two_systems_hold_goes_out_once():
     assert len(derived(Claims(SETTINGS), given, VIN)) == 1
 
 
+OTHER = "LSVAL41Z882104219"
+
+
+@pytest.mark.parametrize(
+    ("claim", "found"),
+    [
+        ({"plate": "沪A12345"}, True),
+        ({"plate": "沪B99999"}, False),
+        ({}, False),
+        ({"plate": "沪A12345", "day": date(2026, 11, 30)}, False),
+        ({"plate": "沪A12345", "insurer": "CPIC"}, False),
+    ],
+    ids=["plate", "other-plate", "nothing", "too-late", "other-insurer"],
+)
+def test_a_claim_without_a_vin_is_led_to_its_vehicle_by_plate_and_days(claim, found):
+    settings = Settings(shops=(SHOP.model_copy(update={"insurer": "PICC"}),))
+    assert bool(matched(repair(), assessment(vin="", **claim), settings=settings)) == found
+
+
+@pytest.mark.parametrize(
+    ("claim", "found"),
+    [({}, ("L1",)), ({"plate": "沪A12345"}, ("L1",)), ({"plate": "沪B99999"}, ()), ({"insurer": "CPIC"}, ())],
+)
+def test_a_claim_without_a_vin_belongs_to_the_one_that_its_report_number_names(claim, found):
+    (sent,) = [
+        one
+        for one in claims(repair(), estimate(), assessment(vin="", **claim)).values()
+        if one.KIND == "accident-repair"
+    ]
+    assert sent.loss_nos == found
+
+
+def test_a_claim_that_may_be_of_two_vehicles_is_nobodys():
+    unnamed, other = assessment(vin="", plate="沪A12345"), repair("W2", vin=OTHER)
+    assert claims(repair(), other, unnamed) == {}
+    assert derived(Claims(SETTINGS), facts(repair(), other, unnamed), OTHER) == {}
+    longago = repair("W2", vin=OTHER, began=date(2024, 1, 1), settled=date(2024, 1, 2))
+    assert matched(repair(), longago, unnamed) == {("W1", "R1")}
+
+
+def test_both_vehicles_of_one_accident_get_their_own():
+    """One report number, two vehicles: the plate tells them apart."""
+    given = [repair(), estimate(), estimate("U2", vin=OTHER, plate="沪B99999"), assessment(vin="", plate="沪B99999")]
+    other = repair("W2", vin=OTHER, plate="沪B99999")
+    mine = derived(Claims(SETTINGS), facts(*given, other), VIN)
+    theirs = derived(Claims(SETTINGS), facts(*given, other), OTHER)
+    assert mine["S1", "accident-repair:W1"].loss_nos == ()
+    assert theirs["S1", "accident-repair:W2"].loss_nos == ("L1",)
+
+
 def test_parts_and_hours_are_compared_line_by_line():
     row = repair(
         parts=(

@@ -19,10 +19,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from connectors.contracts import ConnectorError
-from pipelines.door import accounts
 from pipelines.door.asgi import Gone, NoRoom, Room, TooLarge, address_of, log, read_body
 from pipelines.door.desk import IN_LOOP, Desk
-from pipelines.door.httpproto import PEER
+from pipelines.door.identity import company_of
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
 from pipelines.door.v1.holdings import Asked, Holdings
@@ -45,8 +44,6 @@ LOG = logging.getLogger("vingate.door")
 RECORDS_A_CALL = 100
 """A batch costs a company one of its calls for so many records, and for the rest of them one more."""
 
-
-_NOT_ACTIVE = {accounts.CLOSED: calls.CLOSED, accounts.PENDING: calls.PENDING}
 _LONGEST_REASON = 8_192
 """Bytes of a request to withdraw."""
 
@@ -179,15 +176,8 @@ class Api(NamedTuple):
             self.room.give_back(len(body))
 
     async def _company(self, request: Request) -> str | Response:
-        """Who calls: by the certificate that it showed, or by its token."""
-        peer = request.scope.get("state", {}).get(PEER, "")
-        if peer and (company := self.desk.settings.tls.systems.get(peer)):
-            refusal = _NOT_ACTIVE.get(await asyncio.to_thread(self.desk.callers.state_of, company))
-            return refused(Outcome(refusal)) if refusal else company
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        token = token.strip() if scheme.lower() == "bearer" else ""
-        call = Call(calls.RECORD, "v1", b"", token)
-        found = await self.desk.company(call, address_of(request.scope), self.desk.clock())
+        """Who calls; or the refusal."""
+        found = await company_of(request, self.desk, "v1")
         return refused(found) if isinstance(found, Outcome) else found
 
 
