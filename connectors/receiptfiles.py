@@ -74,6 +74,15 @@ class ReceiptFiles:
 
     def tally(self, batch: str) -> Tally:
         """Count and digest of the receipts of a batch."""
+        found = self._standing(batch)
+        return Tally(len(found), sum(found.values()) % 2**64)
+
+    def ids(self, batch: str) -> set[str]:
+        """Ids of the deliveries of a batch that have a receipt."""
+        return {identity.decode() for identity in self._standing(batch)}
+
+    def _standing(self, batch: str) -> dict[bytes, int]:
+        """Id -> fingerprint of the receipts that were not taken back."""
         found: dict[bytes, int] = {}
         with suppress(FileNotFoundError):
             try:
@@ -85,4 +94,4 @@ class ReceiptFiles:
                     found.pop(identity, None)
                 else:
                     found[identity] = int(mark, 16)
-        return Tally(len(found), sum(found.values()) % 2**64)
+        return found
