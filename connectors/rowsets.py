@@ -22,12 +22,13 @@ from sqlalchemy import BigInteger, Column, Date, DateTime, Index, MetaData, Nume
 from sqlalchemy import delete as deletion
 from sqlalchemy.types import TypeEngine
 
+from connectors.tables import Kind as BookKind
 from connectors.tables import TableSpec, UnmappableError
 
 Kind = Literal["text", "int", "decimal", "date", "moment"]
 """text; int; decimal (digits as text, `12.5`); date (`YYYY-MM-DD`); moment (ISO, without a zone: local time)."""
 
-BOOK = {"rowkey": "text", "tables": "json"}
+BOOK: Mapping[str, BookKind] = {"rowkey": "text", "tables": "json"}
 """The columns of our own table beside them: which rows stand for which record version."""
 _NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 
@@ -119,7 +120,7 @@ class RowTables:
 
 def book(name: str) -> TableSpec:
     """Our own table."""
-    return TableSpec(name=name, columns=BOOK)
+    return TableSpec(name=name, columns=dict(BOOK))
 
 
 def body(key: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:

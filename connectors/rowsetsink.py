@@ -207,7 +207,7 @@ class RowsetSink(SqlSink):
         table, key = self._theirs.tables[name], self._theirs.given[name].key
         found: dict[str, list[Mapping[str, Any]]] = {}
         for row in connection.execute(select(table).where(table.c[key].in_(keys))).mappings():
-            found.setdefault(row[key], []).append(row)
+            found.setdefault(row[key], []).append(dict(row))
         return found
 
     def check(self) -> list[str]:

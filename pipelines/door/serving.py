@@ -33,6 +33,7 @@ from pipelines.door.proxies import behind, behind_at_once
 from pipelines.door.settings import DoorSettings
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
+from pipelines.door.v1.closures import Closures
 from pipelines.door.v1.holdings import Holdings
 from pipelines.door.v1.receipts import Receipts
 from pipelines.door.v1.records import Records
@@ -122,15 +123,18 @@ def opened(
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock)
     orders = Orders(exchange.name, exchange.versions.system)
     holdings = Holdings(exchange, settings.senders)
+    closures = Closures(settings.closures, state, sealer) if settings.closures else None
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_bytes)
-        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
+        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings, closures)
         yield Door(desk, pieces, api, room)
     finally:
         intake.stop()
         holdings.close()
+        if closures is not None:
+            closures.close()
         desk.close()
 
 
