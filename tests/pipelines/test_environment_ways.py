@@ -220,3 +220,34 @@ def test_closures_are_lines_of_files_in_order(loop, drop):
     assert (kept["Costlistcode"], len(kept["vehiclepartslist"])) == ("J1", 2)
     assert set(gone) == {"RepairVeID", "withdrawn"}
     assert prove(loop.state).problems == []
+
+
+# -- test_no, as M stations send it ------------------------------------------------------------------------------------
+
+
+def station_row(code, report, *, serial=3, company=SHOP):
+    return {
+        "Costlistcode": code, "test_no": report, "Vehicleplatenumber": "京A12345", "Vin": vin(serial),
+        "repairmileage": "50000", "repairdate": "20260910", "settledate": "20260910", "companyuniquecode": company,
+        "companyname": "北京某某汽车维修有限公司", "Faultdescription": "抖动", "uploader": "1", "uploadTime": "20260911080000",
+        "VehiclePartslist_M": [{"partsname": "火花塞", "partsquantity": "4", "partscode": "P-1"}],
+        "RepairProjectList_M": [{"repairproject": "更换火花塞", "workinghours": "1.5"}],
+    }  # fmt: skip
+
+
+def test_test_no_links_a_record_and_a_row_alone_is_a_repair(loop):
+    loop.close("environment-files")
+    folder = loop.folder / "outgoing/environment"
+    assert "J3" not in {one["Costlistcode"] for one in lines(folder).values()}
+    loop.outside(inspection("110105112609051315501013", serial=3), inspection("110105112609051315501014", serial=5))
+    loop.put(
+        "m-stations",
+        station_row("J3", "110105112609051315501013"),
+        {"jkid": "uploadRepairClosureM", "jksqm": "x",
+         "data": [{"body": [station_row("J9", "110105112609051315501014", serial=5)]}]},
+    )  # fmt: skip
+    assert loop.run("m-stations").destinations["documents"]["delivered"] == 2
+    loop.close("environment-files")
+    told = {one["Costlistcode"]: one.get("test_no") for one in lines(folder).values()}
+    assert told["J3"] == "110105112609051315501013"
+    assert told["J9"] == "110105112609051315501014"
