@@ -229,7 +229,8 @@ def station_row(code, report, *, serial=3, company=SHOP):
     return {
         "Costlistcode": code, "test_no": report, "Vehicleplatenumber": "京A12345", "Vin": vin(serial),
         "repairmileage": "50000", "repairdate": "20260910", "settledate": "20260910", "companyuniquecode": company,
-        "companyname": "北京某某汽车维修有限公司", "Faultdescription": "抖动", "uploader": "1", "uploadTime": "20260911080000",
+        "companyname": "北京某某汽车维修有限公司", "Faultdescription": "抖动", "uploader": "1",
+        "uploadTime": "20260911080000",
         "VehiclePartslist_M": [{"partsname": "火花塞", "partsquantity": "4", "partscode": "P-1"}],
         "RepairProjectList_M": [{"repairproject": "更换火花塞", "workinghours": "1.5"}],
     }  # fmt: skip
