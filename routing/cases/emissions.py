@@ -144,7 +144,7 @@ class Emissions:
                 joined.append(fact)
                 continue
             station = self._station(sent.companyuniquecode, sent.settledate)
-            codes = (sent.companyuniquecode, station.companycode if station else None)
+            codes = (sent.companyuniquecode, station.companycode if station else "")
             key = next((records[code, sent.costlistcode] for code in codes if (code, sent.costlistcode) in records), "")
             if not key:
                 joined.append(fact._replace(record=row_of(sent)))
