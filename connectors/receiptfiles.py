@@ -82,7 +82,12 @@ class ReceiptFiles:
         stand = {batch: self._standing(batch) for batch in {one.batch for one in deliveries}}
         return frozenset(one.id for one in deliveries if stand[one.batch].get(one.id.encode()) == fingerprint(one))
 
+    def ids(self, batch: str) -> set[str]:
+        """Ids of the deliveries of a batch that have a receipt."""
+        return {identity.decode() for identity in self._standing(batch)}
+
     def _standing(self, batch: str) -> dict[bytes, int]:
+        """Id -> fingerprint of the receipts that were not taken back."""
         found: dict[bytes, int] = {}
         with suppress(FileNotFoundError):
             try:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Text, func, literal, literal_column, select, text, true
+from sqlalchemy import Connection, Select, Text, func, literal, literal_column, select, text, true
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from connectors.contracts import (
@@ -136,13 +136,17 @@ class SqlSink:
             standing: dict[str, dict[int, _Known]] = {}
             for key, version, *known in statements.standing(connection, keys):
                 standing.setdefault(key, {})[version] = _Known(*known)
-            change = _Change(standing, taken)
+            change = Change(standing, taken)
             outcomes = list(map(change.take, deliveries, mapped))
             if change.superseded:
                 statements.supersede(connection, change.superseded)
             if change.rows:
                 statements.insert(connection, change.rows)
+                self._beside(connection, change)
         return outcomes
+
+    def _beside(self, connection: Connection, change: Change) -> None:
+        """What else a write changes in its transaction, for who keeps more than this table."""
 
     def _taken(self, deliveries: Sequence[Delivery]) -> dict[str, str]:
         """Ids of these deliveries that stand under some key, with it: an id must not mean two things."""
@@ -230,7 +234,7 @@ class SqlSink:
         self._store.engine.dispose()
 
 
-class _Change:
+class Change:
     """What one write changes, worked out in memory from what stands.
 
     A key that stands nowhere yet costs one tuple, its row: what a garbage collector must walk is a fifth of the time.
@@ -242,6 +246,10 @@ class _Change:
         self._newest: dict[str, int] = {}
         self.rows: list[tuple[Any, ...]] = []
         self.superseded: set[str] = set()
+
+    def current(self) -> Iterator[tuple[Any, ...]]:
+        """The caller's columns of the rows that are current from now on."""
+        return (row[_CURRENT + 2 :] for row in self.rows if row[_CURRENT])
 
     def take(self, delivery: Delivery, row: tuple[Any, ...] | str) -> Outcome:
         """Add one delivery; what it meets decides its outcome."""
@@ -282,4 +290,4 @@ def _met(delivery: Delivery, known: _Known) -> Outcome:
     return Outcome(REFUSED, "VERSION_CONFLICT: 该版本已有不同内容 / this version stands with another content")
 
 
-__all__ = ["SqlSink", "SqlSource", "StoreSettings", "TableSpec", "tables"]
+__all__ = ["Change", "SqlSink", "SqlSource", "StoreSettings", "TableSpec", "tables"]

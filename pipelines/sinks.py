@@ -141,6 +141,7 @@ class Sinks:
                 options.setdefault("schema", SCHEMA)
             if sink.connector == "sql":
                 options.setdefault("table", table_of(self._exchange.mapping.kinds))
+            if sink.connector in ("sql", "rowsets"):
                 (_make_room if self._create else must_be_there)(str(options.get("url", "")))
             made = registry.sink(sink.connector, options)
             if self._create and hasattr(made, "create"):

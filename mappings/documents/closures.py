@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict
 from mappings.dates import SHANGHAI
 from mappings.documents import Document, Identity
 from mappings.documents.kinds import Form, Judged
-from mappings.records import RepairRow, Withdrawal
+from mappings.records import Part, Project, RepairRow, Withdrawal
 from mappings.reportnumbers import area_of, folded, linked
 from mappings.rules import fields, repair
 from mappings.rules.case import Case
@@ -125,6 +125,23 @@ def closure_of(
         parts=tuple(ClosurePart(name=one.name, quantity=one.quantity, code=one.code) for one in row.parts),
         projects=tuple(ClosureProject(name=one.name, hours=one.hours) for one in row.projects),
         area=area or area_of(code),
+    )
+
+
+def row_of(closure: Closure) -> RepairRow:
+    """The repair that a closure tells of; its company is the M station's code."""
+    return RepairRow(
+        companycode=closure.companyuniquecode,
+        companyname=closure.companyname,
+        plate=closure.plate,
+        vin=closure.vin,
+        repairdate=closure.repairdate,
+        settledate=closure.settledate,
+        mileage=closure.mileage,
+        faultdescription=closure.faultdescription,
+        costlistcode=closure.costlistcode,
+        parts=tuple(Part(one.name, one.quantity, one.code) for one in closure.parts),
+        projects=tuple(Project(one.name, one.hours) for one in closure.projects),
     )
 
 

@@ -6,11 +6,14 @@ An outbound form is applied behind the agreements, to what may leave. What it ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, cast
 
+import orjson
 from pydantic import ValidationError
 
+from mappings.dates import SHANGHAI
 from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
 
@@ -50,7 +53,36 @@ def repairinfo_m(record: Mapping[str, Any]) -> bytes:
     return encode_line(document, str(record["system"]), datetime.fromisoformat(str(record["received_at"])))
 
 
-OUTBOUND: Mapping[str, Outbound] = {"repairinfo-m": Outbound(repairinfo_m, "closure")}
+def repairinfo_m_rows(record: Mapping[str, Any]) -> bytes:
+    """A closure as rows of the three tables of domain table 3.2, by table; its withdrawal has none.
+
+    `{"rowkey": RepairVeID, "tables": {"RepairInfo_M": [...], "VehiclePartslist_M": [...], "RepairProjectList_M":
+    [...]}}`, days and moments (China's time) as ISO texts, numbers as plain text: what the sink `rowsets` writes.
+    """
+    from mappings.documents.closures import Closure, row_id, sql_rows
+
+    if record.get("kind") != Closure.KIND:
+        message = f"kind: {record.get('kind')} 不是 closure / is no closure"
+        raise UnfitError(message)
+    if record.get("withdrawn") is not None:
+        gone = _withdrawal(record)
+        return orjson.dumps({"rowkey": row_id(gone.companycode, gone.costlistcode), "tables": {}})
+    document = _document(record)
+    tables = sql_rows(document, str(record["system"]), datetime.fromisoformat(str(record["received_at"])))
+    told = {"rowkey": row_id(document.identity.issuer, document.listed), "tables": tables}
+    return orjson.dumps(told, default=_told, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(SHANGHAI).replace(tzinfo=None).isoformat(timespec="seconds")
+    return value.isoformat() if isinstance(value, date) else format(cast("Decimal", value), "f")
+
+
+OUTBOUND: Mapping[str, Outbound] = {
+    "repairinfo-m": Outbound(repairinfo_m, "closure"),
+    "repairinfo-m-rows": Outbound(repairinfo_m_rows, "closure"),
+}
 """Outbound forms by name."""
 
 

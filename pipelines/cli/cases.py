@@ -19,11 +19,14 @@ from mappings.documents.imcases import FINDINGS, ImCase
 from mappings.documents.waste import WasteCase
 from pipelines.casebook import current
 from pipelines.certificates import private_key
+from pipelines.cli import matching
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
 from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.command()(matching.match)
+app.command()(matching.unmatch)
 
 _Store = Annotated[
     str, typer.Option("--store", help="案件库地址，或 env:NAME、file:PATH / address of the store of cases")
@@ -49,7 +52,10 @@ def emissions(
         "states": dict(sorted(Counter(case.state for case in cases).items())),
         "findings": dict(sorted(Counter(code for case in cases for code in case.findings).items())),
         "overdue": [{"issuer": one.case.issuer, "number": one.case.number, "days": one.days} for one in late],
-        "to_match": [{"issuer": one.issuer, "number": one.number, "named": one.named} for one in queue],
+        "to_match": [
+            {"issuer": one.issuer, "number": one.number, "repair": one.events[0].ref, "named": one.named,
+             "candidates": list(one.candidates)} for one in queue
+        ],
         "not_m_stations": {shop: len(repairs) for shop, repairs in others.items()},
         "pass_rates": [
             {"station": one.station, "repairs": one.repairs, "tested": one.tested, "passed": one.passed,

@@ -36,6 +36,7 @@ from pipelines.door.settings import DoorSettings
 from pipelines.door.sharedlimits import shared
 from pipelines.door.tracing import Told, traced
 from pipelines.door.v1.api import Api
+from pipelines.door.v1.closures import Closures
 from pipelines.door.v1.holdings import Holdings
 from pipelines.door.v1.receipts import Receipts
 from pipelines.door.v1.records import Records
@@ -136,16 +137,19 @@ def opened(
     desk = Desk(exchange.name, Judge(exchange), callers, intake, settings, clock, limiters)
     orders = Orders(exchange.name, exchange.versions.system)
     holdings = Holdings(exchange, settings.senders)
+    closures = Closures(settings.closures, state, sealer) if settings.closures else None
     intake.start()
     try:
         pieces = Pieces(desk, orders, Failures(state, exchange.name, shanghai.NAME))
         room = Room(settings.body_room_each)
-        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings)
+        api = Api(desk, Records(desk, exchange), Receipts(state, exchange), room, holdings, closures)
         insurers = InsurerDesk(desk, claims, room) if claims is not None else None
         yield Door(desk, pieces, api, room, insurers)
     finally:
         intake.stop()
         holdings.close()
+        if closures is not None:
+            closures.close()
         desk.close()
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pipelines.door import signing
 from pipelines.door.accounts import LockRules
@@ -80,6 +80,28 @@ class Insurers(_Section):
     """
 
 
+class ClosureReader(_Section):
+    """An environment department that asks for its closures."""
+
+    destination: str = "environment"
+    """The destination whose agreement says what it may have."""
+    districts: tuple[str, ...] = ()
+    """First digits of the divisions (of M stations) that it may see; none: all."""
+
+
+class ClosureQueries(_Section):
+    """Questions about closures of emission repairs, at `/v1/closures`."""
+
+    store: SecretStr
+    """Address of the store of cases; `{state}` stands for the folder of the state."""
+    password: SecretStr = SecretStr("")
+    """Password for the address: a text, `env:NAME` or `file:PATH`."""
+    agreements: tuple[str, ...] = ("environment",)
+    """Agreements by name or path."""
+    callers: Annotated[dict[str, ClosureReader], Field(min_length=1)]
+    """Company code of an account -> whose questions it asks."""
+
+
 class DoorSettings(_Section):
     """The door: where it listens, whom it lets in, and how much it bears."""
 
@@ -100,6 +122,8 @@ class DoorSettings(_Section):
     """Whether a shop may call as soon as it registered, or after the operator approved it."""
     senders: dict[str, str] = {}
     """Company code -> collecting system (`oem-SVW`) whose records it may list at `/v1/held`, beside its own."""
+    closures: ClosureQueries | None = None
+    """Environment departments that ask for their closures; none: nobody does."""
     token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
     lock_after: Annotated[int, Field(ge=5)] = 5
     """Wrong passwords in a row after which an account is locked for some time."""

@@ -6,9 +6,13 @@ department takes, and its cases, which say what is still due.
 How a repair is linked to a failed test, the first that holds:
 
 1. a person's decision;
-2. the report's number in its fault description (`报告编码{...}`);
+2. the report's number: `test_no` of the row of RepairInfo_M that an M station sent of it, else what its fault
+   description names (`报告编码{...}`);
 3. VIN and time: it began between that test and the next one, at most `window_days` after it, and it was done at an M
    station or says that it is about emissions.
+
+An M station's row is the same repair as a shop's record of its company and settlement list; one of which there is no
+record is a repair by itself.
 
 A repair whose report is none of this vehicle (not yet, or of another one) waits as a case `to-match`; nothing is sent
 of it. A repair by a shop that is no M station is shown and moves nothing. A closure is sent of each repair at an M
@@ -24,7 +28,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from mappings.documents import Document
-from mappings.documents.closures import Closure, closure_of
+from mappings.documents.closures import Closure, closure_of, row_of
 from mappings.documents.imcases import Event, ImCase, Match, State
 from mappings.documents.inspections import Inspection
 from mappings.documents.mstations import MStation
@@ -93,7 +97,7 @@ class Emissions:
 
     name = "emissions"
     by: Subject = "vin"
-    takes = frozenset({REPAIR, Inspection.KIND, Match.KIND})
+    takes = frozenset({REPAIR, Inspection.KIND, Match.KIND, Closure.KIND})
     gives = frozenset({Closure.KIND, ImCase.KIND})
     daily = False
 
@@ -102,11 +106,11 @@ class Emissions:
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
         """Closures and cases of one vehicle. `today` changes nothing: what is overdue, the reports ask for a day."""
-        newest = _newest(facts)
+        newest, told = self._joined(_newest(facts))
         decided = _decisions(newest)
         courses = _courses(visits(fact.record for fact in newest if isinstance(fact.record, Inspection)))
         found: dict[tuple[str, str], Document] = {}
-        for repair in self._repairs(subject, newest, decided):
+        for repair in self._repairs(subject, newest, decided, told):
             for document in self._place(subject, repair, courses):
                 found.setdefault((document.identity.issuer, document.listed), document)
         for fact in newest:
@@ -115,7 +119,9 @@ class Emissions:
         cases = (self._case(subject, course) for course in courses if course.visits[0].passed is False)
         return [*found.values(), *cases]
 
-    def _repairs(self, subject: str, facts: Sequence[Fact], decided: Mapping[str, Match]) -> Iterator[Repair]:
+    def _repairs(
+        self, subject: str, facts: Sequence[Fact], decided: Mapping[str, Match], told: Mapping[str, str]
+    ) -> Iterator[Repair]:
         """The repairs of this file: its own but for those that a person took out, and those that a person put in."""
         own = set()
         for fact in facts:
@@ -123,14 +129,32 @@ class Emissions:
                 own.add(fact.key)
                 match = decided.get(fact.key)
                 if match is None or (match.reportno is not None and match.reportvin == subject):
-                    yield self._own(fact.key, fact.repair, match)
+                    yield self._own(fact.key, fact.repair, match, told.get(fact.key))
         for match in sorted(decided.values(), key=lambda one: one.repair):
             if match.repair not in own and match.reportvin == subject != match.repairvin:
                 yield self._foreign(match)
 
-    def _own(self, key: str, row: RepairRow, match: Match | None) -> Repair:
+    def _joined(self, facts: Sequence[Fact]) -> tuple[list[Fact], dict[str, str]]:
+        """Facts with M stations' rows as repairs where there is no record of them; record key -> their `test_no`."""
+        records = {(one.repair.companycode, one.repair.costlistcode): one.key for one in facts if one.repair}
+        joined, told = [], {}
+        for fact in facts:
+            sent = fact.record
+            if not isinstance(sent, Closure):
+                joined.append(fact)
+                continue
+            station = self._station(sent.companyuniquecode, sent.settledate)
+            codes = (sent.companyuniquecode, station.companycode if station else "")
+            key = next((records[code, sent.costlistcode] for code in codes if (code, sent.costlistcode) in records), "")
+            if not key:
+                joined.append(fact._replace(record=row_of(sent)))
+            if sent.test_no:
+                told[key or fact.key] = sent.test_no
+        return joined, told
+
+    def _own(self, key: str, row: RepairRow, match: Match | None, told: str | None = None) -> Repair:
         station = self._station(row.companycode, row.settledate)
-        named = match.reportno if match is not None else linked(row.faultdescription)
+        named = match.reportno if match is not None else told or linked(row.faultdescription)
         texts = (row.faultdescription, *(project.name for project in row.projects))
         worded = any(word in text for word in self._settings.words for text in texts)
         return Repair(

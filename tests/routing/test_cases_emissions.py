@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mappings.documents.closures import closure_of
 from mappings.documents.imcases import FINDINGS, Match, both_sides
 from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, received, remarked, to_match
 from routing.cases.emissions import Deadline, Emissions, Settings
@@ -407,3 +408,48 @@ def test_closures_received_equal_closures_due_by_day_and_district(ordered, lives
     assert sum(len(row.missing) for row in wrong) == sum(len(row.differing) for row in wrong) == 1
     assert [row.missing for row in wrong if row.missing] == [(" ".join(lost.identity[:2]),)]
     assert [(row.day, row.due, row.received) for row in wrong if row.unexpected] == [(date(2020, 1, 2), 0, 1)]
+
+
+# -- rows of RepairInfo_M that M stations send -------------------------------------------------------------------------
+
+
+def sent(report, begun=5, code="W1", unique=M_SHOP, fault="车辆抖动", vin=VIN):
+    row = e.repair(vin, after(begun), unique, code, fault)
+    return e.fact(f"33|{unique}|closure:{code}/{vin}", closure_of(row, report))
+
+
+def test_test_no_of_the_stations_row_links_the_shops_record():
+    facts = [inspected(DAY, FIRST, passed=False), repaired(after(200)), sent(FIRST, 200)]
+    (case,), (closure,) = follow(*facts)
+    assert (case.state, closure.test_no) == ("repaired", FIRST), "long after the window that time alone would have"
+    (alone,), none = follow(*facts[:2])
+    assert (alone.state, none) == ("failed", [])
+
+
+def test_test_no_goes_before_what_the_fault_description_names():
+    facts = [inspected(DAY, FIRST, passed=False), repaired(after(5), fault=named(SECOND)), sent(FIRST)]
+    (case,), (closure,) = follow(*facts)
+    assert (case.state, closure.test_no) == ("repaired", FIRST)
+
+
+def test_a_row_without_a_record_is_a_repair_by_itself_and_one_with_it_is_no_second_one():
+    (case,), (closure,) = follow(inspected(DAY, FIRST, passed=False), sent(FIRST))
+    assert (case.state, closure.test_no, closure.companyuniquecode) == ("repaired", FIRST, "M330100")
+    (_,), closures = follow(inspected(DAY, FIRST, passed=False), sent(FIRST), repaired(after(5)))
+    assert len(closures) == 1
+
+
+def test_the_row_may_name_the_station_by_the_departments_code():
+    facts = [inspected(DAY, FIRST, passed=False), repaired(after(200)), sent(FIRST, 200, unique="M330100")]
+    (case,), closures = follow(*facts)
+    assert (case.state, len(case.events), len(closures)) == ("repaired", 2, 1)
+
+
+def test_a_row_whose_test_no_is_none_of_this_vehicle_waits_for_a_person():
+    cases, closures = follow(inspected(DAY, FIRST, passed=False), sent(THIRD))
+    assert (sorted(one.state for one in cases), closures) == (["failed", "to-match"], [])
+
+
+def test_the_order_of_rows_and_records_changes_nothing():
+    facts = [inspected(DAY, FIRST, passed=False), repaired(after(5)), sent(FIRST)]
+    assert follow(*facts) == follow(*reversed(facts)) == follow(*facts, *facts)

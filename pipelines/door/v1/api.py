@@ -24,11 +24,14 @@ from pipelines.door.desk import IN_LOOP, Desk
 from pipelines.door.identity import company_of
 from pipelines.door.protocols import calls
 from pipelines.door.protocols.calls import Call, Outcome
+from pipelines.door.v1.closures import Asked as AskedClosures
+from pipelines.door.v1.closures import Closures, NotAgreed
 from pipelines.door.v1.holdings import Asked, Holdings
 from pipelines.door.v1.models import TokenReply, TokenRequest
 from pipelines.door.v1.openapi import document
 from pipelines.door.v1.problems import (
     NO_RECEIPT,
+    NOT_AGREED,
     REFUSED,
     UNSUPPORTED,
     WRONG_REQUEST,
@@ -56,6 +59,7 @@ class Api(NamedTuple):
     receipts: Receipts
     room: Room
     holdings: Holdings
+    closures: Closures | None = None
 
     def routes(self) -> list[BaseRoute]:
         """The routes."""
@@ -65,6 +69,7 @@ class Api(NamedTuple):
             Route("/v1/records/{costlistcode:path}", _guarded(self._delete), methods=["DELETE"]),
             Route("/v1/receipts/{receipt}", _guarded(self._receipt), methods=["GET"]),
             Route("/v1/held", _guarded(self._held), methods=["GET"]),
+            Route("/v1/closures", _guarded(self._closures), methods=["GET"]),
             Route("/v1/token", _guarded(self._token), methods=["POST"]),
             Route("/v1/openapi.json", _guarded(self._document), methods=["GET"]),
         ]
@@ -128,6 +133,24 @@ class Api(NamedTuple):
             return _json(await asyncio.to_thread(self.holdings.page, company, asked))
         except ConnectorError as error:
             LOG.error("the store cannot be asked: %s", type(error).__name__)
+            return problem(calls.NOT_DURABLE, retry_after=30)
+
+    async def _closures(self, request: Request) -> Response:
+        """Closures of emission repairs, for the department whose they are."""
+        company = await self._company(request)
+        if isinstance(company, Response):
+            return company
+        if wait := self.desk.hurry(company, 1):
+            return refused(wait)
+        if self.closures is None:
+            return problem(UNSUPPORTED, detail="此处不提供闭环查询 / closures cannot be asked for here")
+        asked = AskedClosures.of(request.query_params)
+        try:
+            return _json(await asyncio.to_thread(self.closures.page, company, asked))
+        except NotAgreed as error:
+            return problem(NOT_AGREED, detail=str(error))
+        except ConnectorError as error:
+            LOG.error("the store of cases cannot be asked: %s", type(error).__name__)
             return problem(calls.NOT_DURABLE, retry_after=30)
 
     async def _token(self, request: Request) -> Response:

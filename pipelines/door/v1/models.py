@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -145,6 +145,23 @@ class HeldReply(_Model):
     """A page of what stands in the store of a caller's records; no order by time."""
 
     records: list[Standing]
+    next: str = Field(default="", description="cursor of the next page; empty: this was the last one")
+
+
+class ClosureOf(_Model):
+    """闭环 one emission repair that closes a failed test; what the agreement withholds is left out."""
+
+    vin: str = ""
+    day: str = Field(default="", description="结算日期 / day of settlement, ISO")
+    version: int
+    content: str = Field(description="digest of the content, hex")
+    members: dict[str, Any] = Field(default={}, description="闭环内容 / what RepairInfo_M and its lists hold")
+
+
+class ClosuresReply(_Model):
+    """A page of closures; it may be empty and have a next one."""
+
+    closures: list[ClosureOf]
     next: str = Field(default="", description="cursor of the next page; empty: this was the last one")
 
 

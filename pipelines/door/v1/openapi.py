@@ -15,6 +15,7 @@ from pipelines.version import BUILD
 
 _MODELS: tuple[type[BaseModel], ...] = (
     models.Batch,
+    models.ClosuresReply,
     models.HeldReply,
     models.Problem,
     models.Receipt,
@@ -86,6 +87,21 @@ def document() -> dict[str, Any]:
                         _query("since", "此时刻起收到的 / received since, ISO 8601 with a zone", required=True),
                         _query("cursor", "上一页的 next / next of the page before"),
                         _query("limit", "每页条数 / records of a page: 1 to 5,000"),
+                    ],
+                },
+            },
+            "/v1/closures": {
+                "get": {
+                    **_operation(
+                        "查询本部门的排放维修闭环 / an environment department's closures", "ClosuresReply", 200
+                    ),
+                    "parameters": [
+                        _query("from", "结算日期起 / settled on or after, ISO day"),
+                        _query("to", "结算日期止 / settled on or before, ISO day"),
+                        _query("district", "区划代码前 2 至 6 位 / first 2 to 6 digits of the M station's division"),
+                        _query("vin", "车辆识别代号 / VIN; looking is logged"),
+                        _query("cursor", "上一页的 next / next of the page before"),
+                        _query("limit", "每页条数 / closures of a page: 1 to 1,000"),
                     ],
                 },
             },

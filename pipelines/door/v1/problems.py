@@ -18,6 +18,7 @@ MEDIA = "application/problem+json"
 
 REFUSED, WRONG_REQUEST, KEY_REUSED = "REFUSED", "WRONG_REQUEST", "KEY_REUSED"
 UNSUPPORTED, NO_RECEIPT, WRONG_METHOD = "UNSUPPORTED", "NO_RECEIPT", "WRONG_METHOD"
+NOT_AGREED = "NOT_AGREED"
 
 
 class WrongRequest(Exception):
@@ -35,6 +36,7 @@ _TEXTS: Mapping[str, _Text] = {
     WRONG_REQUEST: _Text(400, "请求格式错误", "the request cannot be understood"),
     KEY_REUSED: _Text(422, "Idempotency-Key 已用于其他内容", "this Idempotency-Key was used for other content"),
     UNSUPPORTED: _Text(501, "系统不支持此操作", "this operation is not supported here"),
+    NOT_AGREED: _Text(403, "协议不允许", "no agreement allows it"),
     NO_RECEIPT: _Text(404, "没有这个回执", "there is no such receipt"),
     WRONG_METHOD: _Text(405, "此地址不支持该方法", "this address does not take the method"),
     **{
