@@ -74,6 +74,8 @@ class Document(BaseModel, ABC):
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401 - any member
+    if value is None or isinstance(value, str | int):  # most members: told first
+        return value
     if isinstance(value, BaseModel):
         return {name: _json(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Decimal):
