@@ -2,9 +2,8 @@
 
 The caller gives a `TableSpec`; nothing here knows what the columns mean. A delivery's body is a JSON object whose
 members are the spec's columns, and it must be **canonical**: members in the spec's order, empty ones left out, written
-as `orjson.dumps` writes them (`TableSpec.body` and `RowMap.write` do that). So a row gives back the very bytes that
-were delivered, and `verify` can compute the fingerprint of a delivery again from the columns: a value changed by hand
-is found.
+as `orjson.dumps` writes them (`TableSpec.body` does that). So a row gives back the very bytes that were delivered, and
+`verify` can compute the fingerprint of a delivery again from the columns: a value changed by hand is found.
 """
 
 from __future__ import annotations
@@ -64,13 +63,6 @@ class UnmappableError(ValueError):
     """A body that cannot become a row; the text is the reason given to the sender."""
 
 
-class WrittenBody(bytes):
-    """A canonical body that a `RowMap` wrote, with the row that it makes: bytes of others have to prove both."""
-
-    spec: TableSpec
-    row: tuple[Any, ...]
-
-
 class RowMap:
     """Bodies to rows and back, for one spec. A row is a tuple in the order of `spec.columns`."""
 
@@ -78,31 +70,7 @@ class RowMap:
         self.spec = spec
         self._names = list(spec.columns)
         self._shapes: dict[tuple[str, ...], _Shape] = {}
-        kinds = list(enumerate(spec.columns.values()))
-        self._json = [at for at, kind in kinds if kind == "json"]
-        self._text = _getter([at for at, kind in kinds if kind == "text"] or [-1])
-        self._others = [(at, kind) for at, kind in kinds if kind not in ("text", "json")]
-
-    def write(self, values: Mapping[str, Any]) -> bytes:
-        """The canonical body of some values, as `TableSpec.body` gives it; with its row, where it makes one."""
-        row = [*map(values.get, self._names), None]
-        members = dict(zip(self._names, row, strict=False))
-        fits = _TEXT_OR_NONE.issuperset(map(type, self._text(row)))
-        fits = fits and all(row[at] is None or _is(kind, row[at]) for at, kind in self._others)
-        for at in self._json:
-            if row[at] is not None:
-                text = orjson.dumps(row[at])
-                members[self._names[at]] = orjson.Fragment(text)
-                row[at] = text.decode()
-                fits = fits and text != b"null"
-        for name in [name for name, value in members.items() if value is None]:
-            del members[name]
-        body = orjson.dumps(members)
-        if not fits or b"\\u0000" in body:
-            return body
-        written = WrittenBody(body)
-        written.spec, written.row = self.spec, tuple(row[:-1])
-        return written
+        self._json = [at for at, kind in enumerate(spec.columns.values()) if kind == "json"]
 
     def row(self, body: bytes) -> tuple[Any, ...]:
         """The spec's columns, in order, None where the body has no such member.
@@ -110,8 +78,6 @@ class RowMap:
         Raises:
             UnmappableError: no JSON object, an unknown member, a value of another kind, or not canonical.
         """
-        if isinstance(body, WrittenBody) and body.spec is self.spec:
-            return body.row
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -181,7 +147,6 @@ class _Shape(NamedTuple):
 
 
 _ALL_TEXT = {str}
-_TEXT_OR_NONE = frozenset((str, type(None)))
 
 
 def _shape(columns: Mapping[str, str], members: tuple[str, ...]) -> _Shape:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from connectors.contracts import Delivery
-from connectors.tables import RowMap, TableSpec
+from connectors.tables import TableSpec
 from mappings.documents.interchange import SCHEMA
 from mappings.documents.kinds import KINDS
 from mappings.encoding import delivery_id, record_key
@@ -71,9 +71,6 @@ DOCUMENTS = TableSpec(
 """The table of a store of documents (`mappings.documents`), of whatever kinds."""
 
 
-_REPAIRS, _DOCUMENTS = RowMap(REPAIRS), RowMap(DOCUMENTS)
-
-
 def table_of(kinds: Collection[str]) -> TableSpec:
     """The table of a store that takes these kinds."""
     return DOCUMENTS if takes_documents(kinds) else REPAIRS
@@ -108,7 +105,7 @@ def deliver(
         members["kind"] = "push" if repaircomefrom == 2 else members.get("kind", "report")
     if as_row:
         members.pop("version", None)
-        body = (_DOCUMENTS if is_document(record) else _REPAIRS).write(members)
+        body = (DOCUMENTS if is_document(record) else REPAIRS).body(members)
     else:
         members["version"] = version
         body = orjson.dumps(members)
