@@ -130,15 +130,14 @@ class HttpSink:
             for one in said
         ]
         accepted = [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == "accepted"]
-        if accepted:
-            try:
+        known = [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == DUPLICATE]
+        try:
+            if accepted:
                 self.note(accepted)
-            except ConnectorError as error:  # taken there and not provable here: it is sent again with the same id
-                writing.close(group, str(error))
-                return
-        ours = self._ours(
-            [piece.delivery for piece, one in zip(group, outcomes, strict=True) if one.status == DUPLICATE]
-        )
+            ours = self._ours(known)
+        except ConnectorError as error:  # taken there and not provable here: it is sent again with the same id
+            writing.close(group, str(error))
+            return
         for piece, outcome in zip(group, outcomes, strict=True):
             again = outcome.status == DUPLICATE and piece.delivery.id in ours
             writing.decide(piece, Outcome(ACCEPTED) if again else outcome)
