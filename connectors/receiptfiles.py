@@ -92,7 +92,9 @@ class ReceiptFiles:
         with suppress(FileNotFoundError):
             try:
                 data = self._file(batch).read_bytes()
-            except PermissionError as error:
+            except FileNotFoundError:
+                raise
+            except OSError as error:
                 raise disk_error(error, str(self._file(batch))) from error
             for identity, mark in _LINE.findall(data):
                 if mark == _BACK.encode():
