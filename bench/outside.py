@@ -55,7 +55,7 @@ def run(folder: Path, scale: float) -> dict[str, object]:
     with State(folder, own=True) as state:
         for name in ("registrations", "operators", "collect"):
             settings = nation.settings(nation.Step(name), folder, received_at)
-            told[name] = cpu(lambda settings=settings: Coordinator(state, settings).run())  # type: ignore[misc]
+            told[name] = cpu(Coordinator(state, settings).run)
         write_outside(folder / "stores" / f"province-{PROVINCE}.db", folder / nation.PARTNERS)
         command = [sys.executable, "-m", "pipelines", "partner", "all", "--folder", str(folder / "stand-ins"), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as partners:
@@ -64,7 +64,7 @@ def run(folder: Path, scale: float) -> dict[str, object]:
             for name, overrides in outside(folder, received_at, urls):
                 settings = load(nation.DEPLOY / "exchanges" / f"{name}.toml", overrides)
                 began = time.perf_counter()
-                told[name] = cpu(lambda settings=settings: Coordinator(state, settings).run())  # type: ignore[misc]
+                told[name] = cpu(Coordinator(state, settings).run)
                 print(f"{name}: {told[name]:.2f} s CPU, {time.perf_counter() - began:.2f} s", file=sys.stderr)
             partners.send_signal(signal.SIGTERM)
         problems = ledger.prove(state).problems

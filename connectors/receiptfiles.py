@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from connectors.contracts import Delivery, Tally, fingerprint
@@ -89,16 +88,15 @@ class ReceiptFiles:
     def _standing(self, batch: str) -> dict[bytes, int]:
         """Id -> fingerprint of the receipts that were not taken back."""
         found: dict[bytes, int] = {}
-        with suppress(FileNotFoundError):
-            try:
-                data = self._file(batch).read_bytes()
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise disk_error(error, str(self._file(batch))) from error
-            for identity, mark in _LINE.findall(data):
-                if mark == _BACK.encode():
-                    found.pop(identity, None)
-                else:
-                    found[identity] = int(mark, 16)
+        try:
+            data = self._file(batch).read_bytes()
+        except FileNotFoundError:
+            return found
+        except OSError as error:
+            raise disk_error(error, str(self._file(batch))) from error
+        for identity, mark in _LINE.findall(data):
+            if mark == _BACK.encode():
+                found.pop(identity, None)
+            else:
+                found[identity] = int(mark, 16)
         return found

@@ -282,7 +282,7 @@ def test_a_revoked_agreement_stops_a_running_service_and_looks_are_demanded_and_
         assert version["destinations"][0]["outcome"] == "delivered"
         assert version["disclosed"][0]["approval"].startswith("交通运输部办公厅")
         agreement(folder, "revoked = 2026-01-01T00:00:00+08:00")
-        time.sleep(2 * agreeing.LOOK_SECONDS)
+        time.sleep(2 * agreeing.LOOK_SECONDS)  # what is agreed is looked at no more often: only then it must count
         after = running.upload(2)
         (version,) = wait_for(lambda: traced(after), running.log.read_text)
         assert (version["destinations"][0]["outcome"], version["disclosed"]) == ("dead", [])
