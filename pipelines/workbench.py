@@ -21,6 +21,8 @@ from connectors.contracts import PartSink, Source
 from dlq.letter import Origin
 from dlq.sealing import Sealer
 from mappings import dates, plainly, quick, quickjudge
+from mappings.documents import DIALECT as DOCUMENTS
+from mappings.documents.quickinterchange import compile_written_reader
 from mappings.encoding import SCHEMA
 from mappings.findings import Profile, profile
 from mappings.judging import REPAIR, Context, Draft
@@ -94,6 +96,8 @@ class Workbench:
     def quick_read(self) -> Any:
         """The quick reader of the exchange's dialect, or None."""
         dialect = self.exchange.mapping.dialect
+        if dialect == DOCUMENTS:
+            return _made(("documents", self.limits), lambda: compile_written_reader(self.limits))
         if dialect not in (*QUICK_SHAPES, *MESSAGES) or "repair" not in self.exchange.mapping.kinds:
             return None
         return _made(("reader", dialect, self.limits), self._reader)
@@ -101,7 +105,7 @@ class Workbench:
     def is_quick(self, dialect: str) -> bool:
         """Whether payloads that are to be read in this dialect may be read by the quick reader of the exchange's."""
         own = self.exchange.mapping.dialect
-        return dialect == own or (dialect == QUICK_DIALECT and own not in MESSAGES)
+        return dialect == own or (dialect == QUICK_DIALECT and own not in (*MESSAGES, DOCUMENTS))
 
     def _reader(self) -> Any:
         dialect = self.exchange.mapping.dialect
@@ -123,7 +127,7 @@ class Workbench:
     @cached_property
     def sheet_read(self) -> Any:
         """The reader of whole blocks into columns, or None where records do not go into Avro files as they came."""
-        if not self.in_avro or self.quick_read is None or self.exchange.mapping.dialect in MESSAGES:
+        if not self.in_avro or self.quick_read is None or self.exchange.mapping.dialect in (*MESSAGES, DOCUMENTS):
             return None
         from mappings.sheetreader import compile_sheet_reader
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from functools import cache, cached_property
 from hashlib import blake2b
@@ -46,11 +46,11 @@ from mappings.dates import SHANGHAI
 from mappings.documents.kinds import KINDS
 from mappings.documents.paths import ENVELOPE, member_paths
 from mappings.encoding_interchange import MEMBERS
-from mappings.shapes import HIDDEN
 from routing.cases import REPAIR
 from routing.errors import TableError
 from routing.registers import describe, key_line, parse_toml
-from routing.treatments import MASK, MASKLESS, PASS, WITHHOLD, free_text, known, mask_amounts, treat
+from routing.telling import ALWAYS, WITHDRAWN, Place, Telling
+from routing.treatments import MASK, MASKLESS, PASS, WITHHOLD, known
 
 STATUTORY = ("collect", "report", "push", "headquarters", "own-store")
 """Shipped agreements of the flows that the notices themselves demand."""
@@ -60,9 +60,6 @@ SHIPPED = (
 )  # fmt: skip
 """Names of the agreements in `routing/data/agreements`; all but the statutory ones are patterns to be filled in."""
 
-ALWAYS = frozenset({"schema", "kind", "version"})
-"""Members that say what a message is."""
-WITHDRAWN, WITHDRAWN_TEXT = "withdrawn", "撤回 / withdrawn"
 REST = "*"
 
 REPAIR_PATHS = (
@@ -81,8 +78,6 @@ _LANE = re.compile(
 _KIND = r"^(\*|[a-z][a-z0-9-]{0,63})$"
 _PATH = r"^(\*|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*(\.\*)?)$"
 _EXAMPLE = re.compile(r"(?i)示例|\bexample\b")
-_SHORT = 4
-"""Shorter values are not looked for in free text: they would be found everywhere."""
 
 Path_ = Annotated[str, StringConstraints(pattern=_PATH)]
 Kind = Annotated[str, StringConstraints(pattern=_KIND)]
@@ -163,50 +158,11 @@ class Terms:
         """The canonical JSON members of a record as they leave. Never raises for what stands in them."""
         if self.whole:
             return dict(members)
-        hidden: set[str] = set()
-        self._gather(members, "", hidden)
-        return self._object(members, "", sorted(hidden, key=len, reverse=True))
+        return Telling(self._places, members, amounts=bool(self.lane)).told()
 
-    def _gather(self, value: Any, at: str, hidden: set[str]) -> None:  # noqa: ANN401 - any JSON value
-        """The texts of a record that do not leave as they are; free text is none of them."""
-        if isinstance(value, Mapping):
-            for name, inner in value.items():
-                self._gather(inner, f"{at}.{name}" if at else name, hidden)
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                self._gather(inner, at, hidden)
-        elif isinstance(value, str) and len(value) >= _SHORT and at not in ALWAYS:
-            treatment = self.treatment(at)
-            if treatment != PASS and not (treatment == MASK and free_text(at.rpartition(".")[2])):
-                hidden.add(value)
-
-    def _object(self, members: Mapping[str, Any], path: str, hidden: Sequence[str]) -> dict[str, Any]:
-        left: dict[str, Any] = {}
-        for name, value in members.items():
-            at = f"{path}.{name}" if path else name
-            if at in ALWAYS:
-                left[name] = value
-            elif at == WITHDRAWN and self.treatment(at) != PASS:
-                left[name] = WITHDRAWN_TEXT
-            elif (treated := self._value(value, at, hidden)) is not None:
-                left[name] = treated
-        return left
-
-    def _value(self, value: Any, at: str, hidden: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(value, Mapping):
-            return self._object(value, at, hidden) or None
-        if isinstance(value, list | tuple):
-            treated = [one for one in (self._value(inner, at, hidden) for inner in value) if one is not None]
-            return treated or ([] if not value and self.treatment(at) == PASS else None)
-        if value is None:
-            return None
-        treatment, name = self.treatment(at), at.rpartition(".")[2]
-        if treatment == MASK and isinstance(value, str) and free_text(name):
-            for one in hidden:  # a shop's name, a list code: withheld elsewhere in the same record
-                value = value.replace(one, HIDDEN)
-            if not self.lane:
-                value = mask_amounts(value)
-        return treat(treatment, name)(value)
+    @cached_property
+    def _places(self) -> Place:
+        return Place(self.treatment)
 
 
 class Agreement(BaseModel):

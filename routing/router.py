@@ -41,6 +41,7 @@ class Router:
         self._table, self._registrations, self._dealers = table, registrations, dealers
         self._by_character: dict[tuple[Any, ...], Routing] = {}
         self._by_homes: dict[tuple[Any, ...], Routing] = {}
+        self._by_kind: dict[tuple[Any, ...], Routing] = {}
         self._asks_home = not table.reads.isdisjoint(("home", "home_reason"))
         self._derive = self._deriver()
 
@@ -77,8 +78,16 @@ class Router:
     def route_document(self, document: Document, system: str) -> Routing:
         """Decide about one document, by its kind, issuer, vehicle and day. A vehicle's home is its registration's."""
         issuer, _, day, vin = document.identity
-        facts = facts_of(vin, "", issuer, day, system, dealers=self._dealers, kind=document.KIND)
-        return self._table.decide(facts, homes_for(facts, self._registrations))
+        key: tuple[Any, ...] = (document.KIND, system)
+        if self._derive is not None:
+            key += self._derive("", vin, issuer, day)
+        found = None if self._asks_home else self._by_kind.get(key)
+        if found is None:
+            facts = facts_of(vin, "", issuer, day, system, dealers=self._dealers, kind=document.KIND)
+            found = self._table.decide(facts, homes_for(facts, self._registrations))
+            if not self._asks_home:
+                _remember(self._by_kind, key, found)
+        return found
 
     def block(
         self,

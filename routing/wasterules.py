@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib.resources import files
@@ -23,6 +23,8 @@ _STEP = Decimal("0.0001")
 _TEXT_MOST = 200
 """So much of a part's or a job's name is looked at."""
 _NAMED_MOST = 20
+_MOST_KNOWN = 65_536
+"""Names of which the rules are remembered."""
 
 
 def _exact(value: object) -> object:
@@ -77,31 +79,36 @@ class WasteRule(_Data):
     jobs: _Words | None = None
     excluded: _Words | None = Field(default=None, alias="not")
 
-    def fits(self, words: re.Pattern[str] | None, name: str) -> bool:
-        """Whether a folded name fits words of this rule, and none of those that exclude it."""
+    def of_part(self, name: str) -> bool:
+        """Whether a part of this folded name is what the rule tells of."""
+        return self._fits(self.parts, name)
+
+    def of_job(self, name: str) -> bool:
+        """Whether a job of this folded name is what the rule tells of."""
+        return self._fits(self.jobs, name)
+
+    def _fits(self, words: re.Pattern[str] | None, name: str) -> bool:
         return bool(words and words.search(name)) and not (self.excluded and self.excluded.search(name))
 
-    def expect(self, parts: Sequence[tuple[str, Decimal]], jobs: Sequence[str]) -> ExpectedWaste | None:
-        """What a visit with these folded names (and quantities of the parts) lets expect by this rule."""
-        fitting = {place: pieces for place, (name, pieces) in enumerate(parts) if self.fits(self.parts, name)}
-        done = [place for place, name in enumerate(jobs) if self.fits(self.jobs, name)]
-        if not fitting and not done:
-            return None
+    def expect(self, parts: Mapping[int, Decimal], jobs: Sequence[int]) -> ExpectedWaste:
+        """What a visit lets expect by this rule: of parts that fit, place and pieces, of jobs their places.
+
+        At least one fits.
+        """
         times = Decimal(1)
-        if self.per == "piece" and fitting:
-            times = sum(fitting.values(), Decimal())
+        if self.per == "piece" and parts:
+            times = sum(parts.values(), Decimal())
             times = min(times, self.most) if self.most is not None else times
-        elif self.per == "job" and done:
-            times = Decimal(len(done))
-        confidence = self.confidence if fitting else self.job_confidence or self.confidence
-        because = (*(f"parts[{place}]" for place in fitting), *(f"projects[{place}]" for place in done))
+        elif self.per == "job" and jobs:
+            times = Decimal(len(jobs))
+        because = (*(f"parts[{place}]" for place in parts), *(f"projects[{place}]" for place in jobs))
         return ExpectedWaste(
             code=self.code,
             category=category_of(self.code),
             name=name_of(self.code),
             quantity=plain(times * self.quantity),
             unit=self.unit,
-            confidence=confidence,
+            confidence=self.confidence if parts else self.job_confidence or self.confidence,
             rule=self.rule,
             because=because[:_NAMED_MOST],
         )
@@ -122,25 +129,49 @@ class Accounted(NamedTuple):
     quantity: Decimal
 
 
+class _Fitting(dict[str, tuple[int, ...]]):
+    """Name of a part or a job -> numbers of the rules that tell of it: few names make up most rows."""
+
+    def __init__(self, rules: Sequence[WasteRule], fits: Callable[[WasteRule, str], bool]) -> None:
+        super().__init__()
+        self._rules, self._fits = rules, fits
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        folded = compact(name[:_TEXT_MOST])
+        found = tuple(number for number, rule in enumerate(self._rules) if self._fits(rule, folded))
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        self[name] = found
+        return found
+
+
 class WasteRules:
     """All rules, and the units of account."""
 
     def __init__(self, rules: Iterable[WasteRule], codes: Iterable[AccountedCode] = ()) -> None:
         self._rules = tuple(rules)
         self._codes = {one.code: one for one in codes}
+        self._part_rules = _Fitting(self._rules, WasteRule.of_part)
+        self._job_rules = _Fitting(self._rules, WasteRule.of_job)
 
     def expect(self, repair: RepairRow) -> tuple[ExpectedWaste, ...]:
         """What a repair lets expect, in the order of the rules."""
-        parts = [(_folded(part.name), _pieces(part.quantity)) for part in repair.parts]
-        jobs = [_folded(project.name) for project in repair.projects]
-        found = (rule.expect(parts, jobs) for rule in self._rules)
-        return tuple(one for one in found if one is not None)
+        parts: dict[int, dict[int, Decimal]] = {}
+        for place, part in enumerate(repair.parts):
+            for rule in self._part_rules[part.name]:
+                parts.setdefault(rule, {})[place] = _pieces(part.quantity)
+        jobs: dict[int, list[int]] = {}
+        for place, project in enumerate(repair.projects):
+            for rule in self._job_rules[project.name]:
+                jobs.setdefault(rule, []).append(place)
+        return tuple(
+            self._rules[rule].expect(parts.get(rule, {}), jobs.get(rule, [])) for rule in sorted({*parts, *jobs})
+        )
 
     def of_part(self, name: str) -> str | None:
         """Code of the waste that a part of this name becomes when it is replaced; None where it becomes none."""
-        found = (rule.expect([(_folded(name), Decimal(1))], []) for rule in self._rules)
-        likely = max((one for one in found if one is not None), key=lambda one: one.confidence, default=None)
-        return likely.code if likely is not None else None
+        found = [self._rules[rule] for rule in self._part_rules[name]]
+        return max(found, key=lambda rule: rule.confidence).code if found else None
 
     def codes(self, least: Decimal) -> frozenset[str]:
         """Codes that a rule of at least that confidence expects."""
@@ -184,10 +215,6 @@ def shipped_waste_rules() -> WasteRules:
     return load_waste_rules(
         data.joinpath("waste.toml").read_text("utf-8"), data.joinpath("waste-units.toml").read_text("utf-8")
     )
-
-
-def _folded(name: str) -> str:
-    return compact(name[:_TEXT_MOST])
 
 
 def _pieces(quantity: Decimal | None) -> Decimal:

@@ -9,8 +9,8 @@ exchange form is `mappings.documents.interchange`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -43,6 +43,8 @@ class Document(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    __slots__ = ("_content",)  # asked for several times; in a slot, which `model_copy` leaves behind
+
     KIND: ClassVar[str] = ""
 
     @property
@@ -57,11 +59,16 @@ class Document(BaseModel, ABC):
 
     def members(self) -> dict[str, Any]:
         """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out."""
-        return {name: value for name, value in _json(self).items() if value is not None}
+        return {name: _json(value) for name, value in self.__dict__.items() if value is not None}
 
     def content(self) -> bytes:
-        """Canonical bytes of the content: what decides whether a version is new."""
-        return orjson.dumps(self.members())
+        """Canonical bytes of the content (its members as JSON): what decides whether a version is new."""
+        try:
+            known: bytes = object.__getattribute__(self, "_content")
+        except AttributeError:
+            known = orjson.dumps(self.members())
+            object.__setattr__(self, "_content", known)
+        return known
 
     @classmethod
     def of_members(cls, members: Mapping[str, Any]) -> Self:
@@ -74,16 +81,24 @@ class Document(BaseModel, ABC):
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401 - any member
-    if value is None or isinstance(value, str | int):  # most members: told first
-        return value
-    if isinstance(value, BaseModel):
-        return {name: _json(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, date):  # a datetime is one
-        return value.isoformat()
-    if isinstance(value, tuple | list):
-        return [_json(one) for one in value]
-    if isinstance(value, Mapping):
-        return {name: _json(one) for name, one in value.items()}
+    form = _FORMS.get(type(value))
+    if form is not None:
+        return form(value)
+    return {name: _json(one) for name, one in value.__dict__.items()} if isinstance(value, BaseModel) else value
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - any member
     return value
+
+
+_FORMS: Mapping[type, Callable[[Any], Any]] = {
+    str: _same,
+    int: _same,
+    bool: _same,
+    type(None): _same,
+    Decimal: lambda value: format(value, "f"),
+    date: date.isoformat,
+    datetime: datetime.isoformat,
+    tuple: lambda values: [_json(one) for one in values],
+}
+"""How members of a type stand in JSON; all other ones are models, whose members do."""

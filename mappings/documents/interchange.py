@@ -55,7 +55,7 @@ def encode_document(document: Document, provenance: Mapping[str, Any]) -> bytes:
             "costlistcode": document.listed,
             "vin": vin,
             "day": day,
-            "members": document.members(),
+            "members": orjson.Fragment(document.content()),
             **_told(provenance),
         }
     )

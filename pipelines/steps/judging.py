@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mappings.documents import Document
+from mappings.documents.quickinterchange import Written
 from mappings.findings import REJECT, Finding
 from mappings.judging import REGISTRATION, REPAIR, STEP, TOKEN, WITHDRAWAL, Draft, Judgement, taken_as
 from mappings.quickinterchange import Carried
@@ -169,6 +170,8 @@ def _quickly(bench: Workbench, raws: Sequence[Any], companies: str | Sequence[st
 
 def _judged(bench: Workbench, load: Load, i: int, value: Any, row: RepairRow | None) -> Judgement:
     """The judgement of raw members or a draft, with the row where the quick path gave one."""
+    if type(value) is Written:
+        return value.judgement()
     if type(value) is Carried:
         dialect = dialect_of(bench, load.task.item)
         if row is not None:

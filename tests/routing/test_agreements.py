@@ -16,13 +16,13 @@ from routing.agreements import (
     REPAIR_PATHS,
     SHIPPED,
     STATUTORY,
-    WITHDRAWN_TEXT,
     Agreements,
     Terms,
     load_agreement,
     parse_agreement,
 )
 from routing.errors import TableError
+from routing.telling import WITHDRAWN_TEXT
 from routing.treatments import BAND, MASK, PASS, WITHHOLD
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)

@@ -1,0 +1,79 @@
+"""The quick path of our own form of documents: for what is, byte for byte, as `encode_document` writes it.
+
+What was written by us and is read by us needs no tree to be looked through for what may be wrong in it: a document is
+built from its members, and where encoding it gives the bytes that came, nothing can be. Everything else is left to the
+careful path (`mappings.documents.interchange`), which says what is wrong. The law, tested: what goes this way is judged
+as by the careful path, to the last member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from pydantic import ValidationError
+
+from mappings.documents import DIALECT, Document
+from mappings.documents.interchange import PROVENANCE, SCHEMA, encode_document
+from mappings.documents.kinds import kind
+from mappings.judging import Judgement
+from mappings.trees import DEFAULT_LIMITS, Limits
+
+_DEEPEST = 8
+"""Deeper than any kind of document goes."""
+_NUL = b"\\u0000"
+
+
+class Written(NamedTuple):
+    """A document as we write it, taken apart."""
+
+    document: Document
+    provenance: dict[str, Any]
+    """What it carries beside its content, as a draft has it."""
+
+    def judgement(self) -> Judgement:
+        """What the careful path says of it: nothing is wrong."""
+        document = self.document
+        issuer, _, day, vin = document.identity
+        told = {"companycode": issuer, "costlistcode": document.listed, "day": day.isoformat(), "vin": vin}
+        return Judgement(
+            document.KIND, DIALECT, (), document, {**told, **document.members()}, provenance=self.provenance
+        )
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    schema: Literal[SCHEMA]  # type: ignore[valid-type]
+    kind: str
+    companycode: str
+    costlistcode: str
+    vin: str
+    day: str
+    members: msgspec.Raw
+    system: str | None = None
+    version: int | None = None
+    dialect: str | None = None
+    received_at: str | None = None
+    findings: list[str] | None = None
+
+
+def compile_written_reader(limits: Limits = DEFAULT_LIMITS) -> Callable[[Sequence[bytes]], list[Written | None]]:
+    """A function that takes documents in our own form apart; None for each that it leaves to the careful path."""
+    decode = msgspec.json.Decoder(_Message).decode
+    commas = min(limits.rows, limits.members, limits.values)
+
+    def one(body: bytes) -> Written | None:
+        if len(body) > limits.payload_bytes or body.count(b",") >= commas or _NUL in body:
+            return None
+        try:
+            sent = decode(body)
+            document = kind(sent.kind).model_validate_json(sent.members)
+        except (msgspec.MsgspecError, ValidationError, ValueError, KeyError):
+            return None
+        told = {name: value for name in PROVENANCE if (value := getattr(sent, name)) is not None}
+        return Written(document, told) if encode_document(document, told) == body else None
+
+    def read(bodies: Sequence[bytes]) -> list[Written | None]:
+        return [one(body) for body in bodies]
+
+    return read if limits.depth >= _DEEPEST else lambda bodies: [None] * len(bodies)
