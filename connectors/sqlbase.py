@@ -126,10 +126,10 @@ class Store:
         self._whole = not missing
         return missing
 
-    def given(self, own: Any) -> list[Any]:  # noqa: ANN401 - columns of a table or of a selection
-        """The spec's columns among those of the table or a selection of it; null where the table lacks one."""
+    def given(self, own: Any, names: Iterable[str] = ()) -> list[Any]:  # noqa: ANN401 - columns of a table or a selection
+        """These columns of the spec, all by themselves, of a table or a selection; null where the table lacks one."""
         missing = self.lacking()
-        return [null().label(name) if name in missing else own[name] for name in self.spec.columns]
+        return [null().label(name) if name in missing else own[name] for name in names or self.spec.columns]
 
     def check(self) -> list[str]:
         """How much the table holds.

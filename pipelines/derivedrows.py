@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, SecretStr
 from sqlalchemy import Connection, Select, func, or_, select
 
 from connectors.sqlbase import ASKED, Store
 from mappings.documents.kinds import kind
-from pipelines.rowform import row_of
+from mappings.records import RepairRow
+from pipelines.rowform import row_of_columns
 from routing.cases import REPAIR, Derivation, Fact, Linking
 
 _MODEL = 8
 """Characters of a VIN that name the model: WMI and VDS without its check digit."""
 _PLATE = "plate:"
+_PROVENANCE = ("withdrawn", "system", "received_at")
+_DOCUMENT = ("kind", "members")
+
+_moment = lru_cache(maxsize=4_096)(datetime.fromisoformat)
 
 
 class Holding(BaseModel):
@@ -71,11 +76,12 @@ class Reader:
 
     def _rows(self) -> Select[Any]:
         own = self._store.table.c
-        return select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *self._store.given(own))
+        names = (*_PROVENANCE, *(RepairRow._fields if self._holds == "repairs" else _DOCUMENT))
+        given = self._store.given(own, names)
+        return select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *given)
 
     def _found(self, wanted: Select[Any]) -> list[Row]:
-        names = list(self._store.spec.columns)
-        return [self._row(row[:5], dict(zip(names, row[5:], strict=True))) for row in self._connection.execute(wanted)]
+        return [self._row(*row) for row in self._connection.execute(wanted).all()]
 
     def loose(self, high: int) -> list[Row]:
         """Every version, up to `high`, of the documents that ever named no subject."""
@@ -102,20 +108,19 @@ class Reader:
         plates = sorted(link.removeprefix(_PLATE) for link in wanted if link.startswith(_PLATE))
         return [plates[at : at + ASKED] for at in range(0, len(plates), ASKED)]
 
-    def _row(self, head: Sequence[Any], members: Mapping[str, Any]) -> Row:
-        number, key, version, merged_into, subject = head
-        if members["withdrawn"] is not None or merged_into:
+    def _row(
+        self, number: int, key: str, version: int, merged: str, subject: str | None, withdrawn: str | None, *given: str
+    ) -> Row:
+        if withdrawn is not None or merged:
             return Row(number, key, version, "", None)
-        return Row(number, key, version, subject or "", self._fact(key, version, members))
-
-    def _fact(self, key: str, version: int, members: Mapping[str, Any]) -> Fact:
-        received = datetime.fromisoformat(members["received_at"])
+        system, received, *values = given
+        at = _moment(received)
         if self._holds == "repairs":
-            lists = {name: orjson.loads(members[name]) for name in ("parts", "projects")}
-            return Fact(REPAIR, key, version, members["system"], received, row_of({**members, **lists}))
-        name = members["kind"]
-        document = kind(name).of_members(orjson.loads(members["members"]))
-        return Fact(name, key, version, members["system"], received, document)
+            fact = Fact(REPAIR, key, version, system, at, row_of_columns(values))
+        else:
+            name, members = values
+            fact = Fact(name, key, version, system, at, kind(name).model_validate_json(members))
+        return Row(number, key, version, subject or "", fact)
 
     def _asked(self) -> list[Any]:
         """What rows must be."""

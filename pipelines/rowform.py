@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -48,6 +48,32 @@ def row_of(record: Mapping[str, Any], *, parts: bool = True) -> RepairRow:
         Decimal(record["mileage"]),
         record["faultdescription"],
         record["costlistcode"],
-        tuple([Part(p["name"], _number(p["quantity"]), p["code"]) for p in record["parts"]]) if parts else (),
-        tuple([Project(p["name"], _number(p["hours"])) for p in record["projects"]]),
+        _parts(record["parts"]) if parts else (),
+        _projects(record["projects"]),
     )
+
+
+def row_of_columns(values: Sequence[str]) -> RepairRow:
+    """The row of the texts in a store's columns of the names of `RepairRow`, in its order; lists are JSON."""
+    company, name, plate, vin, repaired, settled, mileage, fault, code, parts, projects = values
+    return RepairRow(
+        company,
+        name,
+        plate,
+        vin,
+        _day(repaired),
+        _day(settled),
+        Decimal(mileage),
+        fault,
+        code,
+        _parts(orjson.loads(parts)),
+        _projects(orjson.loads(projects)),
+    )
+
+
+def _parts(rows: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
+    return tuple([Part(row["name"], _number(row["quantity"]), row["code"]) for row in rows])
+
+
+def _projects(rows: Iterable[Mapping[str, Any]]) -> tuple[Project, ...]:
+    return tuple([Project(row["name"], _number(row["hours"])) for row in rows])

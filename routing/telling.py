@@ -6,12 +6,12 @@ of such places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from mappings.shapes import HIDDEN
-from routing.treatments import MASK, PASS, free_text, mask_amounts, treat
+from routing.treatments import MASK, PASS, free_text, mask_free, treat
 
 ALWAYS = frozenset({"schema", "kind", "version"})
 """Members that say what a message is."""
@@ -90,22 +90,24 @@ class Telling:
         if place.free and isinstance(value, str):
             for one in self._hidden:  # a shop's name, a list code: withheld elsewhere in the same record
                 value = value.replace(one, HIDDEN)
-            if not self._amounts:
-                value = mask_amounts(value)
+            return mask_free(value, amounts=self._amounts)
         return place.treat(value)
 
     @cached_property
     def _hidden(self) -> list[str]:
         """The texts of the record that do not leave as they are, longest first; free text is none of them."""
-        return sorted(set(_hidden(self._members, self._root)), key=len, reverse=True)
+        found: set[str] = set()
+        _gather(self._members, self._root, found)
+        return sorted(found, key=len, reverse=True)
 
 
-def _hidden(value: Any, place: Place) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    if isinstance(value, Mapping):
+def _gather(value: Any, place: Place, found: set[str]) -> None:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        if place.hidden and len(value) >= _SHORT:
+            found.add(value)
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _hidden(inner, place.below(name))
+            _gather(inner, place.below(name), found)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _hidden(inner, place)
-    elif place.hidden and isinstance(value, str) and len(value) >= _SHORT:
-        yield value
+            _gather(inner, place, found)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 
 from mappings import divisions, plates
 from mappings.shapes import HIDDEN, kind_of, mask_shapes, narrow
@@ -37,6 +37,8 @@ MASKLESS = frozenset({
 _MONTH = re.compile(r"([12][0-9]{3}-(?:0[1-9]|1[0-2]))-[0-3][0-9](?:T.*)?")
 _LONGEST = 40
 """Characters of a number that is worth a band."""
+_REPEATED = 64
+"""Characters of texts that are remembered with what masking makes of them: names of parts and jobs come again."""
 _AMOUNT = re.compile(
     r"(?i)(?:[¥￥$]|\b(?:rmb|cny))\s{0,3}[0-9][0-9,.]{0,20}(?:\s{0,3}万)?"
     r"|[0-9][0-9,.]{0,20}\s{0,3}[百千万]?\s{0,3}(?:元|圆|块钱|rmb\b|cny\b)"
@@ -70,9 +72,16 @@ def treat(treatment: str, name: str) -> Treat:
     return _band(Decimal(band[1])) if band else _nothing
 
 
-def mask_amounts(text: str) -> str:
-    """Free text without the amounts of money that somebody wrote into it: `换机油 380元` -> `换机油 ***`."""
-    return _AMOUNT.sub(HIDDEN, narrow(text))
+def mask_free(text: str, *, amounts: bool) -> str:
+    """Free text with what is personal in it hidden; without `amounts` also amounts of money: `换机油 380元`."""
+    return (_masked_short if len(text) <= _REPEATED else _masked_text)(text, amounts)
+
+
+def _masked_text(text: str, amounts: bool) -> str:
+    return mask_shapes(text if amounts else _AMOUNT.sub(HIDDEN, narrow(text)))
+
+
+_masked_short = lru_cache(maxsize=16_384)(_masked_text)
 
 
 def _same(value: object) -> object | None:

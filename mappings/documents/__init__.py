@@ -12,10 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
 
 DIALECT = "document"
 """Name of our own form: the only one in which a document is withdrawn."""
@@ -43,7 +45,7 @@ class Document(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    __slots__ = ("_content",)  # asked for several times; in a slot, which `model_copy` leaves behind
+    __slots__ = ("_content", "_members")  # what is asked for several times; `model_copy` leaves slots behind
 
     KIND: ClassVar[str] = ""
 
@@ -57,18 +59,13 @@ class Document(BaseModel, ABC):
         """The code that stands in the place of the list code in record keys: kind and number."""
         return f"{self.KIND}:{self.identity.number}"
 
-    def members(self) -> dict[str, Any]:
-        """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out."""
-        return {name: _json(value) for name, value in self.__dict__.items() if value is not None}
+    def members(self) -> Mapping[str, Any]:
+        """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out. Never change it."""
+        return _once(self, "_members", _members)
 
     def content(self) -> bytes:
         """Canonical bytes of the content (its members as JSON): what decides whether a version is new."""
-        try:
-            known: bytes = object.__getattribute__(self, "_content")
-        except AttributeError:
-            known = orjson.dumps(self.members())
-            object.__setattr__(self, "_content", known)
-        return known
+        return _once(self, "_content", lambda document: orjson.dumps(document.members()))
 
     @classmethod
     def of_members(cls, members: Mapping[str, Any]) -> Self:
@@ -78,6 +75,20 @@ class Document(BaseModel, ABC):
             pydantic.ValidationError: they are none of this kind.
         """
         return cls.model_validate_json(orjson.dumps(members))
+
+
+def _once(document: Document, slot: str, made: Callable[[Document], T]) -> T:
+    """What is in a slot; made when it is first asked for."""
+    try:
+        found: T = object.__getattribute__(document, slot)
+    except AttributeError:
+        found = made(document)
+        object.__setattr__(document, slot, found)
+    return found
+
+
+def _members(document: Document) -> Mapping[str, Any]:
+    return {name: _json(value) for name, value in document.__dict__.items() if value is not None}
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401 - any member

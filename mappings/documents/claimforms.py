@@ -353,7 +353,7 @@ def _elements(row: Mapping[str, Any]) -> str:
 
 def encode_estimate(document: Estimate) -> bytes:
     """An estimate as its insurer sends it: JSON. Reading and judging it gives the same document again."""
-    told = document.members()
+    told = {**document.members()}
     for wire, name in _ESTIMATE.items():
         if name in told:
             told[wire] = told.pop(name)

@@ -67,7 +67,7 @@ def compile_written_reader(limits: Limits = DEFAULT_LIMITS) -> Callable[[Sequenc
             return None
         try:
             sent = decode(body)
-            document = kind(sent.kind).model_validate_json(sent.members)
+            document = kind(sent.kind).model_validate_json(bytes(sent.members))
         except (msgspec.MsgspecError, ValidationError, ValueError, KeyError):
             return None
         told = {name: value for name in PROVENANCE if (value := getattr(sent, name)) is not None}

@@ -16,7 +16,7 @@ from mappings.documents.paths import ENVELOPE, member_paths
 from routing.agreements import REPAIR_PATHS, REST, SHIPPED, STATUTORY, load_agreement, parse_agreement
 from routing.errors import TableError
 from routing.table import load_table
-from routing.treatments import MASK, PASS, WITHHOLD, treat
+from routing.treatments import MASK, PASS, WITHHOLD, mask_free, treat
 
 OUTSIDE = sorted(set(SHIPPED) - set(STATUTORY))
 LANES = [
@@ -169,7 +169,6 @@ def test_a_member_that_a_kind_does_not_have_is_refused_by_name():
     ],
 )
 def test_amounts_in_free_text(text, left):
-    from routing.treatments import mask_amounts
-
-    assert mask_amounts(text) == left
+    assert mask_free(text, amounts=False) == left
+    assert mask_free(text, amounts=True) == text
     assert treat(MASK, "faultdescription")(text) == text
