@@ -68,6 +68,14 @@ class Reader:
             if subject:
                 yield subject
 
+    def told_of(self, subjects: Sequence[str], kinds: Collection[str], high: int) -> Iterator[str]:
+        """Those of these subjects of which there ever was a document of some kinds, up to `high`."""
+        if self._holds == "repairs":
+            return
+        own = self._store.table.c
+        of_them = select(self._subject).where(self._subject.in_(subjects), own.seq <= high, *self._asked()).distinct()
+        yield from self._connection.scalars(of_them.where(own.kind.in_(sorted(kinds))))
+
     def rows(self, subjects: Sequence[str], high: int) -> list[Row]:
         """Every version, up to `high`, of the records that ever were of one of these subjects."""
         own = self._store.table.c
@@ -154,6 +162,10 @@ class Loose:
                 self._keys[subject] |= leads[link]
                 for key in leads[link]:
                     self._subjects[key].add(subject)
+
+    def __contains__(self, subject: object) -> bool:
+        """Whether such a record may belong to a subject."""
+        return subject in self._keys
 
     def came(self, low: Mapping[str, int]) -> set[str]:
         """Subjects that what came behind these numbers may belong to."""

@@ -155,13 +155,23 @@ class DerivedSource(MarksInCommit):
                 subjects.update(reader.subjects(low.get(name, 0), told["to"].get(name, 0)))
             ordered = sorted(loose.beside(subjects))
             for at in range(0, len(ordered), ASKED):
-                chosen = ordered[at : at + ASKED]
+                chosen = self._of_interest(ordered[at : at + ASKED], readers, loose, told["to"])
                 bodies += window.envelopes(chosen, _all_rows(readers, loose, chosen, told["to"]), loose)
                 while len(bodies) >= block:
                     yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
                     bodies, begin = bodies[block:], begin + block
         if bodies:
             yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
+
+    def _of_interest(
+        self, subjects: Sequence[str], readers: Mapping[str, Reader], loose: Loose, high: Numbers
+    ) -> Sequence[str]:
+        """Those of which something may follow, or may have followed."""
+        needs = self._derivation.needs
+        if not needs:
+            return subjects
+        told = {one for name, reader in readers.items() for one in reader.told_of(subjects, needs, high.get(name, 0))}
+        return [one for one in subjects if one in told or one in loose]
 
     def following(self, subject: str) -> list[Document]:
         """What follows now for one subject, by key.

@@ -48,6 +48,8 @@ class Derivation(Protocol):
     by: Subject
     takes: frozenset[str]
     """Kinds that it looks at: facts of no other kind are given."""
+    needs: frozenset[str]
+    """Kinds without a fact of which nothing follows; where it names none, something may follow from any fact."""
     gives: frozenset[str]
     """Kinds of the documents that it gives."""
     daily: bool

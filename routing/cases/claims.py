@@ -102,6 +102,7 @@ class Claims:
     name = "claims"
     by: Subject = "vin"
     takes = frozenset({REPAIR, Estimate.KIND, Assessment.KIND})
+    needs = frozenset({Estimate.KIND, Assessment.KIND})
     gives = frozenset({AccidentRepair.KIND, ClaimComparison.KIND, OldPartReturn.KIND})
     daily = False
 

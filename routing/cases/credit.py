@@ -132,6 +132,7 @@ class Credit:
     takes = frozenset(
         {REPAIR, *(one.KIND for one in (Evaluation, SpotCheck, Complaint, Appeal, Transmission, CreditSubject))}
     )
+    needs = frozenset[str]()
     gives = frozenset({CreditEntry.KIND, CreditGap.KIND})
     daily = False
 

@@ -67,6 +67,7 @@ class Defects:
     name = "defects"
     by: Subject = "model"
     takes = frozenset({REPAIR})
+    needs = frozenset[str]()
     gives = frozenset({DefectLead.KIND})
     daily = False
 

@@ -21,6 +21,7 @@ station that is linked to a failed test.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -98,14 +99,18 @@ class Emissions:
     name = "emissions"
     by: Subject = "vin"
     takes = frozenset({REPAIR, Inspection.KIND, Match.KIND, Closure.KIND})
+    needs = frozenset[str]()
     gives = frozenset({Closure.KIND, ImCase.KIND})
     daily = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._words = re.compile("|".join(map(re.escape, settings.words)) or "(?!)")
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
         """Closures and cases of one vehicle. `today` changes nothing: what is overdue, the reports ask for a day."""
+        if all(fact.repair is not None and self._silent(fact.repair) for fact in facts):  # nearly every vehicle
+            return []
         newest, told = self._joined(_newest(facts))
         decided = _decisions(newest)
         courses = _courses(visits(fact.record for fact in newest if isinstance(fact.record, Inspection)))
@@ -118,6 +123,14 @@ class Emissions:
                 found.setdefault((closure.identity.issuer, closure.listed), closure)
         cases = (self._case(subject, course) for course in courses if course.visits[0].passed is False)
         return [*found.values(), *cases]
+
+    def _silent(self, repair: RepairRow) -> bool:
+        """Whether nothing follows of a repair by itself, in a file without inspections and decisions."""
+        return linked(repair.faultdescription) is None and not self._worded(repair)
+
+    def _worded(self, repair: RepairRow) -> bool:
+        texts = (repair.faultdescription, *(project.name for project in repair.projects))
+        return any(self._words.search(text) for text in texts)
 
     def _repairs(
         self, subject: str, facts: Sequence[Fact], decided: Mapping[str, Match], told: Mapping[str, str]
@@ -155,8 +168,7 @@ class Emissions:
     def _own(self, key: str, row: RepairRow, match: Match | None, told: str | None = None) -> Repair:
         station = self._station(row.companycode, row.settledate)
         named = match.reportno if match is not None else told or linked(row.faultdescription)
-        texts = (row.faultdescription, *(project.name for project in row.projects))
-        worded = any(word in text for word in self._settings.words for text in texts)
+        worded = self._worded(row)
         return Repair(
             key=key,
             company=station.companyuniquecode if station else row.companycode,

@@ -39,6 +39,7 @@ class RoadAdministration:
     name = "road-administration"
     by: Subject = "issuer"
     takes = frozenset({REPAIR, OperatorFiling.KIND, Rectification.KIND})
+    needs = frozenset[str]()
     gives = frozenset({OperatorNotice.KIND})
     daily = True
 

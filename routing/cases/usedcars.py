@@ -45,6 +45,7 @@ class UsedCars:
     name = "used-cars"
     by: Subject = "vin"
     takes = frozenset({REPAIR, HistoryOrder.KIND})
+    needs = frozenset({HistoryOrder.KIND})
     gives = frozenset({HistoryReport.KIND, ExportCertificate.KIND})
     daily = False
 

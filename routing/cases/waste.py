@@ -80,6 +80,7 @@ class Waste:
             WastePlan.KIND,
         }
     )
+    needs = frozenset[str]()
     gives = frozenset({WasteExpected.KIND, WasteBalance.KIND, WasteCase.KIND})
     daily = True
     """Storage, silence and licences depend on the day."""
