@@ -270,7 +270,7 @@ class _Writing:
 
     def groups(self) -> Iterator[list[_Piece]]:
         """Requests, in order; a record stands in one only once, so that its versions arrive one after another."""
-        settings, group, held = self._sink.settings, list[_Piece](), 0
+        settings, group, keys, held = self._sink.settings, list[_Piece](), set[str](), 0
         for place, delivery in enumerate(self._deliveries):
             if self._first.setdefault(delivery.id, place) != place:
                 continue
@@ -281,13 +281,14 @@ class _Writing:
                 continue
             full = len(group) >= settings.per_request or held + piece.size > settings.max_request_bytes
             other = self._sink.batchwise and group and group[0].delivery.batch != delivery.batch
-            if group and (full or other or any(one.delivery.key == delivery.key for one in group)):
+            if group and (full or other or delivery.key in keys):
                 yield group
-                group, held = [], 0
+                group, keys, held = [], set(), 0
             if delivery.key in self._waiting:
                 self._found[place] = Outcome(UNAVAILABLE, self._waiting[delivery.key])
                 continue
             group.append(piece)
+            keys.add(delivery.key)
             held += piece.size
         if group:
             yield group
