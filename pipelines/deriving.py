@@ -39,6 +39,7 @@ from connectors.sqlbase import ASKED, Store, StoreSettings
 from mappings import dates
 from mappings.documents import Document
 from mappings.documents.interchange import encode_document, encode_withdrawn
+from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
 from pipelines.derivedrows import Holding, Loose, Reader, Row
 from pipelines.marking import MarksInCommit
@@ -179,6 +180,19 @@ class DerivedSource(MarksInCommit):
             loose = Loose(self._derivation, readers, numbers)
             facts = loose.of(subject, _facts(_all_rows(readers, loose, [subject], numbers), numbers))
         return list(_follows(self._derivation, self._today(), subject, facts).values())
+
+    def everything(self) -> Iterator[Document]:
+        """What follows now, of every subject.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        last = {name: self._last(name) for name in self._stores()}
+        for block in self.read(self._item({}, last, None, self._today().isoformat(), everyone=True)):
+            for body in block.bodies:
+                told = orjson.loads(body)
+                yield kind(told["kind"]).of_members(told["members"])
 
     def _stores(self) -> dict[str, tuple[Store, Holding]]:
         for name, (settings, _) in self._given.items():

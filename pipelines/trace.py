@@ -17,14 +17,12 @@ from dlq.letter import Letter
 from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
 from pipelines import disclosures, tables
-from pipelines.journal import ADDRESSED, FATES, Journal, digest_column
+from pipelines.journal import ADDRESSED, FATES, RECEIVED, Journal, digest_column
 from pipelines.lookup import Lookup, Name
 from pipelines.places import Place, Places
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
 from pipelines.withdrawing import is_withdrawn
-
-_RECEIVED = ("delivered", "merged", "duplicate")
 
 
 class _Hit(NamedTuple):
@@ -181,7 +179,7 @@ def _add_disclosures(connection: Connection, hits: list[_Hit], found: list[tuple
         for destination in entries[hit.place]["destinations"]:
             name = destination["name"]
             places = [own, *(part.final for part in mine if part.destination == name)]
-            if destination["outcome"] in _RECEIVED:
+            if destination["outcome"] in RECEIVED:
                 rows = [row for kind in told.kinds(name) for row in told.of(name, kind, *places)]
                 entries[hit.place]["disclosed"] += [_disclosed(name, row) for row in rows]
 

@@ -19,12 +19,13 @@ from mappings.documents.imcases import FINDINGS, ImCase
 from mappings.documents.waste import WasteCase
 from pipelines.casebook import current
 from pipelines.certificates import private_key
-from pipelines.cli import matching
+from pipelines.cli import closures, matching
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
 from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.command()(closures.closures)
 app.command()(matching.match)
 app.command()(matching.unmatch)
 

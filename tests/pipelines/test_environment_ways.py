@@ -10,7 +10,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from row_gate import SHOP, Gate, record, vin
+from emission_gate import REPORT, Loop, corrected, inspection, mistaken
+from row_gate import SHOP, vin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import sshd
@@ -18,57 +19,15 @@ from servers import sshd
 from pipelines.ledger import prove
 from pipelines.partners.environment import ENVIRONMENT
 
-REPORT = "110105112609011315501011"
 TABLES = ("RepairInfo_M", "VehiclePartslist_M", "RepairProjectList_M")
-
-
-def inspection(report=REPORT, *, serial=1, day="2026-09-01", passed=False):
-    return {
-        "InspectionDataID": int(report[-6:]), "InspectionNum": "1", "InspectionReportNo": report, "VLPN": "京A12345",
-        "VLPNColor": "1", "VIN": vin(serial), "InspectionNature": "01", "InspectionKind": "1", "InspectionWay": "1",
-        "InspectionTimes": "1", "DetectStartTime": f"{day} 13:15:50", "DetectEndTime": f"{day} 13:25:50",
-        "StationCode": "1101050001", "FuelType": "A", "IUTYPE": "A", "VehicleID": "1", "VDCT": "1" if passed else "0",
-    }  # fmt: skip
-
-
-class Loop(Gate):
-    """A gate whose shops' repairs and I stations' results lead to closures."""
-
-    def outside(self, *payloads):
-        self.put("outside", *payloads)
-        return self.run("outside-in")
-
-    def close(self, way, *overrides):
-        stores = f"sqlite:///{self.folder}/stores"
-        return self.run(way, f"source.of.repairs.url={stores}/province-11.db", *overrides)
-
-    def repaired(self, *payloads):
-        self.shop(*payloads)
-        self.run("collect")
 
 
 @pytest.fixture
 def loop(tmp_path):
     made = Loop(tmp_path / "state")
-    made.outside(inspection(), inspection("110105112609021315501012", serial=2, day="2026-09-02"))
-    made.repaired(
-        record("J1", fault=f"尾气超标 报告编码{{{REPORT}}}"),
-        record("J2", serial=2, fault="尾气超标 联系 13812345678"),
-        record("J3", serial=3),
-    )
+    made.told()
     yield made
     made.state.close()
-
-
-def corrected(loop):
-    again = record("J1", fault=f"尾气超标，更换三元催化 报告编码{{{REPORT}}}")
-    again["vehiclepartslist"] *= 2
-    loop.repaired(again)
-
-
-def mistaken(loop):
-    """The VIN of J2 was a wrong one: its closure is taken back."""
-    loop.repaired(record("J2", serial=4, fault="尾气超标"))
 
 
 class Rows:
