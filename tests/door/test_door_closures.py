@@ -16,8 +16,11 @@ from mappings.documents.closures import Closure, ClosurePart
 from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.records import Withdrawal
 from pipelines import tables
+from pipelines.cli import main
 from pipelines.door.settings import DoorSettings
+from pipelines.state import State
 from pipelines.storeform import DOCUMENTS, deliver
+from pipelines.trace import trace
 
 USCC = "91310112132259241T"
 VINS = ("LSVAL41Z882104202", "LGXC16DF1A0069957")
@@ -99,6 +102,7 @@ def ask(tmp_path):
         return answers, [(who == company, purpose) for who, purpose in looks]
 
     asked.url = f"sqlite:///{tmp_path}/cases.db"
+    asked.state = tmp_path / "state"
     return asked
 
 
@@ -177,3 +181,37 @@ def test_looking_at_a_vehicle_is_logged(ask):
     stored(ask.url, closure(1))
     _, looks = ask({"vin": VINS[0]}, {})
     assert [(own, "GET /v1/closures" in purpose) for own, purpose in looks] == [(True, True)]
+
+
+def disclosed(ask, vin):
+    with State(ask.state, own=False) as state:
+        versions = trace(state, state.sealer(), vin)["versions"]
+    return [(one["version"], told) for one in versions for told in one["disclosed"]]
+
+
+def test_what_was_told_is_written_down_as_what_is_sent(ask, capsys):
+    stored(ask.url, closure(1), closure(2, vin=VINS[1]))
+    stored(ask.url, closure(1, fault="更正"), version=2)
+    ask({"district": "4401"}, {"vin": VINS[0]}, {"district": "33"}, rules='"members.plate" = "withhold"\n')
+    first, second = disclosed(ask, VINS[0])
+    assert [version for version, _ in (first, second)] == [2, 2]
+    told = first[1]
+    assert (told["destination"], told["agreement"], told["approval"], told["kind"]) == (
+        "environment-44", "own", "A-1", "closure",
+    )  # fmt: skip
+    assert told["asked_by"].isdigit()
+    fields = {one["path"]: one["treatment"] for one in told["fields"]}
+    assert fields["vin"] == fields["members.test_no"] == "pass"
+    assert not {"members.plate", "system", "costlistcode"} & fields.keys(), "withheld, or no part of an answer"
+    assert len(disclosed(ask, VINS[1])) == 1
+    assert main(["trace", "--vin", VINS[0], "--state", str(ask.state)]) == 0
+    shown = capsys.readouterr().out
+    assert f"asked by {told['asked_by']}" in " ".join(shown.split())
+    assert "A-1" in shown
+
+
+def test_an_answer_that_is_refused_or_empty_tells_nobody_anything(ask):
+    stored(ask.url, closure(1))
+    ask({"district": "33"})
+    ask({}, begin="2099-01-01")
+    assert disclosed(ask, VINS[0]) == []

@@ -1,13 +1,15 @@
 """An environment department's questions about its own closures: read only, and only what its agreement lets go.
 
 Who asks is a company account that `door.closures.callers` gives a destination, and the districts that it may see.
-Closures are read from the store of cases, as they stand at that moment; terms are those in force at that moment.
+Closures are read from the store of cases, as they stand at that moment; terms are those in force at that moment. What
+is told is written down before it is (`pipelines.pulls`), as a delivery is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,6 +29,7 @@ from pipelines.door.settings import ClosureQueries, ClosureReader
 from pipelines.door.v1.models import ClosureOf, ClosuresReply
 from pipelines.door.v1.problems import WrongRequest
 from pipelines.looks import note_look
+from pipelines.pulls import Told, note_pull
 from pipelines.state import State
 from pipelines.storeform import DOCUMENTS
 from routing.agreements import Terms
@@ -115,13 +118,11 @@ class Closures:
         if asked.vin:
             note_look(self._state, self._sealer, asked.vin, company, _ASKED)
         rows = self._rows(asked)
-        told: list[ClosureOf] = []
-        for row in rows:
-            if self._within(row, asked, reader):
-                told.append(_told(row, terms))
-            if len(told) == asked.limit:
-                return ClosuresReply(closures=told, next=str(row.seq))
-        return ClosuresReply(closures=told, next=str(rows[-1].seq) if len(rows) == _READ else "")
+        chosen = list(islice((row for row in rows if self._within(row, asked, reader)), asked.limit))
+        last = chosen[-1] if len(chosen) == asked.limit else rows[-1] if len(rows) == _READ else None
+        told = [Told(row.vin or "", row.companycode, row.costlistcode, row.version) for row in chosen]
+        note_pull(self._state, company, reader.destination, terms, told)
+        return ClosuresReply(closures=[_told(row, terms) for row in chosen], next=str(last.seq) if last else "")
 
     def _terms(self, reader: ClosureReader, asked: Asked) -> Terms:
         terms = self._agreed.terms(reader.destination, Closure.KIND)
