@@ -1,4 +1,4 @@
-"""A service on PostgreSQL: a shop's repair becomes a closure, goes to the department, and the department asks for it."""
+"""A service on PostgreSQL: a repair becomes a closure, goes to the department, and the department asks for it."""
 
 import json
 import shutil
