@@ -22,7 +22,7 @@ from pipelines.certificates import private_key
 from pipelines.cli import closures, matching
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
-from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
+from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, remarked, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command()(closures.closures)
@@ -48,10 +48,15 @@ def emissions(
     cases = list(current(SecretStr(store), ImCase))
     late = overdue(cases, day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC)))
     rates, others, queue = pass_rates(cases), not_m_stations(cases), to_match(cases)
+    remarks = {code: found for code in FINDINGS if (found := remarked(cases, code))}
     told: dict[str, Any] = {
         "cases": len(cases),
         "states": dict(sorted(Counter(case.state for case in cases).items())),
-        "findings": dict(sorted(Counter(code for case in cases for code in case.findings).items())),
+        "findings": {code: len(found) for code, found in sorted(remarks.items())},
+        "remarked": {
+            code: [{"issuer": one.issuer, "number": one.number, "state": one.state} for one in found]
+            for code, found in remarks.items()
+        },
         "overdue": [{"issuer": one.case.issuer, "number": one.case.number, "days": one.days} for one in late],
         "to_match": [
             {"issuer": one.issuer, "number": one.number, "repair": one.events[0].ref, "named": one.named,
@@ -68,9 +73,11 @@ def emissions(
         return
     out = console()
     out.print(f"{told['cases']} 案 / cases: " + ", ".join(f"{name} {count}" for name, count in told["states"].items()))
-    for code, count in told["findings"].items():
+    for code, found in remarks.items():
         zh, en = FINDINGS[code]
-        out.print(f"  {code} {count}: {zh} / {en}", highlight=False)
+        out.print(f"{code} {len(found)}: {zh} / {en}", highlight=False)
+        for case in found[:_SHOWN]:
+            out.print(f"  {case.issuer} {_named(case)}", highlight=False)
     out.print(f"逾期 / overdue: {len(late)}；待人工匹配 / to be matched: {len(queue)}")
     for one in late[:_SHOWN]:
         out.print(f"  {one.case.issuer} {_named(one.case)}: {one.days} 天 / days", highlight=False)
