@@ -75,7 +75,7 @@ def stored(url, *closures, version=1, withdrawn=()):
 def ask(tmp_path):
     """Asks `/v1/closures` with some queries; answers and who looked at vehicles."""
 
-    def asked(*queries, rules="", begin="2020-01-01", districts=(), destination="environment-44", known=True):
+    def asked(*queries, path="", rules="", begin="2020-01-01", districts=(), destination="environment-44", known=True):
         (tmp_path / "own.toml").write_text(AGREEMENT.format(rules=rules, begin=begin), "utf-8")
         url = f"sqlite:///{tmp_path}/cases.db"
 
@@ -94,7 +94,7 @@ def ask(tmp_path):
 
             async def questions():
                 headers = {"authorization": f"Bearer {token}"}
-                return [await door.client.get("/v1/closures", params=one, headers=headers) for one in queries]
+                return [await door.client.get(f"/v1/closures{path}", params=one, headers=headers) for one in queries]
 
             answers = asyncio.run(questions())
             with door.state.reading() as connection:
@@ -215,3 +215,37 @@ def test_an_answer_that_is_refused_or_empty_tells_nobody_anything(ask):
     ask({"district": "33"})
     ask({}, begin="2099-01-01")
     assert disclosed(ask, VINS[0]) == []
+
+
+SEPTEMBER = {"from": "2026-09-01", "to": "2026-09-30"}
+
+
+def test_how_many_there_should_be_by_day_and_district(ask):
+    stored(ask.url, closure(1), closure(2), closure(3, day=5), closure(4, area="440303"), closure(5, area="330106"))
+    stored(ask.url, closure(1, fault="更正"), version=2, withdrawn=[closure(2)])
+    answers, looks = ask(SEPTEMBER, {**SEPTEMBER, "district": "4403"}, path="/days", districts=("44",))
+    assert [one.json()["days"] for one in answers] == [
+        [
+            {"day": "2026-09-01", "district": "440106", "due": 1},
+            {"day": "2026-09-01", "district": "440303", "due": 1},
+            {"day": "2026-09-05", "district": "440106", "due": 1},
+        ],
+        [{"day": "2026-09-01", "district": "440303", "due": 1}],
+    ]
+    assert looks == []
+
+
+@pytest.mark.parametrize("query", [{}, {"from": "2026-09-01"}, {"from": "2020-01-01", "to": "2026-01-01"},
+                                   {**SEPTEMBER, "vin": VINS[0]}])  # fmt: skip
+def test_days_are_counted_a_year_at_most_and_for_no_vehicle(ask, query):
+    stored(ask.url, closure(1))
+    assert ask(query, path="/days")[0][0].status_code == 400
+
+
+@pytest.mark.parametrize("settings", [
+    {"begin": "2099-01-01"}, {"known": False}, {"rules": '"members.area" = "withhold"'},
+])  # fmt: skip
+def test_who_may_not_know_days_and_districts_gets_no_counts(ask, settings):
+    stored(ask.url, closure(1))
+    (answer,) = ask(SEPTEMBER, path="/days", **settings)[0]
+    assert (answer.status_code, "due" in answer.text) == (403, False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from emission_gate import REPORT, Loop, corrected, inspection, mistaken
-from row_gate import SHOP, vin
+from row_gate import SHOP, record, vin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import sshd
@@ -179,6 +179,31 @@ def test_closures_are_lines_of_files_in_order(loop, drop):
     assert (kept["Costlistcode"], len(kept["vehiclepartslist"])) == ("J1", 2)
     assert set(gone) == {"RepairVeID", "withdrawn"}
     assert prove(loop.state).problems == []
+
+
+# -- results, as the department's database has them ------------------------------------------------------------------
+
+
+def results(database, *rows):
+    columns = list(rows[0])
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS InspectionData ({', '.join(columns)})")
+        marks = ", ".join("?" * len(columns))
+        connection.executemany(f"INSERT INTO InspectionData VALUES ({marks})", [list(row.values()) for row in rows])
+
+
+def test_rows_of_their_table_are_results_and_one_that_was_told_before_is_the_same(loop, tmp_path):
+    database = tmp_path / "im.db"
+    new = inspection("110105112609051315501013", serial=3, day="2026-09-05")
+    results(database, inspection(), new)
+    counted = loop.run("inspections-sql", f"source.url=sqlite:///{database}")
+    assert (counted.totals["received"], counted.totals["duplicate"], counted.totals["delivered"]) == (2, 1, 1)
+    results(database, inspection("110105112609121315501014", serial=3, day="2026-09-12", passed=True))
+    assert loop.run("inspections-sql", f"source.url=sqlite:///{database}").totals["delivered"] == 1
+    loop.repaired(record("J5", serial=3, day="20260910", fault="尾气超标"))
+    loop.close("environment-files")
+    told = {one["Costlistcode"]: one["test_no"] for one in lines(loop.folder / "outgoing/environment").values()}
+    assert told["J5"] == "110105112609051315501013"
 
 
 # -- test_no, as M stations send it ------------------------------------------------------------------------------------
