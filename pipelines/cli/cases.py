@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from pipelines.certificates import private_key
 from pipelines.cli import closures, matching
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
-from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, remarked, to_match
+from routing.cases.emissionreports import PassRate, not_m_stations, overdue, pass_rates, remarked, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command()(closures.closures)
@@ -47,7 +48,8 @@ def emissions(
     """
     cases = list(current(SecretStr(store), ImCase))
     late = overdue(cases, day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC)))
-    rates, others, queue = pass_rates(cases), not_m_stations(cases), to_match(cases)
+    rates, again = pass_rates(cases), pass_rates(cases, "tester")
+    others, queue = not_m_stations(cases), to_match(cases)
     remarks = {code: found for code in FINDINGS if (found := remarked(cases, code))}
     told: dict[str, Any] = {
         "cases": len(cases),
@@ -63,10 +65,8 @@ def emissions(
              "candidates": list(one.candidates)} for one in queue
         ],
         "not_m_stations": {shop: len(repairs) for shop, repairs in others.items()},
-        "pass_rates": [
-            {"station": one.station, "repairs": one.repairs, "tested": one.tested, "passed": one.passed,
-             "rate": one.rate} for one in rates
-        ],
+        "pass_rates": [one._asdict() for one in rates],
+        "pass_rates_by_tester": [one._asdict() for one in again],
     }  # fmt: skip
     if as_json:
         emit(told)
@@ -83,13 +83,18 @@ def emissions(
         out.print(f"  {one.case.issuer} {_named(one.case)}: {one.days} 天 / days", highlight=False)
     for case in queue[:_SHOWN]:
         out.print(f"  {case.issuer} {_named(case)}: {case.named or '-'}", highlight=False)
-    table = Table(box=None, title="复检合格率 / pass rate at the next test", title_justify="left")
-    for head in ("维护站 station", "维修 repairs", "复检 tested", "合格 passed", "%"):
+    out.print(_rates("复检合格率，按维护站 / pass rate at the next test, by M station", rates))
+    out.print(_rates("复检合格率，按检验机构 / by I station that tested again", again))
+
+
+def _rates(title: str, rates: Sequence[PassRate]) -> Table:
+    table = Table(box=None, title=title, title_justify="left")
+    for head in ("站 station", "维修 repairs", "复检 tested", "合格 passed", "%"):
         table.add_column(head, justify="right")
     for rate in rates[:_SHOWN]:
         shown = str(rate.rate) if rate.rate is not None else "-"
         table.add_row(rate.station, str(rate.repairs), str(rate.tested), str(rate.passed), shown)
-    out.print(table)
+    return table
 
 
 @app.command()
