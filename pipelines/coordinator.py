@@ -24,7 +24,7 @@ from pipelines.heap import give_back
 from pipelines.inbox import Inbox, Judged, Kept
 from pipelines.inboxitems import grouped, write_envelopes
 from pipelines.knownitems import account_known, batch_id, packed_items
-from pipelines.planning import Planner, mark_of, with_next
+from pipelines.planning import Planner, marks_of, with_next
 from pipelines.progress import Event, Observer, Watch, silent
 from pipelines.reconciling import scratch
 from pipelines.registering import begin as begin_registrations
@@ -177,7 +177,7 @@ class Coordinator:
         try:
             for chunk, after in with_next(planner.chunks(source), ahead=self._overlaps):
                 if chunk.items:
-                    done = [(item.source, mark_of(item)) for item in chunk.items] if in_commit else ()
+                    done = [mark for item in chunk.items for mark in marks_of(item)] if in_commit else ()
                     self._batch("source", chunk.items, {"repeated": chunk.repeated, "marks": done}, after)
                 elif chunk.repeated:
                     self._known_batch(chunk.repeated)

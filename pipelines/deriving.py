@@ -16,8 +16,9 @@ beginning is compared with what follows at its end; what is new or differs is an
 withdrawal. So an item gives the same envelopes whenever it is read, whatever came since. The numbers up to which
 windows were taken are kept in the commit that decides their batch.
 
-Where a register changed that the settings name by its path, what followed before cannot be known any more: everything
-is told again, of which the index of versions leaves out what did not change; what no longer follows stays as it was.
+Where the day, the settings, or a register that these name by its path changed, every subject is looked at again: what
+followed by the old ones is compared with what follows by the new. So that it can be, the registers are kept beside the
+mark (`pipelines.keptregisters`).
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import func, select
 
-from connectors.contracts import Block, Misconfigured, WorkItem
+from connectors.contracts import Block, Misconfigured, Unavailable, WorkItem
 from connectors.engines import translated
 from connectors.sqlbase import ASKED, Store, StoreSettings
 from mappings import dates
 from mappings.documents import Document
 from mappings.documents.interchange import encode_document, encode_withdrawn
+from mappings.documents.kinds import kind
 from mappings.records import Withdrawal
 from pipelines.derivedrows import Holding, Loose, Reader, Row
+from pipelines.keptregisters import Registers, restored
 from pipelines.marking import MarksInCommit
 from routing.cases import Derivation, Fact
 from routing.cases.shipped import DERIVATIONS, derivation
@@ -87,7 +89,7 @@ class DerivedSource(MarksInCommit):
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
         """Windows of what came since the mark, oldest first; `extra["mark"]` is the mark once the window is done.
 
-        Where the day or the derivation's settings changed since, a window of all subjects comes first.
+        Where the day, the derivation's settings or its registers changed since, a window of all subjects comes first.
 
         Raises:
             Misconfigured: a store is not there.
@@ -95,33 +97,41 @@ class DerivedSource(MarksInCommit):
         """
         mark = orjson.loads(done.get(self.settings.derivation) or "{}")
         begin: dict[str, int] = mark.get("to", {})
-        told, today = self.settings.with_, self._today().isoformat()
-        moved = self._derivation.daily and mark.get("day") != today
-        if mark and mark["registers"] != self._registers():
-            yield self._item(begin, begin, None, today, everyone=True)
-        elif mark and (moved or mark["with"] != told):
-            yield self._item(begin, begin, {"day": mark["day"], "with": mark["with"]}, today, everyone=True)
+        told, today, registers = self.settings.with_, self._today().isoformat(), Registers(self.settings.with_)
+        beside = registers.keeping(done)
+        if mark and (
+            (self._derivation.daily and mark["day"] != today)
+            or (mark["with"], mark["registers"]) != (told, registers.digests)
+        ):
+            known = registers.before(told, mark["with"], mark["registers"], done)
+            before = {"day": mark["day"], "with": known} if known is not None else None
+            yield self._item(begin, begin, before, today, registers.digests, beside, everyone=True)
+            beside = {}
         last = {name: self._last(name) for name in self._given}
         begin = {name: begin.get(name, 0) for name in last}
         while begin != last:
             end = {name: min(last[name], begin[name] + self.settings.window_rows) for name in last}
-            yield self._item(begin, end, {"day": today, "with": told}, today)
-            begin = end
+            yield self._item(begin, end, {"day": today, "with": told}, today, registers.digests, beside)
+            begin, beside = end, {}
 
     def _item(
-        self, begin: Numbers, end: Numbers, before: Mapping[str, Any] | None, today: str, *, everyone: bool = False
+        self,
+        begin: Numbers,
+        end: Numbers,
+        before: Mapping[str, Any] | None,
+        today: str,
+        registers: Mapping[str, str],
+        beside: Mapping[str, str],
+        *,
+        everyone: bool = False,
     ) -> WorkItem:
         told = {"from": begin, "to": end, "before": before, "day": today, "with": self.settings.with_}
-        last = {"to": end, "day": today, "with": self.settings.with_, "registers": self._registers()}
+        last = {"to": end, "day": today, "with": self.settings.with_, "registers": registers}
         mark = orjson.dumps(last).decode()
         name = self.settings.derivation
         digest = sha256(orjson.dumps([name, everyone, told, last], option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return WorkItem(name, digest, extra={**told, "everyone": everyone, "mark": mark})
-
-    def _registers(self) -> dict[str, str]:
-        """Digests of the files that the derivation's settings name."""
-        named = {name: Path(value) for name, value in self.settings.with_.items() if isinstance(value, str)}
-        return {name: sha256(path.read_bytes()).hexdigest() for name, path in named.items() if path.is_file()}
+        extra = {**told, "registers": registers, "everyone": everyone, "mark": mark, "beside": beside}
+        return WorkItem(name, digest, extra=extra)
 
     def _today(self) -> date:
         return self.settings.today or dates.day_in_shanghai(datetime.now(UTC))
@@ -131,12 +141,20 @@ class DerivedSource(MarksInCommit):
 
         Raises:
             Misconfigured: a store is not there.
-            Unavailable: a store is not to be had now.
+            Unavailable: a store is not to be had now, or a register was replaced since the item was planned.
         """
         told = item.extra
+        if Registers(told["with"]).digests != told["registers"]:
+            message = (
+                "名册在计划之后被替换，请再次运行"
+                " / a register was replaced after this was planned: run it again, and it is looked at as it is now"
+            )
+            raise Unavailable(message)
         before = told["before"]
         window = _Window(
-            (_made(self.settings.derivation, before["with"]), date.fromisoformat(before["day"])) if before else None,
+            (_made(self.settings.derivation, restored(before["with"])), date.fromisoformat(before["day"]))
+            if before
+            else None,
             (_made(self.settings.derivation, told["with"]), date.fromisoformat(told["day"])),
             told["from"],
             told["to"],
@@ -189,6 +207,20 @@ class DerivedSource(MarksInCommit):
             loose = Loose(self._derivation, readers, numbers)
             facts = loose.of(subject, _facts(_all_rows(readers, loose, [subject], numbers), numbers))
         return list(_follows(self._derivation, self._today(), subject, facts).values())
+
+    def everything(self) -> Iterator[Document]:
+        """What follows now, of every subject.
+
+        Raises:
+            Misconfigured: a store is not there.
+            Unavailable: a store is not to be had now.
+        """
+        last = {name: self._last(name) for name in self._stores()}
+        registers = Registers(self.settings.with_).digests
+        for block in self.read(self._item({}, last, None, self._today().isoformat(), registers, {}, everyone=True)):
+            for body in block.bodies:
+                told = orjson.loads(body)
+                yield kind(told["kind"]).of_members(told["members"])
 
     def _stores(self) -> dict[str, tuple[Store, Holding]]:
         for name, (settings, _) in self._given.items():

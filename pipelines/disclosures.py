@@ -69,16 +69,21 @@ class Notes:
     def _write(self, connection: Connection, rows: Sequence[Mapping[str, Any]], used: Sequence[Terms]) -> None:
         if not rows:
             return
-        t = tables.terms
-        new = {one.digest: one for one in used if one.digest not in self._known}
+        new = [one for one in used if one.digest not in self._known]
         if new:
-            stands = set(connection.execute(select(t.c.digest).where(t.c.digest.in_(list(new)))).scalars())
-            self._known |= stands
-            made = [_terms_row(one) for digest, one in sorted(new.items()) if digest not in stands]
-            if made:
-                adding = inserting(connection.dialect.name, t, tuple(made[0])).on_conflict_do_nothing()
-                connection.execute(adding, given(connection.dialect.name, made))
+            self._known |= keep_terms(connection, new)
         connection.execute(insert(tables.disclosures), list(rows))
+
+
+def keep_terms(connection: Connection, used: Sequence[Terms]) -> set[str]:
+    """Write down terms that do not stand in the state yet; the digests of those that did."""
+    t, new = tables.terms, {one.digest: one for one in used}
+    stands = set(connection.execute(select(t.c.digest).where(t.c.digest.in_(list(new)))).scalars())
+    made = [_terms_row(one) for digest, one in sorted(new.items()) if digest not in stands]
+    if made:
+        adding = inserting(connection.dialect.name, t, tuple(made[0])).on_conflict_do_nothing()
+        connection.execute(adding, given(connection.dialect.name, made))
+    return stands
 
 
 def _terms_row(terms: Terms) -> dict[str, Any]:

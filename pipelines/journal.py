@@ -47,6 +47,9 @@ FATES = {
     KNOWN: "known",
 }
 
+RECEIVED = frozenset(("delivered", "merged", "duplicate"))
+"""Outcomes of deliveries that their destination has."""
+
 Lines = NDArray[np.void]
 
 

@@ -61,7 +61,9 @@ class Row(NamedTuple):
         return self.exchange or self.counts["received"] == sum(self.counts[end] for end in _ENDS)
 
 
-def page(title: str, rows: Sequence[Row], letters: Mapping[str, int], problems: Sequence[str], made: str) -> str:
+def page(
+    title: str, rows: Sequence[Row], letters: Mapping[str, int], problems: Sequence[str], made: str, more: str = ""
+) -> str:
     """The page, whole.
 
     Args:
@@ -70,6 +72,7 @@ def page(title: str, rows: Sequence[Row], letters: Mapping[str, int], problems: 
         letters: reason -> dead letters.
         problems: what the ledger could not prove; empty when it balances.
         made: when, and by what.
+        more: further sections, as HTML.
     """
     provinces: Counter[str] = Counter()
     for row in rows:
@@ -92,6 +95,7 @@ def page(title: str, rows: Sequence[Row], letters: Mapping[str, int], problems: 
             _bars(letters),
             "<h2>交换与目的地 / exchanges and destinations</h2>",
             _table(rows),
+            more,
             f"<footer>{escape(made)}</footer></body></html>\n",
         )
     )

@@ -8,13 +8,17 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from connectors.contracts import ConnectorError
 from dlq.letters import LetterStore
 from mappings.dates import SHANGHAI
 from pipelines import tables
+from pipelines.closurebalance import balance, emission_exchanges
+from pipelines.closurepage import Closures, section
 from pipelines.counting import count
 from pipelines.page import Row, page
 from pipelines.state import State
 from pipelines.version import BUILD
+from routing.errors import TableError
 
 NAME = "report.html"
 """File of the page, in the folder of the state."""
@@ -33,8 +37,20 @@ def write_page(state: State, problems: list[str], place: Path | None = None) -> 
         rows.append(Row(exchange.exchange, exchange.totals, exchange=True))
         rows += [Row(name, counts) for name, counts in sorted(exchange.destinations.items())]
     moment = datetime.now(UTC).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
-    text = page("vingate 数据交换 / data exchange", rows, reasons, problems, f"vingate {BUILD} · {moment}")
+    made = f"vingate {BUILD} · {moment}"
+    text = page("vingate 数据交换 / data exchange", rows, reasons, problems, made, section(_closures(state)))
     place = place or state.path / NAME
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text, "utf-8")
     return place
+
+
+def _closures(state: State) -> list[Closures]:
+    """Closures received against those due, of each exchange that sends them; or why nobody can say."""
+    found = []
+    for exchange in emission_exchanges(state, state.sealer()):
+        try:
+            found.append(Closures(exchange.name, balance(state, exchange)))
+        except (ConnectorError, TableError) as error:
+            found.append(Closures(exchange.name, str(error)))
+    return found

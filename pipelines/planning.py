@@ -149,6 +149,12 @@ def mark_of(item: WorkItem) -> str:
     return str(item.extra.get("mark", ""))
 
 
+def marks_of(item: WorkItem) -> Iterator[tuple[str, str]]:
+    """What is remembered once an item is decided, of a source whose marks are kept in that commit."""
+    yield item.source, mark_of(item)
+    yield from item.extra.get("beside", {}).items()
+
+
 def with_next(chunks: Iterator[Chunk], *, ahead: bool) -> Iterator[tuple[Chunk, Sequence[WorkItem]]]:
     """Chunks, each with the items of the one that follows: planned early only where that is wanted."""
     if not ahead:

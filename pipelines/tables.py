@@ -433,6 +433,19 @@ disclosures = Table(  # who received what: a row a batch, destination and kind, 
     Column("count", BigInteger, nullable=False),  # records
 )
 
+pulls = Table(  # what was disclosed to those who asked: a row a page (`pipelines.pulls`)
+    "pulls",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("moment", Text, nullable=False),
+    Column("who", Text, nullable=False),  # the account that asked
+    Column("destination", Text, nullable=False),  # whom it stands for in agreements
+    Column("kind", Text, nullable=False),
+    Column("terms", Text, ForeignKey("terms.digest"), nullable=False),
+    Column("count", Integer, nullable=False),  # records
+    Column("lines", LargeBinary, nullable=False),  # fixed-width: VIN hash, key digest, version of each
+)
+
 looks = Table(  # who looked where a vehicle's records went
     "looks",
     metadata,

@@ -6,6 +6,7 @@ its destination or from what waits, proves. Of records that stand nowhere (filte
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,14 +18,13 @@ from dlq.letter import Letter
 from dlq.letters import Filters, LetterStore
 from dlq.sealing import Sealer
 from pipelines import disclosures, tables
-from pipelines.journal import ADDRESSED, FATES, Journal, digest_column
+from pipelines.journal import ADDRESSED, FATES, RECEIVED, Journal, digest_column
 from pipelines.lookup import Lookup, Name
 from pipelines.places import Place, Places
+from pipelines.pulls import Pull, key_of, pulls_of
 from pipelines.state import State
 from pipelines.vinhash import vin_hash
 from pipelines.withdrawing import is_withdrawn
-
-_RECEIVED = ("delivered", "merged", "duplicate")
 
 
 class _Hit(NamedTuple):
@@ -53,8 +53,8 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
 
     Each version: companycode, costlistcode, version, batch, findings (codes) and destinations [{name, outcome}], and
     beside these exchange, fate, received_at, note, whether it is proved, what was disclosed [{destination, moment,
-    agreement, version, approval, purpose, kind, fields}], and for letters id and reasons. A duplicate names the version
-    that it equals, and that version's destinations.
+    agreement, version, approval, purpose, kind, asked_by, fields}], and for letters id and reasons. A duplicate
+    names the version that it equals, and that version's destinations.
 
     Args:
         state: the state; need not be owned.
@@ -71,6 +71,7 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
             found = _versions(connection, lookup, hits, promoted)
             _add_disclosures(connection, hits, found)
             _add_letters(connection, sealer, vin, found)
+            _add_pulls(connection, vin, found)
     finally:
         lookup.close()
     return {"vin": vin, "versions": [entry for _, entry in sorted(found, key=lambda pair: pair[0])]}
@@ -181,7 +182,7 @@ def _add_disclosures(connection: Connection, hits: list[_Hit], found: list[tuple
         for destination in entries[hit.place]["destinations"]:
             name = destination["name"]
             places = [own, *(part.final for part in mine if part.destination == name)]
-            if destination["outcome"] in _RECEIVED:
+            if destination["outcome"] in RECEIVED:
                 rows = [row for kind in told.kinds(name) for row in told.of(name, kind, *places)]
                 entries[hit.place]["disclosed"] += [_disclosed(name, row) for row in rows]
 
@@ -195,7 +196,37 @@ def _disclosed(destination: str, row: Any) -> dict[str, Any]:
         "approval": row.approval,
         "purpose": row.purpose,
         "kind": row.kind,
+        "asked_by": "",
         "fields": [{"path": path, "treatment": how} for path, how in orjson.loads(row.fields).items()],
+    }
+
+
+def _add_pulls(connection: Connection, vin: str, found: list[tuple[Place, dict[str, Any]]]) -> None:
+    """What those who asked were told joins the version that it was; what no exchange here knows stands alone."""
+    known = {(key_of(one["companycode"], one["costlistcode"]), one["version"]): one for _, one in found}
+    for pull in pulls_of(connection, vin):
+        at = pull.key, pull.version
+        if at not in known:
+            known[at] = _asked(pull)
+            found.append(((sys.maxsize, 0, 0), known[at]))
+        known[at].setdefault("disclosed", []).append(pull.disclosed)
+
+
+def _asked(pull: Pull) -> dict[str, Any]:
+    return {
+        "companycode": "",
+        "costlistcode": "",
+        "version": pull.version,
+        "withdrawn": False,
+        "batch": "",
+        "findings": [],
+        "destinations": [{"name": pull.disclosed["destination"], "outcome": "asked"}],
+        "exchange": "",
+        "fate": "asked",
+        "received_at": "",
+        "note": "",
+        "proved": False,
+        "disclosed": [],
     }
 
 

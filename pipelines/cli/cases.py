@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +20,13 @@ from mappings.documents.imcases import FINDINGS, ImCase
 from mappings.documents.waste import WasteCase
 from pipelines.casebook import current
 from pipelines.certificates import private_key
-from pipelines.cli import matching
+from pipelines.cli import closures, matching
 from pipelines.cli.days import day as day_of
 from pipelines.cli.out import AsJson, console, emit
-from routing.cases.emissionreports import not_m_stations, overdue, pass_rates, to_match
+from routing.cases.emissionreports import PassRate, not_m_stations, overdue, pass_rates, remarked, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.command()(closures.closures)
 app.command()(matching.match)
 app.command()(matching.unmatch)
 
@@ -46,42 +48,53 @@ def emissions(
     """
     cases = list(current(SecretStr(store), ImCase))
     late = overdue(cases, day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC)))
-    rates, others, queue = pass_rates(cases), not_m_stations(cases), to_match(cases)
+    rates, again = pass_rates(cases), pass_rates(cases, "tester")
+    others, queue = not_m_stations(cases), to_match(cases)
+    remarks = {code: found for code in FINDINGS if (found := remarked(cases, code))}
     told: dict[str, Any] = {
         "cases": len(cases),
         "states": dict(sorted(Counter(case.state for case in cases).items())),
-        "findings": dict(sorted(Counter(code for case in cases for code in case.findings).items())),
+        "findings": {code: len(found) for code, found in sorted(remarks.items())},
+        "remarked": {
+            code: [{"issuer": one.issuer, "number": one.number, "state": one.state} for one in found]
+            for code, found in remarks.items()
+        },
         "overdue": [{"issuer": one.case.issuer, "number": one.case.number, "days": one.days} for one in late],
         "to_match": [
             {"issuer": one.issuer, "number": one.number, "repair": one.events[0].ref, "named": one.named,
              "candidates": list(one.candidates)} for one in queue
         ],
         "not_m_stations": {shop: len(repairs) for shop, repairs in others.items()},
-        "pass_rates": [
-            {"station": one.station, "repairs": one.repairs, "tested": one.tested, "passed": one.passed,
-             "rate": one.rate} for one in rates
-        ],
+        "pass_rates": [one._asdict() for one in rates],
+        "pass_rates_by_tester": [one._asdict() for one in again],
     }  # fmt: skip
     if as_json:
         emit(told)
         return
     out = console()
     out.print(f"{told['cases']} 案 / cases: " + ", ".join(f"{name} {count}" for name, count in told["states"].items()))
-    for code, count in told["findings"].items():
+    for code, found in remarks.items():
         zh, en = FINDINGS[code]
-        out.print(f"  {code} {count}: {zh} / {en}", highlight=False)
+        out.print(f"{code} {len(found)}: {zh} / {en}", highlight=False)
+        for case in found[:_SHOWN]:
+            out.print(f"  {case.issuer} {_named(case)}", highlight=False)
     out.print(f"逾期 / overdue: {len(late)}；待人工匹配 / to be matched: {len(queue)}")
     for one in late[:_SHOWN]:
         out.print(f"  {one.case.issuer} {_named(one.case)}: {one.days} 天 / days", highlight=False)
     for case in queue[:_SHOWN]:
         out.print(f"  {case.issuer} {_named(case)}: {case.named or '-'}", highlight=False)
-    table = Table(box=None, title="复检合格率 / pass rate at the next test", title_justify="left")
-    for head in ("维护站 station", "维修 repairs", "复检 tested", "合格 passed", "%"):
+    out.print(_rates("复检合格率，按维护站 / pass rate at the next test, by M station", rates))
+    out.print(_rates("复检合格率，按检验机构 / by I station that tested again", again))
+
+
+def _rates(title: str, rates: Sequence[PassRate]) -> Table:
+    table = Table(box=None, title=title, title_justify="left")
+    for head in ("站 station", "维修 repairs", "复检 tested", "合格 passed", "%"):
         table.add_column(head, justify="right")
     for rate in rates[:_SHOWN]:
         shown = str(rate.rate) if rate.rate is not None else "-"
         table.add_row(rate.station, str(rate.repairs), str(rate.tested), str(rate.passed), shown)
-    out.print(table)
+    return table
 
 
 @app.command()

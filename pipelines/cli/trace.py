@@ -59,8 +59,12 @@ def _show(found: dict[str, Any]) -> None:
             name, outcome = destination["name"] or "-", destination["outcome"]
             where.append(f"{name} {outcome}\n", style="" if outcome in ("delivered", "merged") else "yellow")
             for told in one.get("disclosed", ()):
-                if told["destination"] == destination["name"]:
+                if told["destination"] == destination["name"] and not told["asked_by"]:
                     where.append(f"  {_disclosed(told)}\n", style="dim")
+        for told in one.get("disclosed", ()):
+            if told["asked_by"]:
+                where.append(f"{told['destination']} ← 查询 asked by {told['asked_by']}\n")
+                where.append(f"  {_disclosed(told)}\n", style="dim")
         if one["findings"] or one["note"]:
             where.append(f"{' '.join(one['findings'])} {one['note']}\n", style="dim")
         where.rstrip()

@@ -52,7 +52,8 @@ def vin(value: object) -> str:
         return "VIN 应为 17 位，不含 I、O、Q / a VIN has 17 characters, none of them I, O, Q"
     total = sum(weight * _VALUES[one] for weight, one in zip(_WEIGHTS, value, strict=True)) % 11
     binding = value[0] in "L12345"
-    return "VIN 检验位有误 / wrong check digit" if binding and value[8] != "0123456789X"[total] else ""
+    wrong = "VIN 检验位有误，请企业核对车辆并更正 / wrong check digit: the shop is to look and correct it"
+    return wrong if binding and value[8] != "0123456789X"[total] else ""
 
 
 def waste_code(value: object) -> str:

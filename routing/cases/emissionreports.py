@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal, NamedTuple
@@ -112,31 +112,39 @@ def _rate(station: str, outcomes: list[bool | None]) -> PassRate:
     return PassRate(station, len(outcomes), tested, passed, rate)
 
 
-def received(due: Iterable[Closure], there: Iterable[Closure]) -> list[Received]:
+def received(
+    due: Iterable[Closure], there: Iterable[Closure], told: Callable[[Closure], object] = lambda closure: closure
+) -> list[Received]:
     """Closures received against closures due, by day of settlement and division of the M station.
 
     Args:
         due: The closures that follow now.
         there: What the environment department says it holds, in the newest version.
+        told: What of a closure the department may know: where that is equal, nothing differs.
     """
     wanted, held = ({one.identity[:2]: one for one in given} for given in (due, there))
     places: defaultdict[tuple[date, str], list[tuple[str, str]]] = defaultdict(list)
     for key in sorted(wanted.keys() | held.keys()):
         one = wanted.get(key) or held[key]
         places[one.settledate, one.area or area_of(one.companyuniquecode) or UNKNOWN_AREA].append(key)
-    return [_received(place, keys, wanted, held) for place, keys in sorted(places.items())]
+    differing = {key for key in wanted.keys() & held.keys() if wanted[key] != held[key]}
+    differing = {key for key in differing if told(wanted[key]) != told(held[key])}
+    return [_received(place, keys, wanted, held, differing) for place, keys in sorted(places.items())]
 
 
-_Held = dict[tuple[str, str], Closure]
+_Key = tuple[str, str]
+_Held = dict[_Key, Closure]
 
 
-def _received(place: tuple[date, str], keys: list[tuple[str, str]], wanted: _Held, held: _Held) -> Received:
+def _received(
+    place: tuple[date, str], keys: list[_Key], wanted: _Held, held: _Held, differing: Collection[_Key]
+) -> Received:
     names = {key: " ".join(key) for key in keys}
     return Received(
         *place,
         due=sum(key in wanted for key in keys),
         received=sum(key in held for key in keys),
         missing=tuple(names[key] for key in keys if key not in held),
-        differing=tuple(names[key] for key in keys if key in held and key in wanted and held[key] != wanted[key]),
+        differing=tuple(names[key] for key in keys if key in differing),
         unexpected=tuple(names[key] for key in keys if key not in wanted),
     )

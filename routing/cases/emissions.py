@@ -186,7 +186,7 @@ class Emissions:
         station = self._station(match.companyuniquecode, match.settledate)
         return Repair(
             key=match.repair,
-            company=match.companyuniquecode,
+            company=station.companyuniquecode if station else match.companyuniquecode,
             begun=match.repairdate,
             settled=match.settledate,
             counts=station is not None or self._settings.stations is None,

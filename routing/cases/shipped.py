@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from routing.cases import Derivation
 from routing.errors import TableError
@@ -22,6 +22,16 @@ DERIVATIONS: Mapping[str, str] = {
 """Name -> `module:maker`; a maker takes the settings under `[source.with]` and gives the derivation."""
 
 Options = Mapping[str, Any]
+
+
+class Register(NamedTuple):
+    """A register at hand, in place of the path of its file."""
+
+    path: str
+    """Where it stood: its suffix tells its form."""
+    text: str
+
+
 R = TypeVar("R")
 
 
@@ -102,15 +112,19 @@ def road_administration(options: Options) -> Derivation:
 
 
 def _with(options: Options, name: str, read: Callable[[str, str, str], R]) -> dict[str, Any]:
-    """The options with what is read of the file that one of them names."""
+    """The options with what is read of the register that one of them is, or names by its path."""
     given = options.get(name)
-    if not isinstance(given, str):
+    if isinstance(given, str):
+        given = Register(given, _read(given))
+    if not isinstance(given, Register):
         return dict(options)
-    path = Path(given)
+    form = {".csv": "csv", ".toml": "toml"}.get(Path(given.path).suffix.lower(), "ndjson")
+    return {**options, name: read(given.text, form, given.path)}
+
+
+def _read(path: str) -> str:
     try:
-        text = path.read_text("utf-8")
+        return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = f"无法读取 / cannot be read: {type(error).__name__}"
-        raise TableError(given, 0, problem, "请检查路径、权限与 UTF-8 编码 / check path, rights and UTF-8") from None
-    form = {".csv": "csv", ".toml": "toml"}.get(path.suffix.lower(), "ndjson")
-    return {**options, name: read(text, form, given)}
+        raise TableError(path, 0, problem, "请检查路径、权限与 UTF-8 编码 / check path, rights and UTF-8") from None

@@ -16,8 +16,11 @@ from mappings.documents.closures import Closure, ClosurePart
 from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.records import Withdrawal
 from pipelines import tables
+from pipelines.cli import main
 from pipelines.door.settings import DoorSettings
+from pipelines.state import State
 from pipelines.storeform import DOCUMENTS, deliver
+from pipelines.trace import trace
 
 USCC = "91310112132259241T"
 VINS = ("LSVAL41Z882104202", "LGXC16DF1A0069957")
@@ -72,7 +75,7 @@ def stored(url, *closures, version=1, withdrawn=()):
 def ask(tmp_path):
     """Asks `/v1/closures` with some queries; answers and who looked at vehicles."""
 
-    def asked(*queries, rules="", begin="2020-01-01", districts=(), destination="environment-44", known=True):
+    def asked(*queries, path="", rules="", begin="2020-01-01", districts=(), destination="environment-44", known=True):
         (tmp_path / "own.toml").write_text(AGREEMENT.format(rules=rules, begin=begin), "utf-8")
         url = f"sqlite:///{tmp_path}/cases.db"
 
@@ -91,7 +94,7 @@ def ask(tmp_path):
 
             async def questions():
                 headers = {"authorization": f"Bearer {token}"}
-                return [await door.client.get("/v1/closures", params=one, headers=headers) for one in queries]
+                return [await door.client.get(f"/v1/closures{path}", params=one, headers=headers) for one in queries]
 
             answers = asyncio.run(questions())
             with door.state.reading() as connection:
@@ -99,6 +102,7 @@ def ask(tmp_path):
         return answers, [(who == company, purpose) for who, purpose in looks]
 
     asked.url = f"sqlite:///{tmp_path}/cases.db"
+    asked.state = tmp_path / "state"
     return asked
 
 
@@ -177,3 +181,71 @@ def test_looking_at_a_vehicle_is_logged(ask):
     stored(ask.url, closure(1))
     _, looks = ask({"vin": VINS[0]}, {})
     assert [(own, "GET /v1/closures" in purpose) for own, purpose in looks] == [(True, True)]
+
+
+def disclosed(ask, vin):
+    with State(ask.state, own=False) as state:
+        versions = trace(state, state.sealer(), vin)["versions"]
+    return [(one["version"], told) for one in versions for told in one["disclosed"]]
+
+
+def test_what_was_told_is_written_down_as_what_is_sent(ask, capsys):
+    stored(ask.url, closure(1), closure(2, vin=VINS[1]))
+    stored(ask.url, closure(1, fault="更正"), version=2)
+    ask({"district": "4401"}, {"vin": VINS[0]}, {"district": "33"}, rules='"members.plate" = "withhold"\n')
+    first, second = disclosed(ask, VINS[0])
+    assert [version for version, _ in (first, second)] == [2, 2]
+    told = first[1]
+    assert (told["destination"], told["agreement"], told["approval"], told["kind"]) == (
+        "environment-44", "own", "A-1", "closure",
+    )  # fmt: skip
+    assert told["asked_by"].isdigit()
+    fields = {one["path"]: one["treatment"] for one in told["fields"]}
+    assert fields["vin"] == fields["members.test_no"] == "pass"
+    assert not {"members.plate", "system", "costlistcode"} & fields.keys(), "withheld, or no part of an answer"
+    assert len(disclosed(ask, VINS[1])) == 1
+    assert main(["trace", "--vin", VINS[0], "--state", str(ask.state)]) == 0
+    shown = capsys.readouterr().out
+    assert f"asked by {told['asked_by']}" in " ".join(shown.split())
+    assert "A-1" in shown
+
+
+def test_an_answer_that_is_refused_or_empty_tells_nobody_anything(ask):
+    stored(ask.url, closure(1))
+    ask({"district": "33"})
+    ask({}, begin="2099-01-01")
+    assert disclosed(ask, VINS[0]) == []
+
+
+SEPTEMBER = {"from": "2026-09-01", "to": "2026-09-30"}
+
+
+def test_how_many_there_should_be_by_day_and_district(ask):
+    stored(ask.url, closure(1), closure(2), closure(3, day=5), closure(4, area="440303"), closure(5, area="330106"))
+    stored(ask.url, closure(1, fault="更正"), version=2, withdrawn=[closure(2)])
+    answers, looks = ask(SEPTEMBER, {**SEPTEMBER, "district": "4403"}, path="/days", districts=("44",))
+    assert [one.json()["days"] for one in answers] == [
+        [
+            {"day": "2026-09-01", "district": "440106", "due": 1},
+            {"day": "2026-09-01", "district": "440303", "due": 1},
+            {"day": "2026-09-05", "district": "440106", "due": 1},
+        ],
+        [{"day": "2026-09-01", "district": "440303", "due": 1}],
+    ]
+    assert looks == []
+
+
+@pytest.mark.parametrize("query", [{}, {"from": "2026-09-01"}, {"from": "2020-01-01", "to": "2026-01-01"},
+                                   {**SEPTEMBER, "vin": VINS[0]}])  # fmt: skip
+def test_days_are_counted_a_year_at_most_and_for_no_vehicle(ask, query):
+    stored(ask.url, closure(1))
+    assert ask(query, path="/days")[0][0].status_code == 400
+
+
+@pytest.mark.parametrize("settings", [
+    {"begin": "2099-01-01"}, {"known": False}, {"rules": '"members.area" = "withhold"'},
+])  # fmt: skip
+def test_who_may_not_know_days_and_districts_gets_no_counts(ask, settings):
+    stored(ask.url, closure(1))
+    (answer,) = ask(SEPTEMBER, path="/days", **settings)[0]
+    assert (answer.status_code, "due" in answer.text) == (403, False)

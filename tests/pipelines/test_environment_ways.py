@@ -10,7 +10,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from row_gate import SHOP, Gate, record, vin
+from emission_gate import REPORT, Loop, corrected, inspection, mistaken
+from row_gate import SHOP, record, vin
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import sshd
@@ -18,57 +19,15 @@ from servers import sshd
 from pipelines.ledger import prove
 from pipelines.partners.environment import ENVIRONMENT
 
-REPORT = "110105112609011315501011"
 TABLES = ("RepairInfo_M", "VehiclePartslist_M", "RepairProjectList_M")
-
-
-def inspection(report=REPORT, *, serial=1, day="2026-09-01", passed=False):
-    return {
-        "InspectionDataID": int(report[-6:]), "InspectionNum": "1", "InspectionReportNo": report, "VLPN": "京A12345",
-        "VLPNColor": "1", "VIN": vin(serial), "InspectionNature": "01", "InspectionKind": "1", "InspectionWay": "1",
-        "InspectionTimes": "1", "DetectStartTime": f"{day} 13:15:50", "DetectEndTime": f"{day} 13:25:50",
-        "StationCode": "1101050001", "FuelType": "A", "IUTYPE": "A", "VehicleID": "1", "VDCT": "1" if passed else "0",
-    }  # fmt: skip
-
-
-class Loop(Gate):
-    """A gate whose shops' repairs and I stations' results lead to closures."""
-
-    def outside(self, *payloads):
-        self.put("outside", *payloads)
-        return self.run("outside-in")
-
-    def close(self, way, *overrides):
-        stores = f"sqlite:///{self.folder}/stores"
-        return self.run(way, f"source.of.repairs.url={stores}/province-11.db", *overrides)
-
-    def repaired(self, *payloads):
-        self.shop(*payloads)
-        self.run("collect")
 
 
 @pytest.fixture
 def loop(tmp_path):
     made = Loop(tmp_path / "state")
-    made.outside(inspection(), inspection("110105112609021315501012", serial=2, day="2026-09-02"))
-    made.repaired(
-        record("J1", fault=f"尾气超标 报告编码{{{REPORT}}}"),
-        record("J2", serial=2, fault="尾气超标 联系 13812345678"),
-        record("J3", serial=3),
-    )
+    made.told()
     yield made
     made.state.close()
-
-
-def corrected(loop):
-    again = record("J1", fault=f"尾气超标，更换三元催化 报告编码{{{REPORT}}}")
-    again["vehiclepartslist"] *= 2
-    loop.repaired(again)
-
-
-def mistaken(loop):
-    """The VIN of J2 was a wrong one: its closure is taken back."""
-    loop.repaired(record("J2", serial=4, fault="尾气超标"))
 
 
 class Rows:
@@ -220,6 +179,31 @@ def test_closures_are_lines_of_files_in_order(loop, drop):
     assert (kept["Costlistcode"], len(kept["vehiclepartslist"])) == ("J1", 2)
     assert set(gone) == {"RepairVeID", "withdrawn"}
     assert prove(loop.state).problems == []
+
+
+# -- results, as the department's database has them ------------------------------------------------------------------
+
+
+def results(database, *rows):
+    columns = list(rows[0])
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"CREATE TABLE IF NOT EXISTS InspectionData ({', '.join(columns)})")
+        marks = ", ".join("?" * len(columns))
+        connection.executemany(f"INSERT INTO InspectionData VALUES ({marks})", [list(row.values()) for row in rows])
+
+
+def test_rows_of_their_table_are_results_and_one_that_was_told_before_is_the_same(loop, tmp_path):
+    database = tmp_path / "im.db"
+    new = inspection("110105112609051315501013", serial=3, day="2026-09-05")
+    results(database, inspection(), new)
+    counted = loop.run("inspections-sql", f"source.url=sqlite:///{database}")
+    assert (counted.totals["received"], counted.totals["duplicate"], counted.totals["delivered"]) == (2, 1, 1)
+    results(database, inspection("110105112609121315501014", serial=3, day="2026-09-12", passed=True))
+    assert loop.run("inspections-sql", f"source.url=sqlite:///{database}").totals["delivered"] == 1
+    loop.repaired(record("J5", serial=3, day="20260910", fault="尾气超标"))
+    loop.close("environment-files")
+    told = {one["Costlistcode"]: one["test_no"] for one in lines(loop.folder / "outgoing/environment").values()}
+    assert told["J5"] == "110105112609051315501013"
 
 
 # -- test_no, as M stations send it ------------------------------------------------------------------------------------

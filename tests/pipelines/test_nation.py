@@ -333,6 +333,8 @@ def test_cases_tell_what_is_late_and_out_of_balance(ran, capsys):
     assert told["cases"] == sum(told["states"].values()) > 0
     assert all(one["days"] > 0 for one in told["overdue"])
     assert {one["station"][0] for one in told["pass_rates"]} <= {"M"}
+    assert {one["station"] for one in told["pass_rates_by_tester"]} == {"4401000001"}
+    assert {code: len(cases) for code, cases in told["remarked"].items()} == told["findings"]
     assert main(["cases", "waste", "--store", store, "--json"]) == 0
     cases = json.loads(capsys.readouterr().out)["cases"]
     assert cases
@@ -341,6 +343,17 @@ def test_cases_tell_what_is_late_and_out_of_balance(ran, capsys):
         assert main(["cases", command, "--store", store]) == 0
         shown = capsys.readouterr().out
         assert not [vin for vin in vins(ran.state) if vin in shown]
+
+
+def test_the_department_received_what_is_due_but_for_what_it_refused(ran, capsys):
+    from pipelines.cli import main
+
+    code = main(["cases", "closures", "--state", str(ran.state), "--json"])
+    (told,) = json.loads(capsys.readouterr().out)["exchanges"]
+    missing = [one["newest"] for day in told["days"] for one in day["missing"]]
+    assert told["due"] == told["received"] + len(missing) > 0
+    assert set(missing) <= {"dead"}
+    assert code == int(bool(missing))
 
 
 def vins(folder):

@@ -211,6 +211,9 @@ def test_a_repair_that_names_the_wrong_vehicle_moves_the_right_ones_case():
     assert (cases, closure.vin, closure.test_no) == ([], VIN, FIRST)
     (case,), closures = follow(inspected(DAY, FIRST, passed=False), e.fact("33|330100|b", second))
     assert (case.state, closures) == ("repaired", []), "its closure follows in the file where the repair stands"
+    bare = second.model_copy(update={"companyuniquecode": M_SHOP})
+    (case,), _ = follow(inspected(DAY, FIRST, passed=False), e.fact("33|330100|b", bare))
+    assert [event.by for event in case.events if event.what == "repaired"] == [f"M{M_SHOP[:6]}"]
 
 
 def test_deadlines_are_local():

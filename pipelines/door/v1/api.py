@@ -70,6 +70,7 @@ class Api(NamedTuple):
             Route("/v1/receipts/{receipt}", _guarded(self._receipt), methods=["GET"]),
             Route("/v1/held", _guarded(self._held), methods=["GET"]),
             Route("/v1/closures", _guarded(self._closures), methods=["GET"]),
+            Route("/v1/closures/days", _guarded(self._closure_days), methods=["GET"]),
             Route("/v1/token", _guarded(self._token), methods=["POST"]),
             Route("/v1/openapi.json", _guarded(self._document), methods=["GET"]),
         ]
@@ -137,6 +138,15 @@ class Api(NamedTuple):
 
     async def _closures(self, request: Request) -> Response:
         """Closures of emission repairs, for the department whose they are."""
+        return await self._asked_of_closures(request, Closures.page)
+
+    async def _closure_days(self, request: Request) -> Response:
+        """How many of them there are, by day and district."""
+        return await self._asked_of_closures(request, Closures.days)
+
+    async def _asked_of_closures(
+        self, request: Request, answer: Callable[[Closures, str, AskedClosures], BaseModel]
+    ) -> Response:
         company = await self._company(request)
         if isinstance(company, Response):
             return company
@@ -146,7 +156,7 @@ class Api(NamedTuple):
             return problem(UNSUPPORTED, detail="此处不提供闭环查询 / closures cannot be asked for here")
         asked = AskedClosures.of(request.query_params)
         try:
-            return _json(await asyncio.to_thread(self.closures.page, company, asked))
+            return _json(await asyncio.to_thread(answer, self.closures, company, asked))
         except NotAgreed as error:
             return problem(NOT_AGREED, detail=str(error))
         except ConnectorError as error:

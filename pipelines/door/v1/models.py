@@ -165,6 +165,20 @@ class ClosuresReply(_Model):
     next: str = Field(default="", description="cursor of the next page; empty: this was the last one")
 
 
+class ClosuresOfDay(_Model):
+    """一日一区划的闭环数 how many closures stand of a day and district."""
+
+    day: str = Field(description="结算日期 / day of settlement, ISO")
+    district: str = Field(description="维护站区划 / division of the M station; empty: unknown")
+    due: int = Field(description="应有闭环数 / closures that the department should have")
+
+
+class ClosureDaysReply(_Model):
+    """What a department should have, by day and district."""
+
+    days: list[ClosuresOfDay]
+
+
 class Problem(_Model):
     """RFC 9457 problem, with every finding."""
 

@@ -15,6 +15,7 @@ from pipelines.version import BUILD
 
 _MODELS: tuple[type[BaseModel], ...] = (
     models.Batch,
+    models.ClosureDaysReply,
     models.ClosuresReply,
     models.HeldReply,
     models.Problem,
@@ -102,6 +103,20 @@ def document() -> dict[str, Any]:
                         _query("vin", "车辆识别代号 / VIN; looking is logged"),
                         _query("cursor", "上一页的 next / next of the page before"),
                         _query("limit", "每页条数 / closures of a page: 1 to 1,000"),
+                    ],
+                },
+            },
+            "/v1/closures/days": {
+                "get": {
+                    **_operation(
+                        "按日与区划的应有闭环数 / how many closures a department should have, by day and district",
+                        "ClosureDaysReply",
+                        200,
+                    ),
+                    "parameters": [
+                        _query("from", "结算日期起 / settled on or after, ISO day", required=True),
+                        _query("to", "结算日期止，至多 366 天 / settled on or before; at most 366 days", required=True),
+                        _query("district", "区划代码前 2 至 6 位 / first 2 to 6 digits of the M station's division"),
                     ],
                 },
             },
