@@ -49,7 +49,7 @@ class Milestone(Document):
 class Milestones:
     """One milestone a vehicle that came at least so often; with `daily` it also says what day it is."""
 
-    name, by = "milestones", "vin"
+    name, by, needs = "milestones", "vin", frozenset()
     takes, gives = frozenset({"repair"}), frozenset({"milestone"})
 
     class Options(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from case_facts import VIN, facts, repair
 from pydantic import ValidationError
 
 from mappings.documents.kinds import KINDS
@@ -21,6 +22,14 @@ def test_each_is_made_without_settings_and_gives_nothing_of_nothing(name):
     assert made.takes <= {REPAIR, *KINDS}
     assert made.gives <= set(KINDS)
     assert list(made.derive("LSVAL41Z882104202", [], date(2026, 10, 1))) == []
+
+
+@pytest.mark.parametrize("name", DERIVATIONS)
+def test_nothing_follows_without_what_it_needs(name):
+    made = derivation(name, {})
+    assert made.needs <= made.takes - {REPAIR}
+    others = [repair("W1"), repair("W2", faultdescription="尾气超标 报告编码{440100202610010001234567}")]
+    assert not made.needs or list(made.derive(VIN, facts(*others), date(2026, 10, 1))) == []
 
 
 @pytest.mark.parametrize("name", DERIVATIONS)

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routing_strategies import DEALERS, REGISTRATIONS, facts
 
+from mappings.documents.roadadmin import OperatorFiling
+from mappings.documents.usedcars import HistoryOrder
 from mappings.records import RepairRow, VehicleRegistration
 from routing import router as routers
+from routing.facts import facts_of
 from routing.homes import MemoryRegistrations, homes_for
 from routing.router import Router
 from routing.table import SHIPPED, load_table, parse_table
@@ -40,6 +43,37 @@ def test_router_equals_table(name, several, registrations):
             seen.plate, seen.vin, seen.company, seen.settledate, seen.system, seen.repaircomefrom, seen.held
         )
         assert found == table.decide(seen, homes_for(seen, registrations))
+
+
+BY_HOME = """
+name = "by-home"
+zh = "按车籍"
+en = "by home"
+mapping = "record"
+
+[[rule]]
+name = "orders"
+zh = "本地企业的订单"
+en = "orders of shops here"
+when = { kind = "history-order", shop_province = "44" }
+to = "province-{home}"
+"""
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(st.sampled_from(["outside", "by-home"]), st.lists(facts(), min_size=1, max_size=8), REGISTRATIONS)
+def test_documents_are_routed_as_the_table_says(name, several, registrations):
+    table = parse_table(BY_HOME) if name == "by-home" else load_table(name)
+    router = Router(table, registrations, DEALERS)
+    for seen in several + several:
+        order = HistoryOrder(
+            requester=seen.company, number="1", purpose="trade", approval="A", vin=seen.vin, day=seen.settledate
+        )
+        filing = OperatorFiling(companycode=seen.company, number="1", companyname="店", filed=seen.settledate)
+        for of in (order, filing):
+            issuer, _, day, vin = of.identity
+            asked = facts_of(vin, "", issuer, day, seen.system, dealers=DEALERS, kind=of.KIND)
+            assert router.route_document(of, seen.system) == table.decide(asked, homes_for(asked, registrations))
 
 
 def row(plate, company="440100000000001"):
