@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from shutil import rmtree
 
@@ -56,7 +57,8 @@ def run(folder: Path, scale: float) -> dict[str, object]:
         for name in ("registrations", "operators", "collect"):
             settings = nation.settings(nation.Step(name), folder, received_at)
             told[name] = cpu(Coordinator(state, settings).run)
-        write_outside(folder / "stores" / f"province-{PROVINCE}.db", folder / nation.PARTNERS)
+        day = date.fromisoformat(received_at[:10])
+        write_outside(folder / "stores" / f"province-{PROVINCE}.db", folder / nation.PARTNERS, day)
         command = [sys.executable, "-m", "pipelines", "partner", "all", "--folder", str(folder / "stand-ins"), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as partners:
             assert partners.stdout is not None

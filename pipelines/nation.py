@@ -81,10 +81,10 @@ STEPS = (
 OUTSIDE = (
     Step("outside-in"),
     Step("environment"),
+    Step("insurers"),
     Step("solid-waste"),
     Step("transmissions"),
     Step("credit"),
-    Step("insurers"),
     Step("market-regulation"),
     Step("used-cars"),
     Step("road-administration"),
@@ -193,7 +193,8 @@ def _outside(state: State, folder: Path, received_at: str, observer: Observer) -
     """Run the exchanges with the systems outside, against stand-ins that run meanwhile."""
     place = folder / PARTNERS / FOLDER
     if not place.is_dir():
-        write_outside(folder / STORES / _PROVINCE, folder / PARTNERS)
+        until = date.fromisoformat(received_at[:10])
+        write_outside(folder / STORES / _PROVINCE, folder / PARTNERS, until)
     with hosted(list(CATALOGUE), folder / "stand-ins") as running:
         runs = []
         for step in OUTSIDE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib.resources import files
@@ -115,6 +115,14 @@ class AccountedCode(_Data):
     kg_per_piece: _Amount | None = None
 
 
+class PartWaste(NamedTuple):
+    """The waste that a replaced part becomes."""
+
+    code: str
+    leaves: bool
+    """Whether it goes where the old part goes; what was filled in or painted on (a rule per visit or job) stays."""
+
+
 class Accounted(NamedTuple):
     """An amount in the unit in which its code is accounted."""
 
@@ -127,6 +135,7 @@ class WasteRules:
 
     def __init__(self, rules: Iterable[WasteRule], codes: Iterable[AccountedCode] = ()) -> None:
         self._rules = tuple(rules)
+        self._named = {rule.rule: rule for rule in self._rules}
         self._codes = {one.code: one for one in codes}
 
     def expect(self, repair: RepairRow) -> tuple[ExpectedWaste, ...]:
@@ -136,11 +145,25 @@ class WasteRules:
         found = (rule.expect(parts, jobs) for rule in self._rules)
         return tuple(one for one in found if one is not None)
 
-    def of_part(self, name: str) -> str | None:
-        """Code of the waste that a part of this name becomes when it is replaced; None where it becomes none."""
+    def kept(self, items: Iterable[ExpectedWaste], gone: Mapping[str, Decimal]) -> tuple[ExpectedWaste, ...]:
+        """What stays expected where so many old parts of a code (pieces) did not stay in the shop."""
+        left, found = dict(gone), []
+        for item in items:
+            rule = self._named[item.rule]
+            if rule.per == "piece" and item.code in left:
+                pieces = item.quantity / rule.quantity
+                stay = max(pieces - left[item.code], Decimal())
+                left[item.code] -= pieces - stay
+                item = item.model_copy(update={"quantity": plain(stay * rule.quantity)})
+            if item.quantity:
+                found.append(item)
+        return tuple(found)
+
+    def of_part(self, name: str) -> PartWaste | None:
+        """The waste that a part of this name becomes when it is replaced; None where it becomes none."""
         found = (rule.expect([(_folded(name), Decimal(1))], []) for rule in self._rules)
         likely = max((one for one in found if one is not None), key=lambda one: one.confidence, default=None)
-        return likely.code if likely is not None else None
+        return PartWaste(likely.code, self._named[likely.rule].per == "piece") if likely is not None else None
 
     def codes(self, least: Decimal) -> frozenset[str]:
         """Codes that a rule of at least that confidence expects."""

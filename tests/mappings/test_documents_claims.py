@@ -376,3 +376,37 @@ def test_what_goes_out_names_its_schema_and_kind():
     told = orjson.loads(encode_claim(sent))
     assert (told.pop("schema"), told.pop("kind"), told["mileage"]) == ("vingate.claim/1", "accident-repair", "15000.5")
     assert AccidentRepair.of_members(told) == sent
+
+
+DISPOSAL = {
+    "companycode": "440103000000002",
+    "vin": "LSVAL41Z882104202",
+    "settlementSeq": "W1",
+    "settlementDate": "2026-10-03",
+    "oldPartDisposal": "2",
+}
+
+
+def test_the_shops_word_on_old_parts_is_read():
+    found = judged(DISPOSAL)
+    assert (found.dialect, found.kind, found.findings) == ("old-part-disposal", "old-part-disposal", ())
+    assert found.record.identity == ("440103000000002", "W1", date(2026, 10, 3), VIN)
+    assert found.record.disposal == "2"
+    mapped = judged(DISPOSAL | {"oldPartDisposal": "托修方收回"}, name="lenient")
+    assert (mapped.record.disposal, [code for code, _ in seen(mapped)]) == ("1", ["CODE_MAPPED"])
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"oldPartDisposal": "4"}, ("CODE_NOT_IN_TABLE", "disposal")),
+        ({"oldPartDisposal": ""}, ("MANDATORY_MISSING", "disposal")),
+        ({"settlementSeq": None}, ("MANDATORY_MISSING", "costlistcode")),
+        ({"settlementDate": "2026-13-01"}, ("DATE_FORMAT", "settledate")),
+        ({"vin": "LSVAL41Z88210420"}, ("VIN_LENGTH", "vin")),
+    ],
+)
+def test_a_wrong_word_on_old_parts_is_refused(change, finding):
+    found = judged(DISPOSAL | change)
+    assert found.rejected
+    assert finding in seen(found)
