@@ -85,12 +85,12 @@ def outside(folder: Path, received_at: str, urls: dict[str, str]) -> list[tuple[
     for step in nation.OUTSIDE:
         name = step.exchange
         set_ = [f"received_at={received_at}"]
-        if name != "outside-in":
+        if name not in nation.INTAKE:
             set_.append(f"source.today={nation.month_after(received_at)}")
         registers = nation.WITH.get(name, {}).items()
         set_ += [f"source.with.{of}={folder / nation.PARTNERS / REGISTERS / file}" for of, file in registers]
         sink = "solid-waste" if name == "outside-in" else name
-        set_ += [f"sinks.{sink}.url={urls[sink]}"] if sink in urls else []
+        set_ += [f"sinks.{sink}.url={urls[sink]}"] if sink in urls and name not in nation.REGISTERED else []
         made.append((name, set_))
     return made
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.partners import checks
+from pipelines.partners.giving import ROAD_REGISTER
 from pipelines.partners.protocol import Came, Judge, Partner, Protocol
 from pipelines.partners.rows import plain
 
@@ -175,4 +176,4 @@ ROAD_ADMINISTRATION = taker(
             }
         ),
     },
-)
+)._replace(gives=ROAD_REGISTER)

@@ -23,6 +23,7 @@ from mappings.documents.claimforms import encode_assessment, encode_estimate
 from mappings.documents.claims import ApprovedWork, Assessment, Estimate, FittedPart
 from mappings.placeholders import is_placeholder
 from mappings.reportnumbers import linked
+from pipelines.sample.outsidefeeds import UNSEEN, write_feeds
 
 FOLDER, REGISTERS = "outside", "outside-registers"
 """Below the partners' folder: what is sent, and the registers that settings name."""
@@ -83,7 +84,8 @@ def write_outside(store: Path, partners: Path, until: date) -> dict[str, int]:
     for number, packet in enumerate(packets):
         (assessments / f"{number:05d}.xml").write_bytes(packet)
     _write_registers(registers, repairs, shops, partners)
-    return {**{name: len(lines) for name, lines in sorts.items()}, "assessments": len(packets)}
+    feeds = write_feeds(partners, [row for row in _register(partners) if row["companycode"] in set(shops)])
+    return {**{name: len(lines) for name, lines in sorts.items()}, "assessments": len(packets), **feeds}
 
 
 def _repairs(store: Path) -> Iterator[_Repair]:
@@ -335,7 +337,7 @@ _OF_REPAIRS: dict[str, Callable[[_Repair], _Rows]] = {
 def _filings(shops: Sequence[str], partners: Path) -> Iterator[dict[str, Any]]:
     """Every shop that uploads is filed; so are two that never did."""
     names = _operators(partners)
-    for company in (*shops, "440100000009901", "440300000009902"):
+    for company in (*shops, *UNSEEN):
         name, uscc = names.get(company, (f"备案企业{company[-4:]}", None))
         yield {
             "filingno": f"BA{company}",
@@ -348,10 +350,13 @@ def _filings(shops: Sequence[str], partners: Path) -> Iterator[dict[str, Any]]:
 
 def _operators(partners: Path) -> dict[str, tuple[str, str]]:
     """Company code -> name and USCC, of the register of operators."""
-    path = partners / "reference" / "operators.ndjson"
-    rows = map(orjson.loads, path.read_bytes().splitlines()) if path.is_file() else ()
     uscc = "companyunifiedsocialcreditidentifier"
-    return {str(row["companycode"]): (str(row["companyname"]), str(row[uscc])) for row in rows}
+    return {str(row["companycode"]): (str(row["companyname"]), str(row[uscc])) for row in _register(partners)}
+
+
+def _register(partners: Path) -> list[dict[str, Any]]:
+    path = partners / "reference" / "operators.ndjson"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
 
 
 def _write_registers(folder: Path, repairs: Sequence[_Repair], shops: Sequence[str], partners: Path) -> None:
