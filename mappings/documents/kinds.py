@@ -68,6 +68,8 @@ FORMS: Mapping[str, str] = {
     "appeal": "creditforms:APPEAL",
     "loss-assessment": "claimforms:LOSS_ASSESSMENT",
     "damage-estimate": "claimforms:DAMAGE_ESTIMATE",
+    "loss-answer": "claimanswers:LOSS_ANSWER",
+    "estimate-answer": "claimanswers:ESTIMATE_ANSWER",
     "old-part-disposal": "oldparts:OLD_PART_DISPOSAL",
     "history-order": "usedcars:HISTORY_ORDER",
     "rectification": "roadadmin:RECTIFICATION",

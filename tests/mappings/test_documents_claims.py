@@ -410,3 +410,48 @@ def test_a_wrong_word_on_old_parts_is_refused(change, finding):
     found = judged(DISPOSAL | change)
     assert found.rejected
     assert finding in seen(found)
+
+
+ANSWER = "<?xml version='1.0' encoding='GBK'?><PACKET><HEAD>{}</HEAD></PACKET>"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (answer_assessment(), []),
+        (answer_assessment([], "定损单号已存在"), []),
+        (answer_assessment([], "系统异常", failed=True), []),
+        (ANSWER.format("<ResponseCode>401</ResponseCode><ErrorMessage>x</ErrorMessage>"), ["CODE_NOT_IN_TABLE"]),
+        (ANSWER.format("<ResponseCode>402</ResponseCode>"), ["MANDATORY_MISSING"]),
+        (ANSWER.format("<ResponseCode></ResponseCode><ErrorMessage>x</ErrorMessage>"), ["MANDATORY_MISSING"]),
+        (ANSWER.format("<ResponseCode>000</ResponseCode><Extra>1</Extra>"), ["UNKNOWN_MEMBER"]),
+        ("<a><ResponseCode>000</ResponseCode>", ["XML_UNREADABLE"]),
+        ("<!DOCTYPE a><a><ResponseCode>000</ResponseCode></a>", ["XML_UNREADABLE"]),
+    ],
+)
+def test_an_answer_to_an_assessment_is_judged_and_is_no_document(body, found):
+    judgement = judged(body.encode("gbk") if isinstance(body, str) else body)
+    assert (judgement.dialect, judgement.record) == ("loss-answer", None)
+    assert [code for code, _ in seen(judgement)] == found
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (answer_estimate([], "u-1"), []),
+        (answer_estimate([], "u-1", "车架号有误"), []),
+        (answer_estimate([], ""), [("MANDATORY_MISSING", "estimate_request_uuid")]),
+        ({"code": "2", "status": "x", "estimate_request_uuid": "u"}, [("CODE_NOT_IN_TABLE", "code")]),
+        ({"code": "1", "estimate_request_uuid": "u"}, [("MANDATORY_MISSING", "status")]),
+    ],
+)
+def test_an_answer_to_an_estimate_is_judged_and_is_no_document(body, found):
+    judgement = judged(body)
+    assert (judgement.dialect, judgement.record) == ("estimate-answer", None)
+    assert seen(judgement) == found
+
+
+@pytest.mark.parametrize("form", ["damage-estimate", "loss-assessment"])
+def test_no_packet_is_taken_for_an_answer(form):
+    body = XML if form == "loss-assessment" else FORMS[form] | {"code": "1", "status": "x"}
+    assert judged(body).dialect == form

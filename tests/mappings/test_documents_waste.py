@@ -133,7 +133,7 @@ CASES = [
     ("waste-event", {"reverses": "E-1"}, "RED_WITHOUT_ORIGINAL", "reverses", "reject"),
     ("waste-event", {"event": "burnt"}, "CODE_NOT_IN_TABLE", "event", "reject"),
     ("waste-event", {"day": "20241301"}, "DATE_FORMAT", "day", "reject"),
-    ("waste-event", {"day": "20240603"}, "DATE_ORDER", "day", "reject"),
+    ("waste-event", {"day": "20240603"}, "DAY_IN_FUTURE", "day", "reject"),
     ("waste-event", {"batch": "HWRK20240520001"}, "BATCH_CODE_FORMAT", "batch", "flag"),
     ("waste-event", {"batch": "B-7"}, "BATCH_CODE_FORMAT", "batch", "flag"),
     ("waste-event", {"handler": "李四"}, "UNKNOWN_MEMBER", "handler", "info"),
