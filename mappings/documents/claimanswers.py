@@ -1,8 +1,8 @@
 """Answers of the insurer lane, as they come back to who sent a packet: judged, and no document.
 
-`loss-answer` is the answer to a 核损返回 (domain section 8.1), XML in GBK: ResponseCode 000, 402 or 499, and ErrorMessage
-where it is not 000. `estimate-answer` is the answer to an estimate, JSON of our own as `claimforms.answer_estimate` writes
-it: code "1" or "0", status, estimate_request_uuid.
+`loss-answer` is the answer to a 核损返回 (domain section 8.1), XML in GBK: ResponseCode 000, 402 or 499, and
+ErrorMessage where it is not 000. `estimate-answer` is the answer to an estimate, JSON of our own as
+`claimforms.answer_estimate` writes it: code "1" or "0", status, estimate_request_uuid.
 """
 
 from __future__ import annotations
