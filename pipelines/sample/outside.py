@@ -77,6 +77,8 @@ def write_outside(store: Path, partners: Path, until: date) -> dict[str, int]:
         },
     }
     for name, lines in sorts.items():
+        if not lines:
+            continue
         (folder / f"{name}.ndjson").write_bytes(b"".join(line + b"\n" for line in lines))
     assessments = folder / "assessments"
     assessments.mkdir()
@@ -290,7 +292,7 @@ def _evaluations(one: _Repair) -> _Rows:
 
 def _complaints(one: _Repair) -> _Rows:
     if one.chance(300, "complaint"):
-        closed = one.settledate + timedelta(days=20)
+        closed = one.settledate + timedelta(days=6)
         yield (
             closed,
             {
