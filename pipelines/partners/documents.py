@@ -65,15 +65,24 @@ def _books(members: Mapping[str, Any]) -> list[str]:
     return [] if abs(stock - one["closing"]) < 0.001 else [f"closing: 应为 {stock:g} / should be {stock:g}"]
 
 
+def _red(members: Mapping[str, Any]) -> list[str]:
+    """Only an entry that names what it corrects (冲销) takes something away."""
+    negative = str(members.get("quantity", "")).startswith("-")
+    if negative == bool(members.get("reverses")):
+        return []
+    return ["quantity: 为负者须注明被冲销记录，反之亦然 / negative where it names what it corrects, and only there"]
+
+
 SOLID_WASTE = taker(
     "solid-waste",
     "固体废物追踪系统",
     "solid- and hazardous-waste tracking",
     {
         "waste-event": checks.judge(
-            {"event": checks.text, "quantity": checks.number, "code": checks.waste_code, "category": checks.text},
+            {"event": checks.text, "quantity": checks.signed, "code": checks.waste_code, "category": checks.text},
             None,
             checks.suffix_agrees,
+            _red,
         ),
         "waste-order": checks.judge(
             {"status": checks.one_of("1", "2", "3"), "weight": checks.number, "code": checks.waste_code},
