@@ -24,6 +24,7 @@ TAKES = {
     "credit": "credit-entry",
     "insurers": "claim-comparison",
     "market-regulation": "defect-lead",
+    "maker": "defect-lead",
     "used-cars": "history-report",
     "road-administration": "operator-notice",
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pipelines.partners.documents import (
     CREDIT,
     INSURERS,
+    MAKER,
     MARKET_REGULATION,
     ROAD_ADMINISTRATION,
     SOLID_WASTE,
@@ -24,6 +25,7 @@ PARTNERS: Mapping[str, Partner] = {
         CREDIT,
         INSURERS,
         MARKET_REGULATION,
+        MAKER,
         USED_CARS,
         ROAD_ADMINISTRATION,
         giver("parts-traceability", "零配件质量追溯平台", "parts traceability", PARTS_TRACEABILITY),

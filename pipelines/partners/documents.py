@@ -142,25 +142,22 @@ INSURERS = taker(
     },
 )
 
-MARKET_REGULATION = taker(
-    "market-regulation",
-    "市场监管缺陷线索系统",
-    "market regulation: defect leads",
+_LEAD = checks.judge(
     {
-        "defect-lead": checks.judge(
-            {
-                "model": checks.text,
-                "region": checks.text,
-                "month": checks.text,
-                "fault": checks.text,
-                "count": checks.number,
-            },
-            None,
-            checks.without("vin", "plate", "companycode", "companyname", "owner"),
-            checks.impersonal,
-        ),
+        "model": checks.text,
+        "region": checks.text,
+        "month": checks.text,
+        "fault": checks.text,
+        "count": checks.number,
     },
+    None,
+    checks.without("vin", "plate", "companycode", "companyname", "owner"),
+    checks.impersonal,
 )
+MARKET_REGULATION = taker(
+    "market-regulation", "市场监管缺陷线索系统", "market regulation: defect leads", {"defect-lead": _LEAD}
+)
+MAKER = taker("maker", "生产企业", "vehicle maker: leads on its models", {"defect-lead": _LEAD})
 
 _HISTORY = checks.judge(
     {"vin": checks.vin, "approval": checks.text, "order": checks.text},
