@@ -27,10 +27,8 @@ def write_feeds(partners: Path, operators: Sequence[Mapping[str, Any]]) -> dict[
 
     Args:
         partners: the folder.
-        operators: rows of the province's own register of operators; nothing is written where there are none.
+        operators: rows of the province's own register of operators.
     """
-    if not operators:
-        return {}
     road = [{"schema": "vingate.road-operator/1", **one} for one in (*operators, *map(_unseen, UNSEEN))]
     road += [
         {
