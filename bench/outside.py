@@ -84,13 +84,15 @@ def outside(folder: Path, received_at: str, urls: dict[str, str]) -> list[tuple[
     made = []
     for step in nation.OUTSIDE:
         name = step.exchange
+        if name in nation.REGISTERED:  # registers, as those before collecting
+            continue
         set_ = [f"received_at={received_at}"]
         if name not in nation.INTAKE:
             set_.append(f"source.today={nation.month_after(received_at)}")
         registers = nation.WITH.get(name, {}).items()
         set_ += [f"source.with.{of}={folder / nation.PARTNERS / REGISTERS / file}" for of, file in registers]
         sink = "solid-waste" if name == "outside-in" else name
-        set_ += [f"sinks.{sink}.url={urls[sink]}"] if sink in urls and name not in nation.REGISTERED else []
+        set_ += [f"sinks.{sink}.url={urls[sink]}"] if sink in urls else []
         made.append((name, set_))
     return made
 
