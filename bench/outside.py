@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from shutil import rmtree
 
@@ -56,7 +57,8 @@ def run(folder: Path, scale: float) -> dict[str, object]:
         for name in ("registrations", "operators", "collect"):
             settings = nation.settings(nation.Step(name), folder, received_at)
             told[name] = cpu(Coordinator(state, settings).run)
-        write_outside(folder / "stores" / f"province-{PROVINCE}.db", folder / nation.PARTNERS)
+        day = date.fromisoformat(received_at[:10])
+        write_outside(folder / "stores" / f"province-{PROVINCE}.db", folder / nation.PARTNERS, day)
         command = [sys.executable, "-m", "pipelines", "partner", "all", "--folder", str(folder / "stand-ins"), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as partners:
             assert partners.stdout is not None
@@ -82,8 +84,10 @@ def outside(folder: Path, received_at: str, urls: dict[str, str]) -> list[tuple[
     made = []
     for step in nation.OUTSIDE:
         name = step.exchange
+        if name in nation.REGISTERED:  # registers, as those before collecting
+            continue
         set_ = [f"received_at={received_at}"]
-        if name != "outside-in":
+        if name not in nation.INTAKE:
             set_.append(f"source.today={nation.month_after(received_at)}")
         registers = nation.WITH.get(name, {}).items()
         set_ += [f"source.with.{of}={folder / nation.PARTNERS / REGISTERS / file}" for of, file in registers]

@@ -7,19 +7,25 @@ and how many lines of the batch came before it, so files by name are in the orde
 line of the same record replaces an earlier one. Files are written as deliveries leave, so what leaves is decided there
 and then, which the sinks of whole files themselves cannot have: their files are staged before.
 
+With `format = "csv"` a delivery is a flat JSON object, head of a column -> cell; each set of columns has a file of its
+own in each call, its head in the first line.
+
 The partner takes files away, so receipts (`receipts`, ours) are the proof. A line stands once, but for a crash between
 a file and its receipts after which the call is another one: its readers keep one of each record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import orjson
 from pydantic import Field
 
 from connectors import registry
@@ -31,6 +37,7 @@ from connectors.contracts import (
     Misconfigured,
     Outcome,
     PartSink,
+    StagedPart,
     Tally,
     Unavailable,
 )
@@ -46,6 +53,8 @@ class DropSettings(ConnectorSettings):
 
     into: Mapping[str, Any] = Field(min_length=1)
     """A sink of whole files of lines, as a section of settings has it: `{ connector = "sftp", url = ... }`."""
+    format: Literal["lines", "csv"] = "lines"
+    """`lines`: each delivery as it is; `csv`: tables, of deliveries that are flat JSON objects."""
     receipts: Path
     """Folder of the receipts, on this machine; it is created."""
 
@@ -84,8 +93,8 @@ class DropSink:
         outcomes: dict[str, Outcome] = {}
         groups: dict[tuple[str, str], dict[str, Delivery]] = {}
         for one in deliveries:
-            if _LINE_END in one.body or not one.body:
-                outcomes[one.id] = Outcome(REFUSED, "BODY: 不是一行 / no single line")
+            if why := self._unfit(one.body):
+                outcomes[one.id] = Outcome(REFUSED, why)
             else:
                 groups.setdefault((one.destination, one.batch), {})[one.id] = one
         for (destination, batch), group in groups.items():
@@ -96,6 +105,12 @@ class DropSink:
             except Unavailable as error:
                 outcomes.update(dict.fromkeys(group, Outcome(UNAVAILABLE, str(error))))
         return [outcomes[one.id] for one in deliveries]
+
+    def _unfit(self, body: bytes) -> str:
+        """Why a body can be no line here; empty where it can."""
+        if self.settings.format == "csv":
+            return "" if _row(body) else "BODY: 不是一行单元格 / no row of cells: a flat JSON object of texts"
+        return "BODY: 不是一行 / no single line" if _LINE_END in body or not body else ""
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -118,15 +133,20 @@ class DropSink:
         if not fresh:
             return
         mark = sha256("\n".join(one.id for one in fresh).encode()).hexdigest()[:16]
-        writer = self._into.open(destination, batch, f"{len(known):08d}-{mark}")
+        name = f"{len(known):08d}-{mark}"
+        bodies = [one.body for one in fresh]
+        files = [(name, bodies)] if self.settings.format == "lines" else _tables(name, bodies)
+        self._into.promote([self._written(destination, batch, name, lines) for name, lines in files])
+        self._receipts.add(fresh)
+
+    def _written(self, destination: str, batch: str, name: str, lines: Sequence[bytes]) -> StagedPart:
+        writer = self._into.open(destination, batch, name)
         try:
-            writer.add([one.body for one in fresh])
-            part = writer.close()
+            writer.add(lines)
+            return writer.close()
         except BaseException:
             writer.abort()
             raise
-        self._into.promote([part])
-        self._receipts.add(fresh)
 
     def note(self, deliveries: Sequence[Delivery]) -> None:
         """These were given away too: an attempt whose answer was lost wrote them. Idempotent.
@@ -152,3 +172,28 @@ class DropSink:
         """Give back what the sink of files holds. Idempotent."""
         if hasattr(self._into, "close"):
             cast("Any", self._into).close()
+
+
+def _row(body: bytes) -> dict[str, str] | None:
+    """The cells of a body by their heads; None where it is no such row."""
+    try:
+        row = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    fits = isinstance(row, dict) and bool(row) and all(isinstance(cell, str) for cell in row.values())
+    return row if fits else None
+
+
+def _tables(name: str, bodies: Sequence[bytes]) -> list[tuple[str, list[bytes]]]:
+    """Name and lines of a CSV file for each set of columns, in the order of their first rows."""
+    tables: dict[tuple[str, ...], list[bytes]] = {}
+    for body in bodies:
+        row = _row(body) or {}
+        tables.setdefault(tuple(row), [_csv(row)]).append(_csv(row.values()))
+    return [(f"{name}-{at}", lines) for at, lines in enumerate(tables.values(), 1)]
+
+
+def _csv(cells: Iterable[str]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([" ".join(cell.splitlines()) for cell in cells])
+    return out.getvalue().encode()

@@ -301,12 +301,14 @@ class FilesSink(PartFolder):
     """NDJSON files, one for each destination, batch and item; see `connectors.parts`."""
 
     class Settings(PartSettings):
-        """Settings of an NDJSON sink."""
+        """Settings of a sink of lines."""
 
-    suffix = ".ndjson"
+        ending: str = Field(default=".ndjson", pattern=r"^\.[a-z0-9]{1,10}$")
+        """End of the files' names."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.suffix = settings.ending
 
     def open(self, destination: str, batch: str, item: str) -> LinesPart:
         """Begin a part."""

@@ -28,7 +28,6 @@ from connectors.parts import PartNames, disk_error, safe
 from connectors.sftpline import SftpSettings, session
 from connectors.sftpremote import Remote
 
-_SUFFIX = ".ndjson"
 _UPLOAD = re.compile(r"\.([0-9a-z-]{0,40})@[0-9a-f]{16}-[0-9a-f]{12}\.part")
 
 
@@ -39,6 +38,8 @@ class SftpSinkSettings(SftpSettings):
     """Local folder in which parts wait; it is created."""
     owner: str = Field(default="", pattern=r"^[0-9a-z-]{0,40}$")
     """Who stages and uploads here: nobody sweeps another's."""
+    ending: str = Field(default=".ndjson", pattern=r"^\.[a-z0-9]{1,10}$")
+    """End of the files' names."""
 
 
 class SftpSink:
@@ -48,7 +49,7 @@ class SftpSink:
 
     def __init__(self, settings: SftpSinkSettings) -> None:
         self.settings = settings
-        self._local = FilesSink(FilesSink.Settings(path=settings.staging, owner=settings.owner))
+        self._local = FilesSink(FilesSink.Settings(path=settings.staging, owner=settings.owner, ending=settings.ending))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.settings,)
@@ -159,13 +160,17 @@ class SftpSink:
                 digest += int(whole.hexdigest()[:16], 16)
         return Tally(count, digest % 2**64)
 
-    @staticmethod
-    def _finals(remote: Remote, batch: str) -> Iterator[str]:
+    def _finals(self, remote: Remote, batch: str) -> Iterator[str]:
         if remote.look(remote.root) is None:
             return
         for entry in remote.listing(remote.root):
             parts = entry.name.split("--", 2)
-            if len(parts) == 3 and parts[1] == safe(batch) and entry.name.endswith(_SUFFIX) and entry.is_file:
+            if (
+                len(parts) == 3
+                and parts[1] == safe(batch)
+                and entry.name.endswith(self.settings.ending)
+                and entry.is_file
+            ):
                 yield remote.path(entry.name)
 
     def check(self) -> list[str]:
@@ -181,7 +186,7 @@ class SftpSink:
             remote.write_small(probe, b"\n")
             remote.remove(probe)
             entries = remote.listing(remote.root)
-        finished = sum(one.name.endswith(_SUFFIX) for one in entries)
+        finished = sum(one.name.endswith(self.settings.ending) for one in entries)
         halves = sum(_UPLOAD.fullmatch(one.name) is not None for one in entries)
         place = self.settings.place
         return [f"{place}: {finished} 个文件, {halves} 个未完成 / {finished} files, {halves} half uploaded"]

@@ -68,6 +68,9 @@ record's test_no are judged and not kept."""
 _SOME_DAY = datetime(2024, 3, 18, 9, 20, 5, tzinfo=UTC)
 """A day that no form of a date can give by leaving something out: it is no first day and no first month."""
 
+OTHER = "*"
+"""Among `codes`: whatever is not listed."""
+
 PROVENANCE = frozenset(
     {"system", "dialect", "repaircomefrom", "received_at", "version", "findings", "maker", "dealercode", "kind"}
 )
@@ -106,7 +109,8 @@ class Rule(_Part):
     constant: str | int | None = None
     """Taken where no path is there."""
     codes: dict[str, str] = {}
-    """The partner's code or text -> ours; what is not listed stays as sent."""
+    """The partner's code or text -> ours; what is not listed stays as sent, or becomes what `*` says, with `{}` as sent
+    (where the partner's codes look like ours: `"*" = "MOT {}"`)."""
     table: str | None = None
     """Code table whose texts and short forms are translated to codes."""
     scale: str | None = None

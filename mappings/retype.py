@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from mappings.dates import day_in_shanghai
 from mappings.folding import compact, digits, half_width
-from mappings.layout import Rule
+from mappings.layout import OTHER, Rule
 from mappings.numbers import spelled
 from mappings.placeholders import clean, is_placeholder
 from mappings.tables import table
@@ -47,10 +47,14 @@ def mask(value: Json) -> Json:
 
 
 def _by_codes(codes: Mapping[str, str]) -> Convert:
-    folded = {compact(key): code for key, code in codes.items()}
+    folded = {compact(key): code for key, code in codes.items() if key != OTHER}
+    other = codes.get(OTHER)
 
     def convert(value: Json) -> Json:
-        return folded.get(compact(clean(value)), value)
+        text = clean(value)
+        if (found := folded.get(compact(text))) is not None:
+            return found
+        return value if other is None or is_placeholder(value) else other.replace("{}", text)
 
     return convert
 

@@ -51,6 +51,7 @@ NAMES: tuple[str, ...] = (
     "complaint-outcomes",
     "appeal-decisions",
     "history-purposes",
+    "old-part-disposals",
     "rectification-matters",
     "test-types",
     "iu-types",

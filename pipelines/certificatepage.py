@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import Align, XPos, YPos
 from fpdf.fonts import TTFFont
 
 from mappings.dates import SHANGHAI
@@ -157,16 +157,12 @@ def _visits(page: _Page, visits: list[dict[str, Any]]) -> None:
 def _how(page: _Page, code: str, signature: dict[str, Any]) -> None:
     page.ln(4)
     page.set_font(FONT, size=9)
-    page.multi_cell(
-        0,
-        5,
-        page.readable(
-            f"验证码 verification code: {code}\n签名密钥 signing key: {signature['key']} ({signature['algorithm']})\n"
-            "本证明依据汽车维修电子健康档案，仅含上传的维修记录，不含车主、号牌与维修企业信息；"
-            "附件 JSON 带有签名，以其为准。\n"
-            "Drawn from the repair archive: uploaded repairs only; no owner, plate or shop. "
-            "The signed JSON attached is what counts."
-        ),
-        new_x=XPos.LMARGIN,
-        new_y=YPos.NEXT,
-    )
+    for line in (
+        f"验证码 verification code: {code}",
+        f"签名密钥 signing key: {signature['key']} ({signature['algorithm']})",
+        "本证明依据汽车维修电子健康档案，仅含上传的维修记录，不含车主、号牌与维修企业信息；"
+        "附件 JSON 带有签名，以其为准。",
+        "Drawn from the repair archive: uploaded repairs only; no owner, plate or shop. "
+        "The signed JSON attached is what counts.",
+    ):
+        page.multi_cell(0, 5, page.readable(line), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)

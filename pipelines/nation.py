@@ -79,17 +79,23 @@ STEPS = (
 """The runs of a nation, in order. The last two: registrations that arrive later, and what they set in motion."""
 
 OUTSIDE = (
+    Step("road-register"),
+    Step("parts-traceability"),
     Step("outside-in"),
     Step("environment"),
+    Step("insurers"),
     Step("solid-waste"),
     Step("transmissions"),
     Step("credit"),
-    Step("insurers"),
     Step("market-regulation"),
     Step("used-cars"),
     Step("road-administration"),
 )
 """Then what follows from the repairs of one province for the systems outside; stand-ins take it."""
+REGISTERED = frozenset({"road-register", "parts-traceability"})
+"""Those of them that fill the state's registers."""
+INTAKE = REGISTERED | {"outside-in"}
+"""Those of them that take in what the systems send; the others derive what follows."""
 _PROVINCE = "province-44.db"
 WITH = {
     "environment": {"stations": "m-stations.csv"},
@@ -193,17 +199,18 @@ def _outside(state: State, folder: Path, received_at: str, observer: Observer) -
     """Run the exchanges with the systems outside, against stand-ins that run meanwhile."""
     place = folder / PARTNERS / FOLDER
     if not place.is_dir():
-        write_outside(folder / STORES / _PROVINCE, folder / PARTNERS)
+        until = date.fromisoformat(received_at[:10])
+        write_outside(folder / STORES / _PROVINCE, folder / PARTNERS, until)
     with hosted(list(CATALOGUE), folder / "stand-ins") as running:
         runs = []
         for step in OUTSIDE:
             overrides = [f"received_at={received_at}"]
-            if step.exchange != "outside-in":
+            if step.exchange not in INTAKE:
                 overrides.append(f"source.today={month_after(received_at)}")
             for name, file in WITH.get(step.exchange, {}).items():
                 overrides.append(f"source.with.{name}={folder / PARTNERS / REGISTERS / file}")
             sink = "solid-waste" if step.exchange == "outside-in" else step.exchange
-            if sink in running.urls:
+            if sink in running.urls and step.exchange not in REGISTERED:
                 overrides.append(f"sinks.{sink}.url={running.urls[sink]}")
             exchange = load(DEPLOY / "exchanges" / f"{step.exchange}.toml", overrides)
             runs.append(Coordinator(state, exchange, observer).run())

@@ -54,6 +54,8 @@ class Row(NamedTuple):
     name: str
     counts: Mapping[str, int]
     exchange: bool = False
+    called: str = ""
+    """What it is called in Chinese, beside its name."""
 
     @property
     def balanced(self) -> bool:
@@ -129,12 +131,12 @@ def _bars(counts: Mapping[str, int]) -> str:
         return "<p>没有 / none</p>"
     most = max(counts.values())
     bars = [
-        f'<g transform="translate(0,{at * 24})"><text x="280" y="15" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="290" y="3" height="16" width="{max(2, round(300 * number / most))}" fill="#d9822b"/>'
-        f'<text x="{296 + max(2, round(300 * number / most))}" y="15">{number:,}</text></g>'
+        f'<g transform="translate(0,{at * 24})"><text x="430" y="15" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="440" y="3" height="16" width="{max(2, round(300 * number / most))}" fill="#d9822b"/>'
+        f'<text x="{446 + max(2, round(300 * number / most))}" y="15">{number:,}</text></g>'
         for at, (name, number) in enumerate(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
     ]
-    return f'<div class="scroll"><svg width="680" height="{24 * len(bars)}" role="img">{"".join(bars)}</svg></div>'
+    return f'<div class="scroll"><svg width="830" height="{24 * len(bars)}" role="img">{"".join(bars)}</svg></div>'
 
 
 def _table(rows: Iterable[Row]) -> str:
@@ -149,6 +151,7 @@ def _lines(rows: Iterable[Row]) -> Iterator[str]:
     for row in rows:
         cells = "".join(f"<td>{row.counts[name]:,}</td>" if row.counts[name] else "<td>·</td>" for name in COLUMNS)
         name = row.name if row.exchange else f"→ {_place(row.name)}"
+        name = f"{name} {row.called}" if row.called else name
         mark = "" if row.exchange else '<span class="good">✓</span>' if row.balanced else '<span class="bad">✗</span>'
         kind = ' class="exchange"' if row.exchange else ""
         yield f"<tr{kind}><td>{escape(name)}</td>{cells}<td>{mark}</td></tr>"

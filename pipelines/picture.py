@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,18 +11,35 @@ from sqlalchemy import select
 
 from connectors.contracts import ConnectorError
 from dlq.letters import LetterStore
+from dlq.reasons import codes, reason
 from mappings.dates import SHANGHAI
 from pipelines import tables
 from pipelines.closurebalance import balance, emission_exchanges
 from pipelines.closurepage import Closures, section
 from pipelines.counting import count
 from pipelines.page import Row, page
+from pipelines.partners.catalogue import PARTNERS
 from pipelines.state import State
 from pipelines.version import BUILD
 from routing.errors import TableError
 
+CALLED: Mapping[str, str] = {
+    "ministry": "部级系统",
+    "receipts": "企业回执",
+    "registrations": "车籍登记册",
+    "operators": "业户登记册",
+    "documents": "单证库",
+    "cases": "案件库",
+    **{name: one.zh for name, one in PARTNERS.items()},
+}
+"""Destination -> what it is called in Chinese."""
 NAME = "report.html"
 """File of the page, in the folder of the state."""
+
+
+def _said(code: str) -> str:
+    """A reason's code with its Chinese text before it."""
+    return f"{reason(code).zh} {code}" if code in codes() else code
 
 
 def write_page(state: State, problems: list[str], place: Path | None = None) -> Path:
@@ -31,11 +49,13 @@ def write_page(state: State, problems: list[str], place: Path | None = None) -> 
         counted = list(count(connection, runs))
         reasons: Counter[str] = Counter()
         for one in LetterStore(connection, state.sealer()).counts():
-            reasons[one.reason] += one.letters
+            reasons[_said(one.reason)] += one.letters
     rows: list[Row] = []
     for exchange in counted:
         rows.append(Row(exchange.exchange, exchange.totals, exchange=True))
-        rows += [Row(name, counts) for name, counts in sorted(exchange.destinations.items())]
+        rows += [
+            Row(name, counts, called=CALLED.get(name, "")) for name, counts in sorted(exchange.destinations.items())
+        ]
     moment = datetime.now(UTC).astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
     made = f"vingate {BUILD} · {moment}"
     text = page("vingate 数据交换 / data exchange", rows, reasons, problems, made, section(_closures(state)))

@@ -122,6 +122,14 @@ class AccountedCode(_Data):
     kg_per_piece: _Amount | None = None
 
 
+class PartWaste(NamedTuple):
+    """The waste that a replaced part becomes."""
+
+    code: str
+    leaves: bool
+    """Whether it goes where the old part goes; what was filled in or painted on (a rule per visit or job) stays."""
+
+
 class Accounted(NamedTuple):
     """An amount in the unit in which its code is accounted."""
 
@@ -150,6 +158,7 @@ class WasteRules:
 
     def __init__(self, rules: Iterable[WasteRule], codes: Iterable[AccountedCode] = ()) -> None:
         self._rules = tuple(rules)
+        self._named = {rule.rule: rule for rule in self._rules}
         self._codes = {one.code: one for one in codes}
         self._part_rules = _Fitting(self._rules, WasteRule.of_part)
         self._job_rules = _Fitting(self._rules, WasteRule.of_job)
@@ -168,10 +177,25 @@ class WasteRules:
             self._rules[rule].expect(parts.get(rule, {}), jobs.get(rule, [])) for rule in sorted({*parts, *jobs})
         )
 
-    def of_part(self, name: str) -> str | None:
-        """Code of the waste that a part of this name becomes when it is replaced; None where it becomes none."""
+    def kept(self, items: Iterable[ExpectedWaste], gone: Mapping[str, Decimal]) -> tuple[ExpectedWaste, ...]:
+        """What stays expected where so many old parts of a code (pieces) did not stay in the shop."""
+        left, found = dict(gone), []
+        for item in items:
+            rule = self._named[item.rule]
+            if rule.per == "piece" and item.code in left:
+                pieces = item.quantity / rule.quantity
+                stay = max(pieces - left[item.code], Decimal())
+                left[item.code] -= pieces - stay
+                item = item.model_copy(update={"quantity": plain(stay * rule.quantity)})
+            if item.quantity:
+                found.append(item)
+        return tuple(found)
+
+    def of_part(self, name: str) -> PartWaste | None:
+        """The waste that a part of this name becomes when it is replaced; None where it becomes none."""
         found = [self._rules[rule] for rule in self._part_rules[name]]
-        return max(found, key=lambda rule: rule.confidence).code if found else None
+        likely = max(found, key=lambda rule: rule.confidence, default=None)
+        return PartWaste(likely.code, likely.per == "piece") if likely is not None else None
 
     def codes(self, least: Decimal) -> frozenset[str]:
         """Codes that a rule of at least that confidence expects."""

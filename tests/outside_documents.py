@@ -24,6 +24,7 @@ TAKES = {
     "credit": "credit-entry",
     "insurers": "claim-comparison",
     "market-regulation": "defect-lead",
+    "maker": "defect-lead",
     "used-cars": "history-report",
     "road-administration": "operator-notice",
 }
@@ -49,7 +50,8 @@ def record(name: str, number: int, version: int = 1) -> dict[str, Any]:
 
 def settings(name: str) -> dict[str, Any]:
     """The shipped exchange of a system."""
-    return tomllib.loads((DEPLOY / "exchanges" / f"{name}.toml").read_text("utf-8"))
+    text = (DEPLOY / "exchanges" / f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text.replace("{here}", str(DEPLOY / "exchanges")))
 
 
 def sink(name: str, url: str, receipts: Path) -> dict[str, Any]:

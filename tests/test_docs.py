@@ -141,6 +141,10 @@ def test_the_page_on_waste_prints_what_is_shown(tmp_path):
     assert tried("waste.md", tmp_path) == ["order.json", "ledger.csv"]
 
 
+def test_the_page_on_registers_of_others_is_tried(tmp_path):
+    assert tried("reference-feeds.md", tmp_path) == ["vehicle.ndjson"]
+
+
 def test_the_page_on_mappings_names_every_setting():
     page = (ROOT / "docs/onboard-a-shop-software.md").read_text("utf-8")
     table = page[page.index("\n## All settings\n") :]

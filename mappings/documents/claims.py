@@ -15,11 +15,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from mappings.documents import Document, Identity
+from mappings.documents.oldparts import NONE, OWNER, SHOP
 
 SCHEMA = "vingate.claim/1"
 
 LANE = frozenset({"assessment", "estimate", "accident-repair", "claim-comparison", "old-part-return"})
-"""Kinds that go to insurers and nobody else."""
+"""Kinds that go to insurers, and beside them to our own store alone."""
 
 SUMS = (
     "auditsalvagefee",
@@ -285,9 +286,6 @@ class OldPartReturn(Document):
         """Shop, list code, settlement, vehicle."""
         return Identity(self.companycode, self.costlistcode, self.settledate, self.vin)
 
-
-OWNER, SHOP, NONE = "1", "2", "3"
-"""oldPartDisposal of the 二级维护 order: 托修方收回, 承修方收回, 无旧件 (domain section 1.7)."""
 
 _HOLDERS = {OWNER: "owner", SHOP: "shop", NONE: "none"}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -43,14 +43,15 @@ class _Beyond(Exception):
     """A limit was passed, or there is a document type."""
 
 
-def tree(body: bytes) -> Mapping[str, Any] | None:
+def tree(body: bytes, marks: Sequence[bytes] = _MARKS) -> Mapping[str, Any] | None:
     """The members of a packet, names folded and rows as lists; None where the bytes are no packet of this kind.
 
     Bytes that look like a packet and cannot be read give `UNREADABLE` with the reason, so that they are told from other
-    things; a packet in another encoding than it declares is read, with `MISDECLARED`. Never raises.
+    things; a packet in another encoding than it declares is read, with `MISDECLARED`. Never raises. `marks`: names, in
+    lower case, of which a packet of the kind has one.
     """
     head = body[:_LOOKED_AT].replace(b"\0", b"").lower()
-    if not head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<") or not any(mark in head for mark in _MARKS):
+    if not head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<") or not any(mark in head for mark in marks):
         return None
     if len(body) > MOST_BYTES:
         return {UNREADABLE: f"{len(body)} bytes > {MOST_BYTES}"}

@@ -73,6 +73,23 @@ def repairinfo_m_rows(record: Mapping[str, Any]) -> bytes:
     return orjson.dumps(told, default=_told, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
+def waste_ledger(record: Mapping[str, Any]) -> bytes:
+    """A ledger entry as the row of its HJ 1259 table (domain 4.3): a flat object, head of a column -> its cell.
+
+    The sink `drop` writes such rows as CSV (`format = "csv"`). A ledger takes nothing back but by a red entry (冲销).
+    """
+    from mappings.documents.waste import WasteEvent
+    from mappings.documents.wasteledger import row_of
+
+    if record.get("kind") != WasteEvent.KIND:
+        message = f"kind: {record.get('kind')} 不是 waste-event / is no waste-event"
+        raise UnfitError(message)
+    if record.get("withdrawn") is not None:
+        message = "withdrawn: 台账不能撤回，请以红字记录冲销 / a ledger takes nothing back: send a red entry"
+        raise UnfitError(message)
+    return orjson.dumps(row_of(_document(record)))
+
+
 def _told(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(SHANGHAI).replace(tzinfo=None).isoformat(timespec="seconds")
@@ -82,6 +99,7 @@ def _told(value: object) -> str:
 OUTBOUND: Mapping[str, Outbound] = {
     "repairinfo-m": Outbound(repairinfo_m, "closure"),
     "repairinfo-m-rows": Outbound(repairinfo_m_rows, "closure"),
+    "waste-ledger": Outbound(waste_ledger, "waste-event"),
 }
 """Outbound forms by name."""
 

@@ -327,6 +327,9 @@ Reason = Literal[
     "manifest-without-entry",
     "manifest-differs",
     "entry-without-manifest",
+    "old-part-returned",
+    "old-part-undeclared",
+    "old-part-disputed",
 ]
 
 

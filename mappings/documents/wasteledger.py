@@ -1,10 +1,13 @@
 """Rows of a hazardous waste ledger as HJ 1259-2022 heads its columns, as JSON objects or as CSV (domain section 4.3).
 
-One row a payload; which of the five tables it is of shows in its amount: 产生量, 入库量, 出库量, 自行利用/处置量 or
-委外利用/处置量. Only the columns of the first table stand in a source; those of the others are named alike. A row is
-numbered by its batch code. Names of the people who signed are never kept. Three columns are our own, since the ledger
-has no words for them: 企业代码 (the shop, where its token does not say it), 冲销批次编码 (a red entry: the row that it
-corrects) and 结算清单编号.
+One row a payload; which of the tables it is of shows in its amount: 产生量, 入库量, 出库量, 自行利用/处置量 or
+委外利用/处置量, and in three tables of our own for what the standard has none for: 运输量, 接收量, 盘点量. Only the
+columns of the first table stand in a source; those of the others are named alike. A row is numbered by its batch code.
+Names of the people who signed are never kept. Three columns are our own, since the ledger has no words for them:
+企业代码 (the shop, where its token does not say it), 冲销批次编码 (a red entry: the row that it corrects) and
+结算清单编号.
+
+Going out, a row has the code of the catalogue in force, whatever edition the shop wrote.
 """
 
 from __future__ import annotations
@@ -111,8 +114,25 @@ TABLES: tuple[Table, ...] = (
             "ofbatches": ("产生批次编码/出库批次编码", "出库批次编码", "产生批次编码"),
         },
     ),
+    *(
+        _table(
+            event_kind,
+            f"{word}（自有）",
+            f"{word}量",
+            {
+                "batch": (f"{word}批次编码",),
+                "day": (f"{word}时间",),
+                "counterpartname": ("对方单位名称",),
+                "counterpart": ("对方单位代码",),
+                "licence": ("许可证编码",),
+                "manifest": ("转移联单编号",),
+                "ofbatches": ("出库批次编码",),
+            },
+        )
+        for event_kind, word in (("transported", "运输"), ("received", "接收"), ("counted", "盘点"))
+    ),
 )
-"""The five tables in the order of the standard."""
+"""The five tables in the order of the standard, and three of our own."""
 
 _BY_EVENT = {table.event: table for table in TABLES} | {"used": TABLES[3]}
 _AMOUNTS = tuple(table.columns["quantity"][0] for table in TABLES)
@@ -136,30 +156,30 @@ def encode_row(document: WasteEvent) -> bytes:
     """Encode a ledger entry as CSV: the head of its table and one row.
 
     What the ledger has no column for (the entry's number, where it is not its batch code) is not carried.
-
-    Raises:
-        ValueError: HJ 1259 has no table for the event (transported, received, counted).
     """
     return encode_ledger((document,))
+
+
+def row_of(document: WasteEvent) -> dict[str, str]:
+    """A ledger entry as the row of its table: head of a column -> its cell."""
+    columns = _BY_EVENT[document.event].columns
+    return {names[0]: _cell(document, name) for name, names in columns.items()}
 
 
 def encode_ledger(documents: Iterable[WasteEvent]) -> bytes:
     """Encode entries of one table as CSV: its head, and a row each in the order given.
 
     Raises:
-        ValueError: HJ 1259 has no table for the event, or the entries are of several tables, or there are none.
+        ValueError: the entries are of several tables, or there are none.
     """
-    rows = tuple(documents)
-    tables = {id(_BY_EVENT.get(row.event)): _BY_EVENT.get(row.event) for row in rows}
-    table = tables.popitem()[1] if len(tables) == 1 else None
-    if table is None:
+    rows = [row_of(one) for one in documents]
+    if len({tuple(row) for row in rows}) != 1:
         message = "应为同一台账表的记录 / entries of one ledger table are wanted"
         raise ValueError(message)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([names[0] for names in table.columns.values()])
-    for row in rows:
-        writer.writerow([_cell(row, name) for name in table.columns])
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return out.getvalue().encode("utf-8")
 
 
@@ -168,12 +188,8 @@ def _cell(row: WasteEvent, name: str) -> str:
         return row.issuer
     if name == "batch":
         return row.batch or row.number
-    if name == "code":
-        return row.oldcode or row.code
     if name == "unit":
         return _UNITS[row.unit]
-    if name == "category" and row.oldcode:
-        return f"HW{row.oldcode[-2:]}"
     value = row.members().get(name, "")
     return ",".join(value) if isinstance(value, list) else str(value)
 

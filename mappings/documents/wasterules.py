@@ -163,7 +163,7 @@ def happened(case: Case, field: str, *, mandatory: bool = True) -> date | None:
     found = fields.required_day(case, field) if mandatory else fields.optional_day(case, field)
     last = day_in_shanghai(case.context.received_at) + timedelta(days=case.profile.limits["days_ahead"])
     if found is not None and found > last:
-        case.add("DATE_ORDER", field, found, f"<= {last.isoformat()}")
+        case.add("DAY_IN_FUTURE", field, found, f"<= {last.isoformat()}")
     return found
 
 

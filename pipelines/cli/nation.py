@@ -31,6 +31,8 @@ _EXCHANGES = {
     "headquarters": "总部对总部 headquarters",
     "report": "上报 report",
     "push": "下发 push",
+    "road-register": "运政名册 road register",
+    "parts-traceability": "配件追溯 parts",
     "outside-in": "外部单证 outside-in",
     "environment": "排放闭环 emissions",
     "solid-waste": "废物追踪 waste",
@@ -46,8 +48,8 @@ _HEADS = ("收到\nre-\nceived", "送达\ndeliv-\nered", "合并\nmerged", "重�
 _NAMES = {
     "ministry": "部级系统 ministry",
     RECEIPTS: "企业回执 receipts",
-    "registrations": "登记册 register",
-    "operators": "登记册 register",
+    "registrations": "车籍登记册 vehicles",
+    "operators": "业户登记册 shops",
 }
 _NARROWEST = 92
 """Columns that the table needs; a narrower screen wraps lines rather than hide numbers."""

@@ -35,6 +35,11 @@ def number(value: object) -> str:
     return "不可为负 / not negative" if plain.startswith("-") else ""
 
 
+def signed(value: object) -> str:
+    """A plain decimal, as text or number, of either sign."""
+    return number(str(value).removeprefix("-")) if not isinstance(value, bool) else number(value)
+
+
 def day(value: object) -> str:
     """A day, `YYYY-MM-DD` or `YYYYMMDD`."""
     for form in ("%Y-%m-%d", "%Y%m%d"):

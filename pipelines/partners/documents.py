@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.partners import checks
+from pipelines.partners.giving import ROAD_REGISTER
 from pipelines.partners.protocol import Came, Judge, Partner, Protocol
 from pipelines.partners.rows import plain
 
@@ -64,15 +65,24 @@ def _books(members: Mapping[str, Any]) -> list[str]:
     return [] if abs(stock - one["closing"]) < 0.001 else [f"closing: 应为 {stock:g} / should be {stock:g}"]
 
 
+def _red(members: Mapping[str, Any]) -> list[str]:
+    """Only an entry that names what it corrects (冲销) takes something away."""
+    negative = str(members.get("quantity", "")).startswith("-")
+    if negative == bool(members.get("reverses")):
+        return []
+    return ["quantity: 为负者须注明被冲销记录，反之亦然 / negative where it names what it corrects, and only there"]
+
+
 SOLID_WASTE = taker(
     "solid-waste",
     "固体废物追踪系统",
     "solid- and hazardous-waste tracking",
     {
         "waste-event": checks.judge(
-            {"event": checks.text, "quantity": checks.number, "code": checks.waste_code, "category": checks.text},
+            {"event": checks.text, "quantity": checks.signed, "code": checks.waste_code, "category": checks.text},
             None,
             checks.suffix_agrees,
+            _red,
         ),
         "waste-order": checks.judge(
             {"status": checks.one_of("1", "2", "3"), "weight": checks.number, "code": checks.waste_code},
@@ -132,25 +142,22 @@ INSURERS = taker(
     },
 )
 
-MARKET_REGULATION = taker(
-    "market-regulation",
-    "市场监管缺陷线索系统",
-    "market regulation: defect leads",
+_LEAD = checks.judge(
     {
-        "defect-lead": checks.judge(
-            {
-                "model": checks.text,
-                "region": checks.text,
-                "month": checks.text,
-                "fault": checks.text,
-                "count": checks.number,
-            },
-            None,
-            checks.without("vin", "plate", "companycode", "companyname", "owner"),
-            checks.impersonal,
-        ),
+        "model": checks.text,
+        "region": checks.text,
+        "month": checks.text,
+        "fault": checks.text,
+        "count": checks.number,
     },
+    None,
+    checks.without("vin", "plate", "companycode", "companyname", "owner"),
+    checks.impersonal,
 )
+MARKET_REGULATION = taker(
+    "market-regulation", "市场监管缺陷线索系统", "market regulation: defect leads", {"defect-lead": _LEAD}
+)
+MAKER = taker("maker", "生产企业", "vehicle maker: leads on its models", {"defect-lead": _LEAD})
 
 _HISTORY = checks.judge(
     {"vin": checks.vin, "approval": checks.text, "order": checks.text},
@@ -175,4 +182,4 @@ ROAD_ADMINISTRATION = taker(
             }
         ),
     },
-)
+)._replace(gives=ROAD_REGISTER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -16,6 +16,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS received (
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, moment TEXT NOT NULL, record TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS given (id INTEGER PRIMARY KEY, collection TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (collection TEXT NOT NULL, moment TEXT NOT NULL, reasons TEXT NOT NULL);
 """
 
@@ -64,6 +65,22 @@ class Kept:
                 (collection, after, most),
             ).fetchall()
         yield from rows
+
+    def give(self, collection: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Hand out further records of a collection."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            told = [(collection, orjson.dumps(one).decode()) for one in records]
+            self._connection.executemany("INSERT INTO given (collection, record) VALUES (?, ?)", told)
+            self._connection.execute("COMMIT")
+
+    def given(self, collection: str, after: int = 0, most: int = 200) -> list[tuple[int, str]]:
+        """Records that are handed out, each with its number, in order behind `after`."""
+        with self._lock:
+            return self._connection.execute(
+                "SELECT id, record FROM given WHERE collection = ? AND id > ? ORDER BY id LIMIT ?",
+                (collection, after, most),
+            ).fetchall()
 
     def close(self) -> None:
         """Close the file."""

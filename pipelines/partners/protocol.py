@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Judge = Callable[[Mapping[str, Any]], Sequence[str]]
 """A record as it came -> everything that is wrong with it; nothing where it is taken."""
+
+
+Given = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Collection -> records that a stand-in hands out."""
 
 
 class Came(NamedTuple):
@@ -50,6 +55,8 @@ class Partner(NamedTuple):
     protocols: Sequence[Protocol]
     judges: Mapping[str, Judge]
     """Collection -> its rules; a collection that is not here is not taken."""
+    gives: Given = MappingProxyType({})
+    """What it hands out to those who ask, to begin with (`pipelines.partners.giving`)."""
 
 
 class UnreadableError(Exception):

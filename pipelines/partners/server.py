@@ -12,11 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipelines.partners import giving
 from pipelines.partners.keeping import Kept
 from pipelines.partners.protocol import Answered, Came, Partner, Protocol, UnreadableError
 
 MOST_BYTES = 32 * 1024 * 1024
 """Longest message that is read."""
+_MOST_ROWS = 1_000
+_PAGE = {"after": 0, "limit": 200}
+"""Where a page of what is given begins, and how long it is."""
 
 
 class Mood(BaseModel):
@@ -40,10 +44,14 @@ class StandIn:
     def __init__(self, partner: Partner, kept: Kept, mood: Mood) -> None:
         self.partner, self.kept, self.mood = partner, kept, mood
         self._looked_at = 0
+        for collection, records in partner.gives.items():
+            if not kept.given(collection, most=1):
+                kept.give(collection, records)
 
     def app(self) -> Starlette:
-        """The application: its protocols, `GET /received/COLLECTION`, `GET /counts`, `GET` and `PUT /mood`."""
+        """The application: its protocols, what it gives, `GET /received/COLLECTION`, `GET /counts`, `/mood`."""
         routes = [Route(one.path, self._called(one), methods=["POST", "PUT"]) for one in self.partner.protocols]
+        routes += [Route(f"/v1/{name}", self._asked(name), methods=["GET", "PUT"]) for name in self.partner.gives]
         routes += [
             Route("/counts", self._counts, methods=["GET"]),
             Route("/received/{collection}", self._received, methods=["GET"]),
@@ -71,6 +79,30 @@ class StandIn:
             answered = await asyncio.to_thread(self._take, came, mood)
             said = b"<html>gateway error</html>" if mood.wrong else protocol.answer(answered)
             return Response(said, 200, media_type=protocol.content_type)
+
+        return endpoint
+
+    def _asked(self, collection: str) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if request.method == "PUT":
+                try:
+                    further = giving.lines_of(await request.body())
+                except UnreadableError as error:
+                    return _json({"wrong": str(error)}, 400)
+                await asyncio.to_thread(self.kept.give, collection, further)
+                return _json({"given": len(further)})
+            mood = self.mood
+            if mood.slow_seconds:
+                await asyncio.sleep(mood.slow_seconds)
+            if mood.down:
+                return Response(b"maintenance", 503, headers={"Retry-After": "1"})
+            try:
+                after, most = (int(request.query_params.get(name) or least) for name, least in _PAGE.items())
+            except ValueError:
+                return _json({"wrong": "after, limit: 应为整数 / whole numbers"}, 400)
+            found = await asyncio.to_thread(self.kept.given, collection, after, min(max(most, 1), _MOST_ROWS))
+            said = b"<html>gateway error</html>" if mood.wrong else giving.rows(found)
+            return Response(said, 200, media_type="application/json")
 
         return endpoint
 

@@ -8,7 +8,7 @@ fit no visit.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
@@ -21,7 +21,9 @@ import orjson
 
 from mappings.documents.claimforms import encode_assessment, encode_estimate
 from mappings.documents.claims import ApprovedWork, Assessment, Estimate, FittedPart
+from mappings.placeholders import is_placeholder
 from mappings.reportnumbers import linked
+from pipelines.sample.outsidefeeds import UNSEEN, write_feeds
 
 FOLDER, REGISTERS = "outside", "outside-registers"
 """Below the partners' folder: what is sent, and the registers that settings name."""
@@ -54,8 +56,11 @@ class _Repair(NamedTuple):
         return int.from_bytes(blake2b(told, digest_size=4).digest(), "big") % of == 0
 
 
-def write_outside(store: Path, partners: Path) -> dict[str, int]:
-    """Write the files below `partners`, in place of any that are there; how many of each sort."""
+def write_outside(store: Path, partners: Path, until: date) -> dict[str, int]:
+    """Write the files below `partners`, in place of any that are there; how many of each sort.
+
+    `until` is the last day on which anything can have been sent.
+    """
     repairs = list(_repairs(store))
     folder, registers = partners / FOLDER, partners / REGISTERS
     for place in (folder, registers):
@@ -63,23 +68,26 @@ def write_outside(store: Path, partners: Path) -> dict[str, int]:
         place.mkdir(parents=True)
     shops = sorted({one.companycode for one in repairs})
     sorts: dict[str, list[bytes]] = {
-        "inspections": [_json(row) for one in repairs for row in _inspections(one)],
         "estimates": [encode_estimate(_estimate(one)) for one in _claimed(repairs)],
-        "waste": [_json(row) for one in repairs for row in _waste(one)],
-        "evaluations": [_json(row) for one in repairs for row in _evaluations(one)],
-        "complaints": [_json(row) for one in repairs for row in _complaints(one)],
-        "orders": [_json(row) for one in repairs for row in _orders(one)],
+        "old-parts": [_json(row) for one in _claimed(repairs) for row in _old_parts(one)],
         "filings": [_json(row) for row in _filings(shops, partners)],
+        **{
+            name: [_json(row) for one in repairs for day, row in rows(one) if day <= until]
+            for name, rows in _OF_REPAIRS.items()
+        },
     }
     for name, lines in sorts.items():
+        if not lines:
+            continue
         (folder / f"{name}.ndjson").write_bytes(b"".join(line + b"\n" for line in lines))
     assessments = folder / "assessments"
     assessments.mkdir()
-    packets = [encode_assessment(_assessment(one)) for one in _claimed(repairs) if not one.chance(4, "unassessed")]
+    packets = [encode_assessment(_assessment(one)) for one in repairs if _assessed(one)]
     for number, packet in enumerate(packets):
         (assessments / f"{number:05d}.xml").write_bytes(packet)
     _write_registers(registers, repairs, shops, partners)
-    return {**{name: len(lines) for name, lines in sorts.items()}, "assessments": len(packets)}
+    feeds = write_feeds(partners, [row for row in _register(partners) if row["companycode"] in set(shops)])
+    return {**{name: len(lines) for name, lines in sorts.items()}, "assessments": len(packets), **feeds}
 
 
 def _repairs(store: Path) -> Iterator[_Repair]:
@@ -93,15 +101,20 @@ def _emission(one: _Repair) -> bool:
     return bool(linked(one.fault)) or "尾气" in one.fault or "排放" in one.fault
 
 
-def _inspections(one: _Repair) -> Iterator[dict[str, Any]]:
+_Rows = Iterator[tuple[date, dict[str, Any]]]
+"""Messages, each with the day on which it comes at the earliest."""
+
+
+def _inspections(one: _Repair) -> _Rows:
     """The failed test before an emission repair, and the one after it; every eighth fails again."""
     if not _emission(one):
         return
     report = linked(one.fault) or _report(one.repairdate - timedelta(days=1), one)
-    yield _inspection(one, report, one.repairdate - timedelta(days=1), "01", passed=False)
+    failed = one.repairdate - timedelta(days=1)
+    yield failed, _inspection(one, report, failed, "01", passed=False)
     if not one.chance(6, "never came back"):
         after = one.settledate + timedelta(days=2)
-        yield _inspection(one, _report(after, one), after, "02", passed=not one.chance(8, "failed again"))
+        yield after, _inspection(one, _report(after, one), after, "02", passed=not one.chance(8, "failed again"))
 
 
 def _report(day: date, one: _Repair) -> str:
@@ -131,6 +144,27 @@ def _inspection(one: _Repair, report: str, day: date, nature: str, *, passed: bo
 
 def _claimed(repairs: Sequence[_Repair]) -> list[_Repair]:
     return [one for one in repairs if one.parts and one.projects and one.chance(40, "claim")]
+
+
+def _assessed(one: _Repair) -> bool:
+    return bool(_claimed([one])) and not one.chance(4, "unassessed")
+
+
+def _fit_back(one: _Repair) -> bool:
+    """Whether the insurer takes the old parts."""
+    return one.chance(2, "fit back")
+
+
+def _old_parts(one: _Repair) -> Iterator[dict[str, Any]]:
+    """The shop's word on the old parts of every third claim: it kept them, whatever the insurer says."""
+    if one.chance(3, "old parts told"):
+        yield {
+            "companycode": one.companycode,
+            "vin": one.vin,
+            "settlementSeq": one.costlistcode,
+            "settlementDate": one.settledate.isoformat(),
+            "oldPartDisposal": "1" if one.chance(4, "taken by the owner") else "2",
+        }
 
 
 def _claim(one: _Repair) -> str:
@@ -173,11 +207,11 @@ def _assessment(one: _Repair) -> Assessment:
         auditrepairsum=Decimal(200),
         fits=tuple(
             FittedPart(
-                partid=part["code"] or part["name"],
+                partid=part["name"] if is_placeholder(part["code"]) else part["code"],
                 partname=part["name"],
                 auditcount=max(zero, _number(part["quantity"]) - (less if at == 0 else zero)),
                 auditmaterialfee=Decimal(100),
-                fitbackflag=one.chance(2, "fit back"),
+                fitbackflag=_fit_back(one),
             )
             for at, part in enumerate(one.parts)
         ),
@@ -195,17 +229,21 @@ def _number(text: str) -> Decimal:
         return Decimal(1)
 
 
-def _waste(one: _Repair) -> Iterator[dict[str, Any]]:
-    """What the shop declares of a repair; every ninth forgets, and every second hands over what it stored."""
+def _waste(one: _Repair) -> _Rows:
+    """What the shop declares of a repair; every ninth forgets, and every second hands over what it stored.
+
+    A part that went back to the insurer is none of its waste; every third of them is declared all the same.
+    """
     if one.chance(9, "undeclared"):
         return
     words = " ".join(row["name"] for row in (*one.parts, *one.projects))
     found: list[tuple[tuple[str, str], str, str]] = []
     if "机油" in words:
         found.append((_OIL, "4", "kg"))
-    if "蓄电池" in words or "电瓶" in words:
+    stays = not (_assessed(one) and _fit_back(one)) or one.chance(3, "declared anyway")
+    if stays and ("蓄电池" in words or "电瓶" in words):
         found.append((_BATTERY, "1", "piece"))
-    if "催化" in words:
+    if stays and "催化" in words:
         found.append((_CATALYST, "1", "piece"))
     for (code, category), quantity, unit in found:
         told = {
@@ -215,10 +253,11 @@ def _waste(one: _Repair) -> Iterator[dict[str, Any]]:
             "unit": unit,
             "costlistcode": one.costlistcode,
         }
-        yield _event(one, "generated", one.settledate, told)
+        yield one.settledate, _event(one, "generated", one.settledate, told)
         if one.chance(2, "handed over"):
             given = {**told, "licence": "GD440100000001", "counterpart": "91440101MA59999999"}
-            yield _event(one, "handed-over", one.settledate + timedelta(days=5), given)
+            after = one.settledate + timedelta(days=5)
+            yield after, _event(one, "handed-over", after, given)
 
 
 def _event(one: _Repair, event: str, day: date, told: dict[str, Any]) -> dict[str, Any]:
@@ -233,56 +272,74 @@ def _event(one: _Repair, event: str, day: date, told: dict[str, Any]) -> dict[st
     }
 
 
-def _evaluations(one: _Repair) -> Iterator[dict[str, Any]]:
+def _evaluations(one: _Repair) -> _Rows:
     """An owner's stars for every twelfth visit, by the names of the one edition or the other; some of no visit."""
     if not one.chance(12, "evaluation"):
         return
+    day = one.settledate + timedelta(days=3)
     stars = 5 - (len(one.vin + one.costlistcode) + one.settledate.day) % 3
     told = {
         "companycode": one.companycode,
         "costlistcode": one.costlistcode if not one.chance(25, "no visit") else f"{one.costlistcode}-0",
         "vin": one.vin,
-        "evaluationdate": (one.settledate + timedelta(days=3)).isoformat(),
+        "evaluationdate": day.isoformat(),
     }
     names = ("维修质量", "维修效率", "维修收费", "服务态度", "服务环境")
     if one.chance(2, "edition"):
         names = ("服务态度", "维修质量", "维修效率", "价格透明度", "店面环境")
-    yield told | dict.fromkeys(names, stars)
+    yield day, told | dict.fromkeys(names, stars)
 
 
-def _complaints(one: _Repair) -> Iterator[dict[str, Any]]:
+def _complaints(one: _Repair) -> _Rows:
     if one.chance(300, "complaint"):
-        yield {
-            "companycode": one.companycode,
-            "complaintno": f"TS{one.costlistcode[-12:]}",
-            "receiveddate": (one.settledate + timedelta(days=4)).isoformat(),
-            "subject": "1",
-            "outcome": "1" if one.chance(2, "proven") else "3",
-            "closeddate": (one.settledate + timedelta(days=20)).isoformat(),
-            "costlistcode": one.costlistcode,
-            "vin": one.vin,
-        }
+        closed = one.settledate + timedelta(days=6)
+        yield (
+            closed,
+            {
+                "companycode": one.companycode,
+                "complaintno": f"TS{one.costlistcode[-12:]}",
+                "receiveddate": (one.settledate + timedelta(days=4)).isoformat(),
+                "subject": "1",
+                "outcome": "1" if one.chance(2, "proven") else "3",
+                "closeddate": closed.isoformat(),
+                "costlistcode": one.costlistcode,
+                "vin": one.vin,
+            },
+        )
 
 
-def _orders(one: _Repair) -> Iterator[dict[str, Any]]:
+def _orders(one: _Repair) -> _Rows:
     if one.chance(60, "order"):
-        export = one.chance(5, "export")
-        yield {
-            "requester": "USEDCAR-44",
-            "orderno": f"OD{one.costlistcode[-14:]}",
-            "requestername": "某某二手车市场",
-            "purpose": "EXPORT" if export else "TRADE",
-            "approval": "粤交数2026-017",
-            "vin": one.vin,
-            "orderdate": (one.settledate + timedelta(days=6)).isoformat(),
-            **({"exportproof": f"CK{one.costlistcode[-10:]}"} if export else {}),
-        }
+        export, day = one.chance(5, "export"), one.settledate + timedelta(days=6)
+        yield (
+            day,
+            {
+                "requester": "USEDCAR-44",
+                "orderno": f"OD{one.costlistcode[-14:]}",
+                "requestername": "某某二手车市场",
+                "purpose": "EXPORT" if export else "TRADE",
+                "approval": "粤交数2026-017",
+                "vin": one.vin,
+                "orderdate": day.isoformat(),
+                **({"exportproof": f"CK{one.costlistcode[-10:]}"} if export else {}),
+            },
+        )
+
+
+_OF_REPAIRS: dict[str, Callable[[_Repair], _Rows]] = {
+    "inspections": _inspections,
+    "waste": _waste,
+    "evaluations": _evaluations,
+    "complaints": _complaints,
+    "orders": _orders,
+}
+"""Sort -> what is sent about a repair."""
 
 
 def _filings(shops: Sequence[str], partners: Path) -> Iterator[dict[str, Any]]:
     """Every shop that uploads is filed; so are two that never did."""
     names = _operators(partners)
-    for company in (*shops, "440100000009901", "440300000009902"):
+    for company in (*shops, *UNSEEN):
         name, uscc = names.get(company, (f"备案企业{company[-4:]}", None))
         yield {
             "filingno": f"BA{company}",
@@ -295,10 +352,13 @@ def _filings(shops: Sequence[str], partners: Path) -> Iterator[dict[str, Any]]:
 
 def _operators(partners: Path) -> dict[str, tuple[str, str]]:
     """Company code -> name and USCC, of the register of operators."""
-    path = partners / "reference" / "operators.ndjson"
-    rows = map(orjson.loads, path.read_bytes().splitlines()) if path.is_file() else ()
     uscc = "companyunifiedsocialcreditidentifier"
-    return {str(row["companycode"]): (str(row["companyname"]), str(row[uscc])) for row in rows}
+    return {str(row["companycode"]): (str(row["companyname"]), str(row[uscc])) for row in _register(partners)}
+
+
+def _register(partners: Path) -> list[dict[str, Any]]:
+    path = partners / "reference" / "operators.ndjson"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
 
 
 def _write_registers(folder: Path, repairs: Sequence[_Repair], shops: Sequence[str], partners: Path) -> None:

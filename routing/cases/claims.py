@@ -33,12 +33,14 @@ from mappings.documents.claims import (
     RepairedWork,
     holder,
 )
+from mappings.documents.oldparts import OldPartDisposal
 from mappings.folding import compact
 from mappings.records import RepairRow
 from routing.cases import REPAIR, Fact, Subject, comparing, unnamed
 from routing.cases.newest import newest
 from routing.dated import Dated
 from routing.registers import read
+from routing.wasterules import PartWaste
 
 
 class DirectShop(Dated):
@@ -82,11 +84,7 @@ class Claim(NamedTuple):
     assessments: tuple[Assessment, ...]
 
 
-def _no_waste(_: str) -> str | None:
-    return None
-
-
-def _no_disposal(_: RepairRow) -> str | None:
+def _no_waste(_: str) -> PartWaste | None:
     return None
 
 
@@ -95,25 +93,19 @@ class Claims:
 
     Args:
         settings: Register and window.
-        waste_code: Name of a part -> code of the waste that it becomes, None where it becomes none.
-        disposal: A repair -> 旧件处理 (oldPartDisposal 1, 2, 3) where the shop told it, else None.
+        waste: Name of a part -> the waste that it becomes, None where it becomes none.
     """
 
     name = "claims"
     by: Subject = "vin"
-    takes = frozenset({REPAIR, Estimate.KIND, Assessment.KIND})
+    takes = frozenset({REPAIR, Estimate.KIND, Assessment.KIND, OldPartDisposal.KIND})
     needs = frozenset({Estimate.KIND, Assessment.KIND})
     gives = frozenset({AccidentRepair.KIND, ClaimComparison.KIND, OldPartReturn.KIND})
     daily = False
 
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        waste_code: Callable[[str], str | None] = _no_waste,
-        disposal: Callable[[RepairRow], str | None] = _no_disposal,
-    ) -> None:
+    def __init__(self, settings: Settings | None = None, waste: Callable[[str], PartWaste | None] = _no_waste) -> None:
         self._settings = settings or Settings()
-        self._waste_code, self._disposal = waste_code, disposal
+        self._waste = waste
         self._shops: dict[str, list[DirectShop]] = {}
         for shop in self._settings.shops:
             self._shops.setdefault(shop.companycode, []).append(shop)
@@ -123,11 +115,12 @@ class Claims:
         if all(fact.kind == REPAIR for fact in facts):  # nearly every vehicle
             return
         known = unnamed.named(subject, newest(facts), self._near)
+        disposals = _disposals(known)
         for row, claim in self._matches(_repairs(known), _claims(known)):
             yield _accident(row, claim)
             if claim.assessments:
                 yield _comparison(row, claim)
-            if returned := tuple(self._old_parts(row, claim)):
+            if returned := tuple(self._old_parts(row, claim, disposals.get(_visit(row)))):
                 yield OldPartReturn(**_of(row, claim), parts=returned)
 
     def links(self, record: RepairRow | Document) -> frozenset[str]:
@@ -148,7 +141,7 @@ class Claims:
         repaired: set[tuple[str, str]] = set()
         claimed: set[str] = set()
         for *_, row, claim in sorted(pairs, key=lambda pair: pair[:5]):
-            visit = (row.companycode, row.costlistcode)
+            visit = _visit(row)
             if visit not in repaired and claim.report_no not in claimed:
                 repaired.add(visit)
                 claimed.add(claim.report_no)
@@ -166,8 +159,7 @@ class Claims:
             return None
         return max(before, after, 0)
 
-    def _old_parts(self, row: RepairRow, claim: Claim) -> Iterator[OldPart]:
-        disposal = self._disposal(row)
+    def _old_parts(self, row: RepairRow, claim: Claim, disposal: str | None) -> Iterator[OldPart]:
         names = {compact(part.code): part.name for part in row.parts if part.code}
         said = {
             compact(key): one.old_recycle
@@ -182,15 +174,15 @@ class Claims:
             if back is None:
                 back = said.get(compact(part.partid), said.get(compact(name or "")))
             keeps, agrees = holder(back, disposal)
-            waste = self._waste_code(name) if name else None
+            waste = self._waste(name) if name else None
             yield OldPart(
                 partid=part.partid,
                 name=name,
                 count=part.auditcount,
                 holder=keeps,
                 agrees=agrees,
-                wastecode=waste,
-                inledger=keeps == "shop" and waste is not None,
+                wastecode=waste.code if waste else None,
+                inledger=waste is not None and (keeps == "shop" or not waste.leaves),
             )
 
 
@@ -205,8 +197,18 @@ def _repairs(known: Iterable[Fact]) -> list[RepairRow]:
     held: dict[tuple[str, str], RepairRow] = {}
     for fact in known:
         if (row := fact.repair) is not None:
-            held.setdefault((row.companycode, row.costlistcode), row)
+            held.setdefault(_visit(row), row)
     return list(held.values())
+
+
+def _visit(row: RepairRow) -> tuple[str, str]:
+    return row.companycode, row.costlistcode
+
+
+def _disposals(known: Iterable[Fact]) -> dict[tuple[str, str], str]:
+    """What shops say of old parts, by visit."""
+    told = (fact.record for fact in known if isinstance(fact.record, OldPartDisposal))
+    return {(one.companycode, one.costlistcode): one.disposal for one in told}
 
 
 def _claims(known: Iterable[Fact]) -> list[Claim]:

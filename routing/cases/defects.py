@@ -13,7 +13,7 @@ from datetime import date
 from hashlib import sha256
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from mappings import divisions, vin
 from mappings.documents.market import DefectLead
@@ -44,6 +44,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """Fewest vehicles of a lead, where that is more than `k`."""
     band: Annotated[int, Field(ge=1_000)] = 10_000
     """Width of a mileage band, km."""
+    wmis: frozenset[Annotated[str, StringConstraints(pattern=r"^[A-HJ-NPR-Z0-9]{3}$")]] = frozenset()
+    """The first 3 of the VINs of one maker, who learns of its own models only; empty: every maker's."""
     routine: tuple[str, ...] = tuple(_ROUTINE.split())
     """Words of visits without a fault: a text that has nothing else tells of none."""
 
@@ -79,6 +81,8 @@ class Defects:
         """The leads on one model, by their clusters."""
         del today
         if len(subject) != MODEL_LENGTH or not vin.is_alphabet(subject):
+            return []
+        if self.settings.wmis and subject[:3] not in self.settings.wmis:
             return []
         clusters = self._clusters(subject, repairs(facts))
         found = (self._lead(subject, cluster, clusters[cluster]) for cluster in sorted(clusters))

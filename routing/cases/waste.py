@@ -10,6 +10,7 @@ what waste it lets expect (`waste-expected`), per code and month a balance (`was
 | storage-due, storage-overdue | lies there too long (FIFO over batches) |
 | silence | no entry for too long, though there is something to enter |
 | red-unfounded | a red entry that corrects nothing, another waste, or more than there was |
+| old-part-... | old parts that insurer, owner and shop have, and the ledger, do not fit |
 | manifest-..., entry-without-manifest | manifests, their gates and the ledger do not fit |
 | receiver-unlicensed, licence-expiring, licence-expired | who takes the waste may not, or soon not |
 
@@ -23,6 +24,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from mappings.documents import Document
+from mappings.documents.claims import OldPartReturn
+from mappings.documents.oldparts import OldPartDisposal
 from mappings.documents.waste import (
     Evidence,
     ExpectedWaste,
@@ -39,7 +42,7 @@ from mappings.documents.waste import (
 )
 from mappings.records import RepairRow
 from mappings.waste.codes import category_of
-from routing.cases import REPAIR, Fact, Subject
+from routing.cases import REPAIR, Fact, Subject, wasteoldparts
 from routing.cases.wastebooks import (
     Account,
     Entry,
@@ -61,6 +64,8 @@ from routing.wasterules import WasteRules, plain, shipped_waste_rules
 __all__ = ["Settings", "Waste"]
 
 _ZERO = Decimal()
+_Expected = tuple[str, RepairRow, tuple[ExpectedWaste, ...]]
+"""A repair with its key, and what of its waste is the shop's."""
 _NOTHING = Matched((), {})
 
 
@@ -78,6 +83,8 @@ class Waste:
             WasteManifest.KIND,
             WasteLicence.KIND,
             WastePlan.KIND,
+            OldPartReturn.KIND,
+            OldPartDisposal.KIND,
         }
     )
     needs = frozenset[str]()
@@ -102,7 +109,8 @@ class Waste:
         return list(found.values())
 
     def _derived(self, shop: str, known: Known, today: date) -> Iterator[Document]:
-        expected = [(key, repair, self._rules.expect(repair)) for key, repair in known.repairs]
+        visits = wasteoldparts.visits(known.repairs, known.old_parts, self._rules)
+        expected = [(one.key, one.repair, one.items) for one in visits]
         for _, repair, items in expected:
             if items:
                 yield WasteExpected(issuer=shop, number=repair.costlistcode, day=repair.settledate, items=items)
@@ -112,7 +120,8 @@ class Waste:
             shown = [evidence(red.entry)]
             members = {**account._asdict(), "found": plain(red.excess)}
             yield case(shop, "red-unfounded", red.entry.number, red.entry.day, shown, **members)
-        stock = yield from self._accounts(shop, entries, expected, today)
+        stock = yield from self._accounts(shop, entries, visits, today)
+        yield from wasteoldparts.disputed(shop, known.old_parts)
         yield from transfer_cases(shop, entries, known.transfers, self._reference, self._rules, self._settings, today)
         yield from self._silence(shop, known, expected, today, stock=stock)
 
@@ -120,10 +129,12 @@ class Waste:
         self,
         shop: str,
         entries: Sequence[Entry],
-        expected: Sequence[tuple[str, RepairRow, Sequence[ExpectedWaste]]],
+        visits: Sequence[wasteoldparts.Visit],
         today: date,
     ) -> Generator[Document, None, bool]:
         """Balances and cases of every account; returns whether hazardous waste lies there."""
+        expected = [(one.key, one.repair, one.items) for one in visits]
+        old = [one for one in visits if one.old is not None]
         wanted = self._expectations(expected)
         booked = accounts(entries)
         stock = False
@@ -137,9 +148,13 @@ class Waste:
                 window = (self._settings.days_before, self._settings.days_after)
                 matched = match(wanted.get(account, ()), declared, *window)
                 yield from self._undeclared(shop, account, matched, today)
+                yield from wasteoldparts.undeclared(
+                    shop, account, old, matched.expectations, self._rules, self._settings, today
+                )
                 since = min((repair.settledate for _, repair, _ in expected), default=date.max)
                 told = [entry for entry in declared if entry.day >= since]
                 yield from self._unexplained(shop, account, matched, told)
+            yield from wasteoldparts.returned(shop, account, old, declared, self._rules)
             yield from _balances(shop, account, by_month, left, matched, self._settings)
             yield from stock_cases(shop, account, by_month, left, self._settings)
             lying = lots(own, left)
@@ -147,9 +162,7 @@ class Waste:
             yield from storage_cases(shop, lying, self._settings, today)
         return stock
 
-    def _expectations(
-        self, expected: Iterable[tuple[str, RepairRow, Sequence[ExpectedWaste]]]
-    ) -> dict[Account, list[Expectation]]:
+    def _expectations(self, expected: Iterable[_Expected]) -> dict[Account, list[Expectation]]:
         """What counts against the shop: expectations of enough confidence, in units of account."""
         found: dict[Account, list[Expectation]] = {}
         for key, repair, items in expected:
@@ -194,7 +207,7 @@ class Waste:
         self,
         shop: str,
         known: Known,
-        expected: Sequence[tuple[str, RepairRow, Sequence[ExpectedWaste]]],
+        expected: Sequence[_Expected],
         today: date,
         *,
         stock: bool,

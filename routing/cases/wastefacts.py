@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 from mappings.dates import FIRST_YEAR, LAST_YEAR
 from mappings.documents import Document
+from mappings.documents.claims import OldPartReturn
+from mappings.documents.oldparts import OldPartDisposal
 from mappings.documents.waste import (
     WasteEvent,
     WasteLicence,
@@ -19,6 +21,7 @@ from mappings.documents.waste import (
 from mappings.records import RepairRow
 from mappings.waste.manifests import order_status
 from routing.cases import Fact
+from routing.cases.wasteoldparts import OldParts
 from routing.cases.wastetransfers import Transfers
 
 
@@ -29,6 +32,8 @@ class Known:
     repairs: Sequence[tuple[str, RepairRow]]
     events: Sequence[tuple[str, WasteEvent]]
     transfers: Transfers
+    old_parts: Mapping[str, OldParts]
+    """Settlement list -> where its old parts went."""
 
 
 def sorted_out(facts: Iterable[Fact]) -> Known:
@@ -69,7 +74,18 @@ def sorted_out(facts: Iterable[Fact]) -> Known:
             },
             plans=[one for one in documents.values() if isinstance(one, WastePlan)],
         ),
+        old_parts=_old_parts(documents),
     )
+
+
+def _old_parts(documents: Mapping[str, Document]) -> dict[str, OldParts]:
+    found: dict[str, OldParts] = {}
+    for key, one in documents.items():
+        if isinstance(one, OldPartReturn | OldPartDisposal) and _dated(one.settledate):
+            held = found.get(one.costlistcode, OldParts())
+            told = {"returned": (key, one)} if isinstance(one, OldPartReturn) else {"disposal": (key, one)}
+            found[one.costlistcode] = replace(held, **told)
+    return found
 
 
 def _signed(order: WasteOrder, signed: set[str]) -> WasteOrder:

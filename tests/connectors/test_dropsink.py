@@ -134,3 +134,34 @@ def test_onto_an_sftp_server(tmp_path):
         assert file.read_bytes().splitlines() == [one.body for one in given]
         assert sink.verify("b1") == contract.tally(given)
         assert sink.check()
+
+
+def csv_sink(tmp_path):
+    into = {"connector": "files", "path": str(tmp_path / "out"), "ending": ".csv"}
+    return DropSink(DropSink.Settings(into=into, format="csv", receipts=tmp_path / "given"))
+
+
+def row(number, body, batch="b1"):
+    return Delivery(f"id{number}", "waste", f"key{number}", 1, "0", body, batch)
+
+
+def test_rows_become_tables_with_a_file_for_each_set_of_columns(tmp_path):
+    sink = csv_sink(tmp_path)
+    given = [
+        row(1, '{"批次":"A1","量":"1,5"}'.encode()),
+        row(2, '{"批次":"B1","去向":"x\\ny"}'.encode()),
+        row(3, '{"批次":"A2","量":"=2"}'.encode()),
+    ]
+    assert [one.status for one in sink.write(given)] == [ACCEPTED] * 3
+    files = [file.read_text("utf-8") for file in sorted((tmp_path / "out").glob("*.csv"))]
+    assert files == ['批次,量\nA1,"1,5"\nA2,=2\n', "批次,去向\nB1,x y\n"]
+    assert sink.verify("b1").count == 3
+    assert [one.status for one in sink.write(given)] == [ACCEPTED] * 3
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 2, "the same call again writes nothing"
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"a":1}', b'{"a":{"b":"c"}}', b'{"a":null}'])
+def test_what_is_no_row_of_cells_is_refused(tmp_path, body):
+    sink = csv_sink(tmp_path)
+    outcomes = sink.write([row(1, body), row(2, b'{"a":"1"}')])
+    assert [one.status for one in outcomes] == [REFUSED, ACCEPTED]

@@ -25,7 +25,7 @@ def running(tmp_path_factory):
 
 
 def test_every_stand_in_is_here():
-    assert set(TAKES) == set(PARTNERS)
+    assert set(TAKES) == {name for name, one in PARTNERS.items() if one.protocols}
 
 
 @pytest.mark.parametrize("system", sorted(TAKES), scope="class")

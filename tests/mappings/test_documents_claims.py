@@ -376,3 +376,82 @@ def test_what_goes_out_names_its_schema_and_kind():
     told = orjson.loads(encode_claim(sent))
     assert (told.pop("schema"), told.pop("kind"), told["mileage"]) == ("vingate.claim/1", "accident-repair", "15000.5")
     assert AccidentRepair.of_members(told) == sent
+
+
+DISPOSAL = {
+    "companycode": "440103000000002",
+    "vin": "LSVAL41Z882104202",
+    "settlementSeq": "W1",
+    "settlementDate": "2026-10-03",
+    "oldPartDisposal": "2",
+}
+
+
+def test_the_shops_word_on_old_parts_is_read():
+    found = judged(DISPOSAL)
+    assert (found.dialect, found.kind, found.findings) == ("old-part-disposal", "old-part-disposal", ())
+    assert found.record.identity == ("440103000000002", "W1", date(2026, 10, 3), VIN)
+    assert found.record.disposal == "2"
+    mapped = judged(DISPOSAL | {"oldPartDisposal": "托修方收回"}, name="lenient")
+    assert (mapped.record.disposal, [code for code, _ in seen(mapped)]) == ("1", ["CODE_MAPPED"])
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"oldPartDisposal": "4"}, ("CODE_NOT_IN_TABLE", "disposal")),
+        ({"oldPartDisposal": ""}, ("MANDATORY_MISSING", "disposal")),
+        ({"settlementSeq": None}, ("MANDATORY_MISSING", "costlistcode")),
+        ({"settlementDate": "2026-13-01"}, ("DATE_FORMAT", "settledate")),
+        ({"vin": "LSVAL41Z88210420"}, ("VIN_LENGTH", "vin")),
+    ],
+)
+def test_a_wrong_word_on_old_parts_is_refused(change, finding):
+    found = judged(DISPOSAL | change)
+    assert found.rejected
+    assert finding in seen(found)
+
+
+ANSWER = "<?xml version='1.0' encoding='GBK'?><PACKET><HEAD>{}</HEAD></PACKET>"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (answer_assessment(), []),
+        (answer_assessment([], "定损单号已存在"), []),
+        (answer_assessment([], "系统异常", failed=True), []),
+        (ANSWER.format("<ResponseCode>401</ResponseCode><ErrorMessage>x</ErrorMessage>"), ["CODE_NOT_IN_TABLE"]),
+        (ANSWER.format("<ResponseCode>402</ResponseCode>"), ["MANDATORY_MISSING"]),
+        (ANSWER.format("<ResponseCode></ResponseCode><ErrorMessage>x</ErrorMessage>"), ["MANDATORY_MISSING"]),
+        (ANSWER.format("<ResponseCode>000</ResponseCode><Extra>1</Extra>"), ["UNKNOWN_MEMBER"]),
+        ("<a><ResponseCode>000</ResponseCode>", ["XML_UNREADABLE"]),
+        ("<!DOCTYPE a><a><ResponseCode>000</ResponseCode></a>", ["XML_UNREADABLE"]),
+    ],
+)
+def test_an_answer_to_an_assessment_is_judged_and_is_no_document(body, found):
+    judgement = judged(body.encode("gbk") if isinstance(body, str) else body)
+    assert (judgement.dialect, judgement.record) == ("loss-answer", None)
+    assert [code for code, _ in seen(judgement)] == found
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (answer_estimate([], "u-1"), []),
+        (answer_estimate([], "u-1", "车架号有误"), []),
+        (answer_estimate([], ""), [("MANDATORY_MISSING", "estimate_request_uuid")]),
+        ({"code": "2", "status": "x", "estimate_request_uuid": "u"}, [("CODE_NOT_IN_TABLE", "code")]),
+        ({"code": "1", "estimate_request_uuid": "u"}, [("MANDATORY_MISSING", "status")]),
+    ],
+)
+def test_an_answer_to_an_estimate_is_judged_and_is_no_document(body, found):
+    judgement = judged(body)
+    assert (judgement.dialect, judgement.record) == ("estimate-answer", None)
+    assert seen(judgement) == found
+
+
+@pytest.mark.parametrize("form", ["damage-estimate", "loss-assessment"])
+def test_no_packet_is_taken_for_an_answer(form):
+    body = XML if form == "loss-assessment" else FORMS[form] | {"code": "1", "status": "x"}
+    assert judged(body).dialect == form

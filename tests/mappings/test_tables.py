@@ -15,7 +15,7 @@ ROWS = {
     "waste-events": 9, "waste-manifest-states": 5, "waste-standings": 4, "waste-plan-states": 3,
     "uscc-departments": 37, "filing-items": 8, "check-results": 3, "complaint-subjects": 6, "complaint-outcomes": 5,
     "appeal-decisions": 3,
-    "history-purposes": 2, "rectification-matters": 6,
+    "history-purposes": 2, "old-part-disposals": 3, "rectification-matters": 6,
     "test-types": 5, "iu-types": 6, "inspection-natures": 3, "judgements": 2,
     "obd-communication": 3, "obd-monitors": 8,
 }  # fmt: skip

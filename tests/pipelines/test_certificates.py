@@ -94,6 +94,15 @@ def test_a_character_that_the_font_lacks_stands_as_its_number():
     page.release()
 
 
+def test_what_the_page_says_itself_has_only_characters_that_print(monkeypatch):
+    shown = []
+    readable = certificatepage._Page.readable
+    monkeypatch.setattr(certificatepage._Page, "readable", lambda page, text: shown.append(readable(page, text)) or "")
+    issue(DOCUMENT, KEY)
+    assert len(shown) > 20
+    assert [text for text in shown if "[U+" in text] == []
+
+
 def changed(issued, **members):
     whole = json.loads(issued.json)
     for path, value in members.items():

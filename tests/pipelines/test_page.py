@@ -52,6 +52,11 @@ def test_a_destination_that_lost_one_shows_it():
     assert "✗" in page("t", rows(received=3, delivered=2), {}, [], "")
 
 
+def test_a_destination_is_called_what_it_is_called():
+    told = page("t", [Row("credit", Counter(received=1, delivered=1), called="信用交通")], {}, [], "")
+    assert "→ credit 信用交通" in Reader(told).texts
+
+
 def test_what_it_is_told_cannot_become_markup():
     text = page("<b>t</b>", [Row("<script>", Counter(received=1, delivered=1))], {"<i>": 1}, ["<u>"], "<s>")
     assert not re.search(r"<(b|script|i|u|s)>", text)
@@ -66,6 +71,6 @@ def test_the_page_of_a_state(tmp_path, capsys):
     text = Path(told["page"]).read_text("utf-8")
     found = Reader(text).texts
     assert "bulk-files" in found
-    assert "VIN_LENGTH" in found
+    assert "车辆识别代号不是 17 位 VIN_LENGTH" in found
     assert "40" in found
     assert "LSVAA" not in text

@@ -35,7 +35,7 @@ class Day:
         made["source"] = {"connector": "files", "path": str(folder / "in"), "format": "ndjson", "finished": "keep"}
         made["mapping"]["kinds"] = [TAKES[name]]
         made["retry"] = {"first_seconds": 0}
-        made["agreements"] = ["own-store", name]
+        made["agreements"] = list(dict.fromkeys(["own-store", *made["agreements"]]))
         made["sinks"][name] |= {"url": running.urls[name], "retry": {"tries": 1}, "call_seconds": 0.3}
         self.exchange = Exchange.model_validate(made).placed(folder / "state")
 

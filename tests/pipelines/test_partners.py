@@ -104,3 +104,24 @@ def test_an_unknown_stand_in_is_wrong_use(capsys):
 
     assert main(["partner", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({"quantity": "4"}, "0"),
+        ({"quantity": "-4", "reverses": "E1"}, "0"),
+        ({"quantity": "-4"}, "422"),
+        ({"quantity": "4", "reverses": "E1"}, "422"),
+        ({"quantity": "--4", "reverses": "E1"}, "422"),
+        ({"quantity": True}, "422"),
+    ],
+)
+def test_a_ledger_entry_below_zero_names_what_it_corrects(tmp_path, told, code):
+    members = {"event": "generated", "code": "900-214-08", "category": "HW08", **told}
+    record = {"kind": "waste-event", "companycode": "1", "costlistcode": "waste-event:E2", "version": 1}
+    body = {"records": [{"id": "1", "record": {**record, "members": members}}]}
+    with hosted(["solid-waste"], tmp_path) as running:
+        url = f"{running.urls['solid-waste']}/v1/documents"
+        answer = httpx.post(url, content=orjson.dumps(body), trust_env=False)
+    assert codes(answer) == [code]

@@ -24,16 +24,22 @@ from mappings.documents.claims import (
     encode_claim,
 )
 from mappings.documents.interchange import encode_document
+from mappings.documents.oldparts import OldPartDisposal
 from mappings.encoding_interchange import MEMBERS
 from mappings.records import Part, Project, RepairRecord
 from routing.cases import comparing
 from routing.cases.claims import Claims, DirectShop, Settings, load_shops
 from routing.cases.comparing import Line, compared
 from routing.errors import TableError
+from routing.wasterules import PartWaste
 
 SHOP = DirectShop(companycode="S1", valid_from=date(2020, 1, 1))
 SETTINGS = Settings(shops=(SHOP,))
-WASTE = {"机油滤清器": "900-041-49", "蓄电池": "900-052-31"}
+WASTE = {
+    "机油滤清器": PartWaste("900-041-49", leaves=True),
+    "蓄电池": PartWaste("900-052-31", leaves=True),
+    "机油": PartWaste("900-214-08", leaves=False),
+}
 INCOMING = {"assessment", "estimate"}
 CANARY = Decimal("73519.46")
 
@@ -76,6 +82,10 @@ def work(name="前保险杠喷漆", hours="4.5"):
     return ApprovedWork(
         repairid="PQ01", repairname=name, apprhour=Decimal(hours), auditmanpowerfee=CANARY, apprrepairsum=CANARY
     )
+
+
+def disposal(code, listed="W1"):
+    return OldPartDisposal(companycode="S1", costlistcode=listed, vin=VIN, settledate=date(2026, 10, 3), disposal=code)
 
 
 def claims(*records, settings=SETTINGS, **parameters):
@@ -278,21 +288,26 @@ def test_old_parts_meet_the_waste_ledger():
         Part("前保险杠", Decimal(1), "JY-0012"),
         Part("机油滤清器", Decimal(1), "F1"),
         Part("蓄电池", Decimal(1), "B1"),
+        Part("机油", Decimal(4), "O1"),
     )
-    told = assessment(fits=(fit(back=False), fit("F1", back=False), fit("B1", back=True), fit("Z", back=None)))
-    one = claims(repair(parts=parts), told, waste_code=WASTE.get)["S1", "old-part-return:W1"]
+    fits = (fit(back=False), fit("F1", back=False), fit("B1", back=True), fit("O1", back=True), fit("Z", back=None))
+    one = claims(repair(parts=parts), assessment(fits=fits), waste=WASTE.get)["S1", "old-part-return:W1"]
     assert {(part.name, part.holder, part.wastecode, part.inledger) for part in one.parts} == {
         ("前保险杠", "shop", None, False),
         ("机油滤清器", "shop", "900-041-49", True),
         ("蓄电池", "insurer", "900-052-31", False),
+        ("机油", "insurer", "900-214-08", True),
         (None, "unknown", None, False),
     }
 
 
 def test_the_shops_own_word_is_held_against_the_insurers():
-    given = (repair(), assessment(fits=(fit(back=True),)))
-    (part,) = claims(*given, disposal=lambda _: "1")["S1", "old-part-return:W1"].parts
+    given = (repair(), repair("W2"), assessment(fits=(fit(back=True),)))
+    (part,) = claims(*given, disposal("1"), disposal("2", "W2"))["S1", "old-part-return:W1"].parts
     assert (part.holder, part.agrees) == ("insurer", False)
+    (part,) = claims(*given, disposal("2"), disposal("1", "W2"))["S1", "old-part-return:W1"].parts
+    assert (part.holder, part.agrees) == ("insurer", True)
+    assert claims(repair(), disposal("1")) == {}
 
 
 def test_an_estimate_says_what_the_assessment_leaves_open():
@@ -345,6 +360,7 @@ RECORDS = st.one_of(
         FITS,
         PLATES,
     ),
+    st.builds(disposal, st.sampled_from(["1", "2", "3"]), CODES),
     st.builds(
         lambda n, report, day, plate: estimate(n, report, day, plate=plate),
         st.sampled_from(["U1", "U2"]),
@@ -364,7 +380,7 @@ VERSIONS = st.lists(
 def test_order_doubles_and_outdated_versions_change_nothing_and_no_price_leaves(told, random):
     given = [fact(record, version, system) for record, version, system in told]
     newest = {one.key: one for one in sorted(given, key=lambda one: one.version)}
-    derivation = Claims(SETTINGS, waste_code=WASTE.get)
+    derivation = Claims(SETTINGS, waste=WASTE.get)
     wanted = derived(derivation, list(newest.values()), VIN)
     shuffled = [*given, *random.sample(given, len(given) // 2)]
     random.shuffle(shuffled)

@@ -33,6 +33,14 @@ def test_a_fault_that_many_vehicles_of_many_shops_share_is_a_lead():
     assert lead.identity.day == date(2026, 9, 1)
 
 
+def test_a_maker_learns_of_its_own_models_only():
+    facts = m.many(12, 6)
+    assert leads(facts, Settings(wmis={m.MODEL[:3], "LFV"})) == leads(facts)
+    assert leads(facts, Settings(wmis={"LFV"})) == []
+    with pytest.raises(ValidationError):
+        Settings(wmis={"上汽大众"})
+
+
 @pytest.mark.parametrize(
     ("vehicles", "shops", "told"), [(10, 5, True), (9, 5, False), (10, 4, False), (4, 4, False), (40, 1, False)]
 )

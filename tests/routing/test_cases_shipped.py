@@ -55,7 +55,13 @@ def test_registers_are_read_by_their_paths(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("part", "code"), [("机油", "900-214-08"), ("蓄电池", "900-052-31"), ("三元催化器", "900-049-50"), ("火花塞", None)]
+    ("part", "waste"),
+    [
+        ("机油", ("900-214-08", False)),
+        ("蓄电池", ("900-052-31", True)),
+        ("三元催化器", ("900-049-50", True)),
+        ("火花塞", None),
+    ],
 )
-def test_a_part_becomes_the_waste_that_the_rules_say(part, code):
-    assert shipped_waste_rules().of_part(part) == code
+def test_a_part_becomes_the_waste_that_the_rules_say(part, waste):
+    assert shipped_waste_rules().of_part(part) == waste
