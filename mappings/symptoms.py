@@ -77,6 +77,7 @@ def part_name(text: str) -> str:
     return _reduced(text, fillers=False)
 
 
+@lru_cache(maxsize=65_536)
 def part_code(text: str) -> str:
     """A part's code in capitals without blanks; empty where it is none, or looks like a phone, VIN or ID number."""
     code = "".join(unicodedata.normalize("NFKC", text).upper().split())

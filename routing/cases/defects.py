@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, NamedTuple
 
@@ -76,6 +77,7 @@ class Defects:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._routine = sorted(map(symptom, self.settings.routine), key=len, reverse=True)
+        self._is_fault = lru_cache(maxsize=16_384)(self._says_more)
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[DefectLead]:
         """The leads on one model, by their clusters."""
@@ -95,13 +97,13 @@ class Defects:
             fault, region = symptom(row.faultdescription), _region(one)
             if not region or not row.companycode or row.vin[:MODEL_LENGTH] != model or not self._is_fault(fault):
                 continue
-            month = f"{row.repairdate:%Y-%m}"
+            month = row.repairdate.isoformat()[:7]
             named = [(name, part_code(part.code)) for part in row.parts if (name := part_name(part.name))]
             for name, code in sorted(set(named)) or [("", "")]:
                 clusters[_Cluster(region, month, fault, name)].append(_Case(one, code))
         return clusters
 
-    def _is_fault(self, text: str) -> bool:
+    def _says_more(self, text: str) -> bool:
         """Whether a symptom says more than what every visit says."""
         for word in self._routine:
             text = text.replace(word, "") if word else text
