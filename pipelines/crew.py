@@ -42,11 +42,11 @@ class Crew:
         A status is as `subprocess` has it: 0 is well, -9 killed; also -1 where the forking process itself is gone.
         """
         with self._lock:
-            self._ended[worker] = ended
+            self._ended[f"{worker} {address}"] = ended
             try:
                 os.write(self._told, f"{worker} {address}\n".encode())
             except OSError:
-                del self._ended[worker]
+                del self._ended[f"{worker} {address}"]
                 ended(_LOST)
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Crew:
     def _listen(self) -> None:
         with os.fdopen(self._answers, "r") as answers:
             for line in answers:
-                worker, status = line.split()
+                worker, _, status = line.rpartition(" ")
                 with self._lock:
                     ended = self._ended.pop(worker)
                 ended(int(status))

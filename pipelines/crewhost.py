@@ -1,7 +1,7 @@
 """The process that workers are forked from: `python -m pipelines.crewhost`, told by `pipelines.crew` what to fork.
 
 A line of standard input, `WORKER ADDRESS`, forks one worker, which serves the runner at that address until it is told
-to end; a line of standard output, `WORKER STATUS`, says how a worker ended. At the end of its input this process ends,
+to end; a line of standard output, `WORKER ADDRESS STATUS`, says how a worker ended. At the end of its input this process ends,
 and the kernel ends its workers.
 """
 
@@ -50,7 +50,7 @@ class Host:
             pid = os.fork()
             if pid == 0:
                 self._become(worker, address, host)
-            self._waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (worker, pid))
+            self._waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (f"{worker} {address}", pid))
         return bool(read)
 
     def _bury(self, handle: int, worker: str, pid: int) -> None:

@@ -17,7 +17,7 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle, Po
 from pipelines.errors import RunnerFailed
 from pipelines.loopback import workers
 from pipelines.prism import Serving, serving
-from pipelines.runnable import EXTERNAL, LOOPBACK, prism
+from pipelines.runnable import EXTERNAL, LOOPBACK, environment, prism
 from pipelines.settings import Exchange
 from pipelines.stopping import told
 
@@ -117,8 +117,9 @@ def _job_service(exchange: Exchange) -> Iterator[Serving | _Service]:
 @contextmanager
 def _environment(exchange: Exchange) -> Iterator[tuple[str, str]]:
     """Beam's names of the environment that the workers have."""
-    if exchange.environment_type != LOOPBACK:
-        yield exchange.environment_type, exchange.environment_config
+    kind, config = environment(exchange)
+    if kind != LOOPBACK:
+        yield kind, config
         return
     with workers() as address:
         yield EXTERNAL, address

@@ -1,0 +1,225 @@
+"""A Spark cluster on this machine alone: master, one-core workers, Beam's job server and a pool of SDK workers.
+
+    python deploy/spark/local_cluster.py --home var/spark        until Ctrl-C; prints the job server and the pool
+
+Everything listens on 127.0.0.1, on ports that the system gives. `scripts/cluster` fills the home folder: `spark/` (the
+jars and scripts of pyspark's own distribution) and `jobserver/` (what `deploy/spark/pom.xml` resolves).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+ADDRESS = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[2]
+LOGGING = ROOT / "deploy" / "spark" / "log4j2.properties"
+PATIENCE = 120.0
+_OPENED = ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util")
+_OPENED += ("java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.util.calendar")
+ADD_OPENS = [f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED]
+
+
+class LostServer(Exception):
+    """A server of the cluster did not come up; with the end of what it wrote."""
+
+
+class Cluster:
+    """The processes of one cluster; `stop` ends them all.
+
+    Args:
+        home: what `scripts/cluster` filled.
+        folder: logs and work folders.
+        workers: how many Spark workers, one core each.
+    """
+
+    def __init__(self, home: Path, folder: Path, workers: int = 2) -> None:
+        self.home, self.folder, self.workers = home.resolve(), folder.resolve(), workers
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.master = self.endpoint = self.pool = ""
+
+    def __enter__(self) -> Cluster:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything, and wait until it serves."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._run("master", self._spark("org.apache.spark.deploy.master.Master", "--webui-port", "0"))
+        self.start_pool()
+        port = self.port("master", r"Starting Spark master at spark://127.0.0.1:(\d+)")
+        self.master = f"spark://{ADDRESS}:{port}"
+        for number in range(self.workers):
+            self.start_worker(number)
+        for number in range(self.workers):
+            self.port(f"worker-{number}", r"Successfully registered with master spark://127.0.0.1:(\d+)")
+        self.start_job_server()
+
+    def start_worker(self, number: int) -> None:
+        """One Spark worker: one core, one gigabyte."""
+        work = self.folder / f"work-{number}"
+        told = ("--webui-port", "0", "--cores", "1", "--memory", "1g", "--work-dir", str(work), self.master)
+        self._run(f"worker-{number}", self._spark("org.apache.spark.deploy.worker.Worker", *told))
+
+    def start_job_server(self) -> None:
+        """Beam's job server: it holds one Spark context, and the jobs that it is told of."""
+        guava = [str(one) for one in sorted((self.home / "jobserver").glob("*")) if _is_guava(one.name)]
+        # Beam's jars before Spark's; Spark's own guava is of 2013.
+        path = f"{self.home}/jobserver/*:{self.home}/spark/jars/*"
+        settings = {
+            "spark.master": self.master,
+            "spark.ui.enabled": "false",
+            "spark.driver.host": ADDRESS,
+            "spark.driver.bindAddress": ADDRESS,
+            "spark.executor.memory": "700m",
+            "spark.executor.extraClassPath": ":".join(guava),
+            "spark.executor.extraJavaOptions": " ".join(ADD_OPENS),
+            "spark.default.parallelism": str(self.workers * 4),
+            "spark.local.dir": str(self.folder),
+        }
+        command = ["java", *ADD_OPENS, "-Xmx1g", f"-Dlog4j2.configurationFile={LOGGING}", *(f"-D{name}={value}" for name, value in settings.items())]
+        command += ["-cp", path, "org.apache.beam.runners.spark.SparkJobServerDriver"]
+        command += [f"--job-host={ADDRESS}", "--job-port=0", "--artifact-port=0", "--expansion-port=0"]
+        command += [f"--artifacts-dir={self.folder}/artifacts", f"--spark-master-url={self.master}"]
+        self._run("job-server", command)
+        port = self.port("job-server", r"JobService started on [^:]*:(\d+)")
+        self.endpoint = f"{ADDRESS}:{port}"
+
+    def start_pool(self) -> None:
+        """A pool that starts SDK workers as processes; on a port that stays the same when it is started again."""
+        port = self.pool.rpartition(":")[2] or str(_free_port())
+        self._run("pool", [sys.executable, "-m", "pipelines", "workers", "--listen", f"{ADDRESS}:{port}"])
+        self.pool = f"{ADDRESS}:{port}"
+
+    def settings(self) -> list[str]:
+        """What `--set` says of it."""
+        named = {"runner": "spark", "job_endpoint": self.endpoint, "environment_config": self.pool}
+        return [f"{name}={value}" for name, value in named.items()]
+
+    def executors(self) -> list[int]:
+        """Processes of the executors that Spark's workers have now."""
+        return [one for n in range(self.workers) for one in _children(self.processes[f"worker-{n}"].pid)]
+
+    def sdk_workers(self) -> list[int]:
+        """Processes of the SDK workers that the pool has now."""
+        return _children(self.processes["pool"].pid)
+
+    def kill(self, name: str) -> None:
+        """End one server at once, as a machine's failure would."""
+        process = self.processes.pop(name)
+        _end(process, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End every process, and those that they started."""
+        for name in ("job-server", "pool", "worker", "master"):
+            for one in [found for found in self.processes if found.startswith(name)]:
+                _end(self.processes.pop(one), signal.SIGTERM)
+
+    def said(self, name: str) -> str:
+        """What a server wrote."""
+        return (self.folder / f"{name}.log").read_text("utf-8", "replace")
+
+    def port(self, name: str, pattern: str) -> str:
+        """The port that a server says it listens on.
+
+        Raises:
+            LostServer: it does not.
+        """
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            gone = self.processes[name].poll() is not None
+            found = re.search(pattern, self.said(name))
+            if found:
+                return found[1]
+            if gone:
+                break
+            time.sleep(0.1)
+        message = f"{name}: {self.said(name)[-2_000:]}"
+        raise LostServer(message)
+
+    def _spark(self, kind: str, *told: str) -> list[str]:
+        options = [*ADD_OPENS, "-Xmx512m"]
+        return ["java", *options, "-cp", f"{self.home}/spark/jars/*", kind, "--host", ADDRESS, "--port", "0", *told]
+
+    def _run(self, name: str, command: list[str]) -> None:
+        told = {"SPARK_HOME": f"{self.home}/spark", "SPARK_LOCAL_IP": ADDRESS, "SPARK_SCALA_VERSION": "2.12"}
+        # Executors' folders and SDK workers' temporary files are this cluster's.
+        environment = {**os.environ, **told, "TMPDIR": str(self.folder), "SPARK_LOCAL_DIRS": str(self.folder)}
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+
+
+def _is_guava(name: str) -> bool:
+    return name.startswith(("guava-", "failureaccess-"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(one) for one in task.read_text().split()]
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    below = _children(pid)
+    return below + [one for child in below for one in _descendants(child)]
+
+
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    below = _descendants(process.pid)
+    process.send_signal(number)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    for one in [process.pid, *below] if process.poll() is None else below:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    process.wait()
+
+
+def main() -> int:
+    """Run a cluster until it is interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=ROOT / "var" / "spark")
+    parser.add_argument("--workers", type=int, default=2)
+    told = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = Path(tempfile.mkdtemp(prefix="vingate-spark-"))
+    try:
+        with Cluster(told.home, folder, told.workers) as cluster, suppress(KeyboardInterrupt):
+            print(f"--runner spark --job-endpoint {cluster.endpoint} --environment-config {cluster.pool}", flush=True)
+            signal.pause()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
