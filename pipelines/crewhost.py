@@ -53,11 +53,11 @@ class Host:
             self._waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (f"{worker} {address}", pid))
         return bool(read)
 
-    def _bury(self, handle: int, worker: str, pid: int) -> None:
+    def _bury(self, handle: int, told: str, pid: int) -> None:
         self._waiting.unregister(handle)
         os.close(handle)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(self._answers, f"{worker} {status}\n".encode())
+        os.write(self._answers, f"{told} {status}\n".encode())
 
     def _become(self, worker: str, address: str, host: int) -> NoReturn:
         """In the fork: serve, and end without what this process would do at its end."""
