@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-servers test crash check bench lock clean
+.PHONY: help run demo-servers cluster test crash check bench lock clean
 
 BIN := .venv/bin
 # Tests that wait for servers leave a core idle: one process more than there are cores, four at most.
@@ -21,6 +21,10 @@ run: .venv/.ready  ## Set up, then run a small nation: 31 provinces and 兵团, 
 demo-servers: .venv/.ready  ## Set up, then the whole network all day, on servers of its own, until Ctrl-C (in var/demo)
 	bash scripts/servers
 	$(BIN)/vingate demo --folder var/demo
+
+cluster: .venv/.ready  ## Set up, then the reference job (RECORDS, 1,000,000) on a Spark cluster of this machine: master, two workers
+	bash scripts/cluster var/spark
+	$(BIN)/python bench/cluster.py --home var/spark --records $(or $(RECORDS),1000000)
 
 test: .venv/.ready-dev  ## Set up, then run all tests
 	bash scripts/servers

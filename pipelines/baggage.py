@@ -19,7 +19,13 @@ from typing import Any
 from pipelines.errors import SettingsError
 from pipelines.work import Job
 
-_NAMED = (("mapping", "dialect"), ("mapping", "profile"), ("routing", "table"), ("routing", "dealers"), ("routing", "oems"))
+_NAMED = (
+    ("mapping", "dialect"),
+    ("mapping", "profile"),
+    ("routing", "table"),
+    ("routing", "dealers"),
+    ("routing", "oems"),
+)
 """Settings that name something shipped, or a file that steps read. What data lies in travels by its own ways."""
 
 

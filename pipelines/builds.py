@@ -61,5 +61,3 @@ def taken(made_by: str, packed: bytes) -> Any:
     made = kind.__new__(kind)
     made.__dict__.update(state)
     return made
-
-

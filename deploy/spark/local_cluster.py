@@ -94,7 +94,13 @@ class Cluster:
             "spark.default.parallelism": str(self.workers * 4),
             "spark.local.dir": str(self.folder),
         }
-        command = ["java", *ADD_OPENS, "-Xmx1g", f"-Dlog4j2.configurationFile={LOGGING}", *(f"-D{name}={value}" for name, value in settings.items())]
+        command = [
+            "java",
+            *ADD_OPENS,
+            "-Xmx1g",
+            f"-Dlog4j2.configurationFile={LOGGING}",
+            *(f"-D{name}={value}" for name, value in settings.items()),
+        ]
         command += ["-cp", path, "org.apache.beam.runners.spark.SparkJobServerDriver"]
         command += [f"--job-host={ADDRESS}", "--job-port=0", "--artifact-port=0", "--expansion-port=0"]
         command += [f"--artifacts-dir={self.folder}/artifacts", f"--spark-master-url={self.master}"]

@@ -12,9 +12,7 @@ from pipelines.cli.out import console
 
 
 def workers(
-    listen: Annotated[
-        str, typer.Option(help="监听地址 / where to listen", metavar="HOST:PORT")
-    ] = "127.0.0.1:50000",
+    listen: Annotated[str, typer.Option(help="监听地址 / where to listen", metavar="HOST:PORT")] = "127.0.0.1:50000",
 ) -> None:
     """集群每台机器上的步骤进程池：Spark 的 executor 在此取得进程 / the pool that executors of a cluster get workers from.
 

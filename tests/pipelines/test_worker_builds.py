@@ -1,0 +1,115 @@
+"""Workers elsewhere: one build, settings' files that travel, and a pool that listens on this machine alone."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from engine_samples import BULK
+from test_runners import TOLD, job_service, outcome, run, sources
+
+from pipelines import builds
+from pipelines.baggage import packed, unpacked
+from pipelines.errors import RunnerFailed, SettingsError, WrongBuild
+from pipelines.settings import load
+from pipelines.work import Job
+from pipelines.workbench import Workbench
+from pipelines.workerpool import pool
+
+__all__ = ["sources"]
+
+
+def job(exchange, folder):
+    plain = exchange.placed(folder).model_dump(mode="json", by_alias=True)
+    return Job(plain, "b", 1, "2026-09-21T21:30:00+08:00", str(folder), str(folder / "key"))
+
+
+def test_a_build_is_told_by_every_file_of_it(tmp_path, monkeypatch):
+    place = tmp_path / "pipelines" / "builds.py"
+    place.parent.mkdir()
+    place.write_text("a = 1\n", "utf-8")
+    monkeypatch.setattr(builds, "__file__", str(place))
+    first = builds.build.__wrapped__()
+    assert builds.build.__wrapped__() == first
+    place.write_text("a = 2\n", "utf-8")
+    assert builds.build.__wrapped__() != first
+
+
+def test_a_step_of_another_build_is_refused_before_it_is_unpacked():
+    with pytest.raises(WrongBuild, match=r"job is of 0\.0\.1\+old, the worker has"):
+        builds.taken("0.0.1+old", b"no pickle of this build")
+
+
+@pytest.fixture
+def spawned():
+    """A pool of this process, on a port of its own."""
+    heard = []
+    with pool("127.0.0.1:0", heard.append) as place:
+        yield place, heard
+
+
+def test_a_job_on_workers_of_a_pool_is_the_embedded_one(tmp_path, sources, spawned):
+    place, heard = spawned
+    (tmp_path / "pooled").mkdir()
+    (tmp_path / "embedded").mkdir()
+    run(tmp_path / "embedded", sources[0])
+    with job_service(tmp_path) as told:
+        run(tmp_path / "pooled", sources[0], *told, "environment_type=EXTERNAL", f"environment_config={place}")
+    assert outcome(tmp_path / "pooled") == outcome(tmp_path / "embedded")
+    assert any(one.startswith("+") for one in heard)
+
+
+def test_workers_of_another_build_stop_the_run_with_words_and_change_nothing(tmp_path, sources, spawned, monkeypatch):
+    place, _ = spawned
+    (tmp_path / "run").mkdir()
+    with job_service(tmp_path) as told:
+        on_pool = (*told, "environment_type=EXTERNAL", f"environment_config={place}")
+        with monkeypatch.context() as patch:
+            patch.setattr(builds, "build", lambda: "9.9.9+other")
+            with pytest.raises((WrongBuild, RunnerFailed), match=r"(?s)job is of 9\.9\.9\+other"):
+                run(tmp_path / "run", sources[0], *on_pool)
+        assert not outcome(tmp_path / "run")["files"]
+        run(tmp_path / "run", sources[0], *on_pool)
+    assert len(outcome(tmp_path / "run")["files"]) > 20
+
+
+def test_files_that_settings_name_travel_in_the_job(tmp_path):
+    table = tmp_path / "own.toml"
+    table.write_text((BULK.parents[1] / "tables" / "own-store.toml").read_text("utf-8"), "utf-8")
+    made = packed(job(load(BULK, [f"routing.table={table}", *TOLD], {}), tmp_path))
+    assert list(made.files) == [str(table)]
+    table.unlink()
+    there = unpacked(made)
+    assert there.exchange["routing"]["table"] != str(table)
+    assert there.files == {}
+    assert Workbench(there).router is not None
+    assert unpacked(made).exchange == there.exchange, "what is made of a file is made once"
+
+
+def test_a_file_that_cannot_be_read_is_named_before_the_job_begins(tmp_path):
+    told = job(load(BULK, [f"routing.dealers={tmp_path / 'none.csv'}", *TOLD], {}), tmp_path)
+    with pytest.raises(SettingsError, match="none.csv"):
+        packed(told)
+
+
+def test_a_pool_listens_where_it_is_told_and_ends_when_it_is_told():
+    command = [sys.executable, "-m", "pipelines", "workers", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = int(process.stdout.readline().rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), 10):
+                pass
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_place_where_nobody_can_listen_is_said():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        with pytest.raises(SettingsError, match="cannot listen there"):
+            pool(f"127.0.0.1:{held.getsockname()[1]}", print).__enter__()
