@@ -1,8 +1,8 @@
 """The process that workers are forked from: `python -m pipelines.crewhost`, told by `pipelines.crew` what to fork.
 
 A line of standard input, `WORKER ADDRESS`, forks one worker, which serves the runner at that address until it is told
-to end; a line of standard output, `WORKER ADDRESS STATUS`, says how a worker ended. At the end of its input this process ends,
-and the kernel ends its workers.
+to end; a line of standard output, `WORKER ADDRESS STATUS`, says how a worker ended. At the end of its input this
+process ends, and the kernel ends its workers.
 """
 
 from __future__ import annotations

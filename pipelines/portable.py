@@ -81,10 +81,11 @@ class _Runner(PortableRunner):
         return self._handle(self._stub, options)
 
 
-class _SparkHandle(JobServiceHandle):  # type: ignore[misc] # of Beam
+class _SparkHandle(JobServiceHandle):
     """Jobs that bring no jars: Spark's workers have Beam's, else the server hands 400 to each executor of each job.
 
-    An empty list would mean all, and what is named must be there: `deploy/spark` lays an empty jar where its server runs.
+    An empty list would mean all, and what is named must be there: `deploy/spark` lays an empty jar where its server
+    runs.
     """
 
     def get_pipeline_options(self) -> Any:

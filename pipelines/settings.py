@@ -216,7 +216,8 @@ class Exchange(_Section):
     `DOCKER`; empty: EXTERNAL for spark, else LOOPBACK. All but LOOPBACK need the state's staging, sources and part
     sinks at the same paths on every machine."""
     environment_config: str = ""
-    """Of EXTERNAL the pool's host:port (spark: empty is `localhost:50000`, the pool beside each worker), of PROCESS `{"command": ...}`, of DOCKER the image."""
+    """Of EXTERNAL the pool's host:port (spark: empty is `localhost:50000`, the pool beside each
+    worker), of PROCESS `{"command": ...}`, of DOCKER the image."""
     received_at: datetime | None = None
     """The moment written as received; empty: when the batch was opened. For tests and backfills."""
 

@@ -14,7 +14,7 @@ Runner = Annotated[
     str,
     typer.Option(
         help="embedded：本进程；prism：Beam 的本机 runner；portable：作业服务；spark：Spark 集群的作业服务"
-        " / embedded: this process; prism: Beam's local runner; portable: a job service; spark: that of a Spark cluster",
+        " / embedded: this process; prism: Beam's local runner; portable: a job service; spark: of a Spark cluster",
         metavar="embedded|prism|portable|spark",
         rich_help_panel=_PANEL,
     ),

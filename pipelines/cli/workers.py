@@ -14,7 +14,7 @@ from pipelines.cli.out import console
 def workers(
     listen: Annotated[str, typer.Option(help="监听地址 / where to listen", metavar="HOST:PORT")] = "127.0.0.1:50000",
 ) -> None:
-    """集群每台机器上的步骤进程池：Spark 的 executor 在此取得进程 / the pool that executors of a cluster get workers from.
+    """集群每台机器上的步骤进程池：executor 在此取得进程 / the pool that a cluster gets workers from.
 
     谁能连上它，谁就能让它执行代码：只在本机或容器组内监听 / who reaches it can have it run code: keep it on loopback.
 

@@ -77,7 +77,7 @@ def test_the_job_on_spark_is_the_embedded_one_and_stays_it_when_an_executor_dies
 
 
 def rounds(count, seed):
-    chance, wrong = random.Random(seed), 0
+    chance, wrong = random.Random(seed), 0  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="vingate-spark-") as name:
         folder = Path(name)
         sources = inputs(folder)

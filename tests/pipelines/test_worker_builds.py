@@ -91,7 +91,7 @@ def test_files_that_settings_name_travel_in_the_job(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named_before_the_job_begins(tmp_path):
     told = job(load(BULK, [f"routing.dealers={tmp_path / 'none.csv'}", *TOLD], {}), tmp_path)
-    with pytest.raises(SettingsError, match="none.csv"):
+    with pytest.raises(SettingsError, match=r"none\.csv"):
         packed(told)
 
 
