@@ -1,7 +1,7 @@
 """What settings name beside the data, for workers that do not see this machine's files: it travels in the job.
 
-Tables, mappings, profiles, dealers and OEM lists are read once, where the run begins, and written
-again in a folder of the worker's own; so every worker judges and routes by the same text, whatever becomes of the files.
+Tables, mappings, profiles, dealers and OEM lists are read once, where the run begins, and written again in a folder of
+the worker's own; so every worker judges and routes by the same text, whatever becomes of the files.
 """
 
 from __future__ import annotations
