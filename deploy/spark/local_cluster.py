@@ -29,6 +29,8 @@ PATIENCE = 120.0
 _OPENED = ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util")
 _OPENED += ("java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.util.calendar")
 ADD_OPENS = [f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED]
+QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+"""Java carries descriptors and receipts only: what costs here is its start."""
 
 
 class LostServer(Exception):
@@ -90,13 +92,14 @@ class Cluster:
             "spark.driver.bindAddress": ADDRESS,
             "spark.executor.memory": "700m",
             "spark.executor.extraClassPath": f"{self.home}/jobserver/*",
-            "spark.executor.extraJavaOptions": " ".join(ADD_OPENS),
+            "spark.executor.extraJavaOptions": " ".join([*ADD_OPENS, *QUICK]),
             "spark.default.parallelism": str(self.workers * 4),
             "spark.local.dir": str(self.folder),
         }
         command = [
             "java",
             *ADD_OPENS,
+            *QUICK,
             "-Xmx1g",
             f"-Dlog4j2.configurationFile={LOGGING}",
             *(f"-D{name}={value}" for name, value in settings.items()),
@@ -126,8 +129,8 @@ class Cluster:
         return [one for n in range(self.workers) for one in _children(self.processes[f"worker-{n}"].pid)]
 
     def sdk_workers(self) -> list[int]:
-        """Processes of the SDK workers that the pool has now."""
-        return _children(self.processes["pool"].pid)
+        """Processes of the SDK workers that the pool has now: they are forks of its one child."""
+        return [one for host in _children(self.processes["pool"].pid) for one in _children(host)]
 
     def kill(self, name: str) -> None:
         """End one server at once, as a machine's failure would."""
@@ -163,7 +166,7 @@ class Cluster:
         raise LostServer(message)
 
     def _spark(self, kind: str, *told: str) -> list[str]:
-        options = [*ADD_OPENS, "-Xmx512m"]
+        options = [*ADD_OPENS, *QUICK, "-Xmx512m"]
         return ["java", *options, "-cp", f"{self.home}/spark/jars/*", kind, "--host", ADDRESS, "--port", "0", *told]
 
     def _run(self, name: str, command: list[str]) -> None:
