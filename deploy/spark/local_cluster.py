@@ -19,7 +19,9 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
@@ -83,15 +85,15 @@ class Cluster:
 
     def start_job_server(self) -> None:
         """Beam's job server: it holds one Spark context, and the jobs that it is told of."""
-        # Beam's jars before Spark's, whose guava is of 2013; workers have them too, so no job has to carry 400 files.
-        path = f"{self.home}/jobserver/*:{self.home}/spark/jars/*"
+        # `listening` keeps Beam's servers on loopback. Beam's jars before Spark's, whose guava is of 2013; workers have them too, so no job has to carry 400 files.
+        beam = f"{self.home}/listening:{self.home}/jobserver/*"
         settings = {
             "spark.master": self.master,
             "spark.ui.enabled": "false",
             "spark.driver.host": ADDRESS,
             "spark.driver.bindAddress": ADDRESS,
             "spark.executor.memory": "700m",
-            "spark.executor.extraClassPath": f"{self.home}/jobserver/*",
+            "spark.executor.extraClassPath": beam,
             "spark.executor.extraJavaOptions": " ".join([*ADD_OPENS, *QUICK]),
             "spark.default.parallelism": str(self.workers * 4),
             "spark.local.dir": str(self.folder),
@@ -104,7 +106,7 @@ class Cluster:
             f"-Dlog4j2.configurationFile={LOGGING}",
             *(f"-D{name}={value}" for name, value in settings.items()),
         ]
-        command += ["-cp", path, "org.apache.beam.runners.spark.SparkJobServerDriver"]
+        command += ["-cp", f"{beam}:{self.home}/spark/jars/*", "org.apache.beam.runners.spark.SparkJobServerDriver"]
         command += [f"--job-host={ADDRESS}", "--job-port=0", "--artifact-port=0", "--expansion-port=0"]
         command += [f"--artifacts-dir={self.folder}/artifacts", f"--spark-master-url={self.master}"]
         with zipfile.ZipFile(self.folder / "nothing.jar", "w"):
@@ -131,6 +133,12 @@ class Cluster:
     def sdk_workers(self) -> list[int]:
         """Processes of the SDK workers that the pool has now: they are forks of its one child."""
         return [one for host in _children(self.processes["pool"].pid) for one in _children(host)]
+
+    def listening(self) -> list[str]:
+        """Where its processes listen, as `ADDRESS:PORT`."""
+        found = [one for process in self.processes.values() for one in [process.pid, *_descendants(process.pid)]]
+        sockets = {link for pid in found for link in _links(pid) if link.startswith("socket:")}
+        return sorted(place for place, inode in _listening() if f"socket:[{inode}]" in sockets)
 
     def kill(self, name: str) -> None:
         """End one server at once, as a machine's failure would."""
@@ -193,6 +201,27 @@ def _children(pid: int) -> list[int]:
         with suppress(OSError):
             found += [int(one) for one in task.read_text().split()]
     return found
+
+
+def _links(pid: int) -> list[str]:
+    found = []
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(str(link.readlink()))
+    return found
+
+
+def _listening() -> Iterator[tuple[str, str]]:
+    """All TCP sockets of this machine that listen: address and port, and inode."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] != "0A":
+                continue
+            address, port = fields[1].split(":")
+            words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
+            yield f"{ip_address(b''.join(words))}:{int(port, 16)}", fields[9]
 
 
 def _descendants(pid: int) -> list[int]:
