@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from mappings.profiles import files_of
 from pipelines.errors import SettingsError
 from pipelines.work import Job
 
@@ -30,29 +31,42 @@ _NAMED = (
 
 
 def packed(job: Job) -> Job:
-    """The job with the content of the files that its settings name.
+    """The job with the content of the files that its settings name, and of those that these name in turn.
 
     Raises:
         SettingsError: one of them cannot be read.
+        ProfileError: a profile that extends others cannot be followed.
     """
     found: dict[str, bytes] = {}
     for section, option in _NAMED:
         named = str(job.exchange[section][option])
         if named and Path(named).is_absolute():  # settings are placed: what is not absolute is shipped
-            found[named] = _content(Path(named))
-    return replace(job, files=found)
+            found[_plain(named)] = _content(Path(named))
+    profile = str(job.exchange["mapping"]["profile"])
+    found.update((_plain(path), _content(path)) for path in files_of(profile))
+    return replace(job, files=found, profile=profile)
 
 
 def unpacked(job: Job) -> Job:
     """The job with those files in a folder of this process, and its settings naming them there."""
     if not job.files:
         return job
+    folder = _written(os.getpid(), tuple(sorted(job.files.items())))
     exchange: dict[str, Any] = dict(job.exchange)
     for section, option in _NAMED:
-        named = exchange[section][option]
+        named = _plain(exchange[section][option])
         if named in job.files:
-            exchange[section] = {**exchange[section], option: _written(os.getpid(), Path(named).name, job.files[named])}
+            exchange[section] = {**exchange[section], option: _below(folder, named)}
     return replace(job, exchange=exchange, files={})
+
+
+def _plain(path: str | Path) -> str:
+    return os.path.normpath(path)
+
+
+def _below(folder: str, path: str) -> str:
+    """Where a file lies in the folder: at its own path, so that what it names beside itself is there too."""
+    return f"{folder}{path}"
 
 
 def _content(path: Path) -> bytes:
@@ -63,13 +77,18 @@ def _content(path: Path) -> bytes:
         raise SettingsError(message) from None
 
 
-@lru_cache(maxsize=256)
-def _written(process: int, name: str, content: bytes) -> str:
-    """Path of a file of that content; the same for the same, so that what is made of it is made once."""
-    path = Path(_folder(process)) / blake2b(content, digest_size=8).hexdigest() / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    return str(path)
+@lru_cache(maxsize=64)
+def _written(process: int, files: tuple[tuple[str, bytes], ...]) -> str:
+    """A folder with those files; the same for the same, so that what is made of them is made once."""
+    digest = blake2b(digest_size=8)
+    for name, content in files:
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    folder = f"{_folder(process)}/{digest.hexdigest()}"
+    for name, content in files:
+        path = Path(_below(folder, name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
 
 
 @lru_cache(maxsize=1)

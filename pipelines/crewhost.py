@@ -84,7 +84,10 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what is to be said of a step goes to the runner
     with uncollected(), without("pymongo", "requests"):
+        from pipelines.builds import build
         from pipelines.crewenv import serve  # it takes Beam along
+
+        build()  # of the files that were loaded, whatever becomes of them while this serves
     Host(told, answers, serve).run()
     sys.stderr.flush()
     os._exit(0)

@@ -37,6 +37,8 @@ class Job:
     """The build that workers elsewhere must have (`pipelines.builds`); empty: they are of this process or its forks."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """What the settings name beside the data, by path: tables, mappings, registers; for workers elsewhere."""
+    profile: str = ""
+    """How letters name the profile where its file travelled; empty: as the settings do."""
 
 
 class Task(NamedTuple):

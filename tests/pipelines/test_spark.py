@@ -1,102 +1,59 @@
-"""The same job on a Spark cluster of this machine, also when parts of it die: files, letters, ledger as embedded.
+"""A Spark cluster of this machine: parts of it die and change nothing, and all of it listens on loopback.
 
-Needs what `make cluster` fills (`scripts/cluster`): skipped by name where it is not. The long form is a command:
-
-    python tests/pipelines/test_spark.py ROUNDS [SEED]
+Needs what `scripts/cluster` fills, as `make test` does: skipped by name where it is not. That what runs on Spark is what
+runs embedded, and on every other runner, is in `test_runners_nation.py`; the long form is `make cluster-crash`.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import sys
-import tempfile
 import threading
-import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from engine_samples import lines, payload, write
-from test_runners import both, outcome, run
+from spark_rounds import HOME, VICTIMS, Cluster, embedded, moment, one_round, run, source
 
-from pipelines.errors import PipelineError
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "deploy" / "spark"))
-from local_cluster import Cluster  # noqa: E402
-
-HOME = Path(os.environ.get("SPARK_CLUSTER") or ROOT / "var" / "spark")
 pytestmark = pytest.mark.skipif(not (HOME / ".ready").exists(), reason="no Spark: scripts/cluster fills var/spark")
-VICTIMS = ("executor", "sdk worker", "job server")
-LATEST = 30.0
-"""Seconds after a run began in which something dies: a job of this size takes about as long."""
 
 
-def inputs(folder):
-    first, more = lines(120, broken=4), lines(10, first=500, broken=2)
-    corrected = [payload(seed, faultdescription="更换机油") for seed in range(5, 15)]
-    return write(folder / "first.ndjson", first), write(folder / "second.ndjson", first[20:40] + corrected + more)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(HOME, tmp_path_factory.mktemp("spark") / "cluster") as started:
+        yield started
 
 
-def kill(cluster, victim):
-    """End one part at once. The job server is started again, as an operator or the kubelet would."""
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """An input, and what an embedded run leaves of it."""
+    folder = tmp_path_factory.mktemp("job")
+    input_file = source(folder)
+    return input_file, embedded(folder / "embedded", input_file)
+
+
+def test_every_server_of_a_cluster_listens_on_loopback_alone(cluster, job, tmp_path):
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look():
+        while not over.wait(0.2):
+            seen.update(cluster.listening())
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    code = run(tmp_path, job[0], *cluster.settings()).wait()
+    over.set()
+    watching.join()
+    assert code == 0, (tmp_path / "said").read_text()
+    assert len(seen) > 20, (
+        "master, workers, driver, executors, job server and pool, and what executors open for workers"
+    )
+    assert [place for place in seen if not place.startswith(("127.0.0.1:", "::ffff:7f00:1:"))] == []
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_part_that_dies_changes_nothing(cluster, job, tmp_path, victim):
+    input_file, expected = job
+    done = one_round(cluster, tmp_path / "run", input_file, expected, moment(victim, 7))
+    assert done.killed, "the run ended before anything could die"
+    assert done.codes[-1] == 0, (tmp_path / "run" / "said").read_text()[-3_000:]
+    assert done.differs == []
     if victim == "job server":
-        cluster.kill("job-server")
-        cluster.start_job_server()
-        return
-    found = cluster.executors() if victim == "executor" else cluster.sdk_workers()
-    if found:
-        with suppress(ProcessLookupError):
-            os.kill(found[0], signal.SIGKILL)
-
-
-def one_round(cluster, folder, sources, expected, victim, after):
-    """A run in which a part dies, then runs until there is nothing left to do: the end state is the embedded one's."""
-    folder.mkdir()
-    settings = cluster.settings()
-    killer = threading.Timer(after, kill, (cluster, victim))
-    killer.start()
-    left = sources[1:]
-    try:
-        run(folder, sources[0], *settings)
-    except PipelineError:
-        left = sources  # what ended well is not run again: that would be a batch of duplicates, on any runner
-    finally:
-        killer.join()
-    for source in left:
-        run(folder, source, *cluster.settings())
-    made = outcome(folder)
-    return [part for part in expected if made[part] != expected[part]]
-
-
-def test_the_job_on_spark_is_the_embedded_one_and_stays_it_when_an_executor_dies(tmp_path):
-    sources = inputs(tmp_path)
-    expected = both(tmp_path / "embedded", sources)
-    with Cluster(HOME, tmp_path / "cluster") as cluster:
-        assert one_round(cluster, tmp_path / "killed", sources, expected, "executor", 12.0) == []
-
-
-def rounds(count, seed):
-    chance, wrong = random.Random(seed), 0  # noqa: S311
-    with tempfile.TemporaryDirectory(prefix="vingate-spark-") as name:
-        folder = Path(name)
-        sources = inputs(folder)
-        expected = both(folder / "embedded", sources)
-        with Cluster(HOME, folder / "cluster") as cluster:
-            for number in range(count):
-                victim, after = VICTIMS[number % len(VICTIMS)], chance.uniform(2, LATEST)
-                began = time.monotonic()
-                differs = one_round(cluster, folder / f"round-{number}", sources, expected, victim, after)
-                wrong += bool(differs)
-                said = f"differs in {', '.join(differs)}" if differs else "the same"
-                print(
-                    f"{number + 1}: {victim} after {after:.1f} s: {said} ({time.monotonic() - began:.0f} s)", flush=True
-                )
-    return wrong
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(1 if rounds(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 7) else 0)
+        assert done.codes == [3, 0], "without it the run fails in words, and the next one does what there is to do"

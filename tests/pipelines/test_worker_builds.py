@@ -11,6 +11,7 @@ import pytest
 from engine_samples import BULK
 from test_runners import TOLD, job_service, outcome, run, sources
 
+from mappings.profiles import InvalidProfile
 from pipelines import builds
 from pipelines.baggage import packed, unpacked
 from pipelines.errors import RunnerFailed, SettingsError, WrongBuild
@@ -87,6 +88,27 @@ def test_files_that_settings_name_travel_in_the_job(tmp_path):
     assert there.files == {}
     assert Workbench(there).router is not None
     assert unpacked(made).exchange == there.exchange, "what is made of a file is made once"
+
+
+def test_a_profile_travels_with_what_it_extends_and_letters_name_it_as_the_settings_do(tmp_path):
+    (tmp_path / "national").mkdir()
+    (tmp_path / "base.toml").write_text('extends = "strict"\n[limits]\ndays_ahead = 3\n', "utf-8")
+    own = tmp_path / "national" / "own.toml"
+    own.write_text('extends = "../base.toml"\n', "utf-8")
+    made = packed(job(load(BULK, [f"mapping.profile={own}", *TOLD], {}), tmp_path))
+    assert sorted(made.files) == [str(tmp_path / "base.toml"), str(own)]
+    own.unlink()
+    (tmp_path / "base.toml").unlink()
+    bench = Workbench(unpacked(made))
+    assert bench.profile.limits["days_ahead"] == 3
+    assert bench.origin("in.ndjson", "", "").profile == str(own)
+
+
+def test_profiles_that_extend_each_other_in_a_circle_are_told_before_the_job_begins(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text('extends = "own.toml"\n', "utf-8")
+    with pytest.raises(InvalidProfile, match="in a circle"):
+        packed(job(load(BULK, [f"mapping.profile={own}", *TOLD], {}), tmp_path))
 
 
 def test_a_file_that_cannot_be_read_is_named_before_the_job_begins(tmp_path):
