@@ -3,8 +3,9 @@
     python bench/cluster.py [--home var/spark] [--records 1000000] [--workers 2] [--item-mb 16] [--keep FOLDER]
 
 Says on stderr how far it is, and prints the ledger and the speed; the very last line is one JSON object: records,
-delivered, dead, balanced, workers, work_s (the work stage, from the first file that a worker opens to the last one that
-it ends), wall_s (the whole of `vingate run`). Where nothing moves any more it says what every server wrote last, and ends.
+delivered, dead, balanced, workers, work_s (the work stage, from the first file that a worker opens to the last one
+that it ends), wall_s (the whole of `vingate run`). Where nothing moves any more it says what every server wrote last,
+and ends.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import selectors
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from pipelines.cli import uncollected, without
@@ -25,8 +28,8 @@ Serve = Callable[[str, str], None]
 class Host:
     """Forks workers and tells of their ends."""
 
-    def __init__(self, told: int, answers: int, serve: Serve) -> None:
-        self._told, self._answers, self._serve = told, answers, serve
+    def __init__(self, told: int, answers: int, serve: Serve, scratch: Path) -> None:
+        self._told, self._answers, self._serve, self._scratch = told, answers, serve, scratch
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(told, selectors.EVENT_READ, None)
         self._unread = b""
@@ -57,6 +60,7 @@ class Host:
         self._waiting.unregister(handle)
         os.close(handle)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        shutil.rmtree(self._scratch / str(pid), ignore_errors=True)
         os.write(self._answers, f"{told} {status}\n".encode())
 
     def _become(self, worker: str, address: str, host: int) -> NoReturn:
@@ -68,12 +72,19 @@ class Host:
                 self._waiting.close()
                 os.close(self._told)
                 os.close(self._answers)
+                self._have_scratch()
                 self._serve(worker, address)
                 status = 0
         except Exception:  # noqa: BLE001 - whatever it is, this fork ends by it
             traceback.print_exc()
         finally:
             os._exit(status)
+
+    def _have_scratch(self) -> None:
+        """In the fork: what is temporary lies where it is removed after this process, however it ends."""
+        made = self._scratch / str(os.getpid())
+        made.mkdir()
+        tempfile.tempdir = str(made)
 
 
 def main() -> None:
@@ -88,7 +99,9 @@ def main() -> None:
         from pipelines.crewenv import serve  # it takes Beam along
 
         build()  # of the files that were loaded, whatever becomes of them while this serves
-    Host(told, answers, serve).run()
+    scratch = Path(tempfile.mkdtemp(prefix="vingate-workers-"))
+    Host(told, answers, serve, scratch).run()
+    shutil.rmtree(scratch, ignore_errors=True)
     sys.stderr.flush()
     os._exit(0)
 

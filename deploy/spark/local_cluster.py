@@ -18,21 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
-LOGGING = ROOT / "deploy" / "spark" / "log4j2.properties"
+START = ROOT / "deploy" / "spark" / "start"
 PATIENCE = 120.0
-_OPENED = ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util")
-_OPENED += ("java.util.concurrent", "java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.util.calendar")
-ADD_OPENS = [f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED]
-QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-"""Java carries descriptors and receipts only: what costs here is its start."""
 
 
 class LostServer(Exception):
@@ -67,58 +61,29 @@ class Cluster:
     def start(self) -> None:
         """Start everything, and wait until it serves."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._run("master", self._spark("org.apache.spark.deploy.master.Master", "--webui-port", "0"))
+        self.start_server("master", "master", MASTER_PORT=0)
         self.start_pool()
         port = self.port("master", r"Starting Spark master at spark://127.0.0.1:(\d+)")
         self.master = f"spark://{ADDRESS}:{port}"
         for number in range(self.workers):
-            self.start_worker(number)
+            self.start_server(f"worker-{number}", "worker", MASTER=self.master)
         for number in range(self.workers):
             self.port(f"worker-{number}", r"Successfully registered with master spark://127.0.0.1:(\d+)")
         self.start_job_server()
 
-    def start_worker(self, number: int) -> None:
-        """One Spark worker: one core, one gigabyte."""
-        work = self.folder / f"work-{number}"
-        told = ("--webui-port", "0", "--cores", "1", "--memory", "1g", "--work-dir", str(work), self.master)
-        self._run(f"worker-{number}", self._spark("org.apache.spark.deploy.worker.Worker", *told))
-
     def start_job_server(self) -> None:
         """Beam's job server: it holds one Spark context, and the jobs that it is told of."""
-        # `listening` keeps Beam's servers on loopback. Beam's jars before Spark's, whose guava is of 2013; workers have them too, so no job has to carry 400 files.
-        beam = f"{self.home}/listening:{self.home}/jobserver/*"
-        settings = {
-            "spark.master": self.master,
-            "spark.ui.enabled": "false",
-            "spark.driver.host": ADDRESS,
-            "spark.driver.bindAddress": ADDRESS,
-            "spark.executor.memory": "700m",
-            "spark.executor.extraClassPath": beam,
-            "spark.executor.extraJavaOptions": " ".join([*ADD_OPENS, *QUICK]),
-            "spark.default.parallelism": str(self.workers * 4),
-            "spark.local.dir": str(self.folder),
-        }
-        command = [
-            "java",
-            *ADD_OPENS,
-            *QUICK,
-            "-Xmx1g",
-            f"-Dlog4j2.configurationFile={LOGGING}",
-            *(f"-D{name}={value}" for name, value in settings.items()),
-        ]
-        command += ["-cp", f"{beam}:{self.home}/spark/jars/*", "org.apache.beam.runners.spark.SparkJobServerDriver"]
-        command += [f"--job-host={ADDRESS}", "--job-port=0", "--artifact-port=0", "--expansion-port=0"]
-        command += [f"--artifacts-dir={self.folder}/artifacts", f"--spark-master-url={self.master}"]
-        with zipfile.ZipFile(self.folder / "nothing.jar", "w"):
-            pass  # what jobs of `--runner spark` bring
-        self._run("job-server", command)
+        told = {"MASTER": self.master, "JOB_PORT": 0, "ARTIFACT_PORT": 0, "PARALLELISM": self.workers * 4}
+        self.start_server("job-server", "job-server", **told)
         port = self.port("job-server", r"JobService started on [^:]*:(\d+)")
         self.endpoint = f"{ADDRESS}:{port}"
 
     def start_pool(self) -> None:
         """A pool that starts SDK workers as processes; on a port that stays the same when it is started again."""
         port = self.pool.rpartition(":")[2] or str(_free_port())
-        self._run("pool", [sys.executable, "-m", "pipelines", "workers", "--listen", f"{ADDRESS}:{port}"])
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "pipelines", "workers", "--listen", f"{ADDRESS}:{port}"]
+        self._run("pool", command, {"PYTHONPATH": path})
         self.pool = f"{ADDRESS}:{port}"
 
     def settings(self) -> list[str]:
@@ -173,15 +138,16 @@ class Cluster:
         message = f"{name}: {self.said(name)[-2_000:]}"
         raise LostServer(message)
 
-    def _spark(self, kind: str, *told: str) -> list[str]:
-        options = [*ADD_OPENS, *QUICK, "-Xmx512m"]
-        return ["java", *options, "-cp", f"{self.home}/spark/jars/*", kind, "--host", ADDRESS, "--port", "0", *told]
+    def start_server(self, name: str, role: str, **told: object) -> None:
+        """A server that the start script starts, in a folder of its own."""
+        work = self.folder / name
+        work.mkdir(exist_ok=True)
+        homes = {"SPARK_HOME": self.home / "spark", "BEAM_HOME": self.home, "LISTEN": ADDRESS, "WORK": work}
+        self._run(name, ["bash", str(START), role], {**homes, **told})
 
-    def _run(self, name: str, command: list[str]) -> None:
-        told = {"SPARK_HOME": f"{self.home}/spark", "SPARK_LOCAL_IP": ADDRESS, "SPARK_SCALA_VERSION": "2.12"}
+    def _run(self, name: str, command: list[str], told: Mapping[str, object]) -> None:
         # Executors' folders and SDK workers' temporary files are this cluster's.
-        environment = {**os.environ, **told, "TMPDIR": str(self.folder), "SPARK_LOCAL_DIRS": str(self.folder)}
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "TMPDIR": str(self.folder), **{key: str(value) for key, value in told.items()}}
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,

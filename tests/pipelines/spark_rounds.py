@@ -1,10 +1,10 @@
 """Rounds on a Spark cluster of this machine in which one part dies: an executor, a worker of the steps, the job server.
 
-Moments are seeded, and told by work that is done, not by the clock: so many items are staged, then a blink. The run is a
-process of `vingate run`; after it vingate runs again where it did not end well. What stands there at the end must be
+Moments are seeded, and told by work that is done, not by the clock: so many items are staged, then a blink. The run is
+a process of `vingate run`; after it vingate runs again where it did not end well. What stands there at the end must be
 what an embedded run leaves: files, journals, letters, ledger.
 
-    python tests/pipelines/spark_rounds.py ROUNDS [SEED]          `make cluster-crash`, the long form; make test runs three
+    python tests/pipelines/spark_rounds.py ROUNDS [SEED]      `make cluster-crash`, the long form; make test runs three
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,9 +99,10 @@ class Killer(threading.Thread):
             self.cluster.kill("job-server")
             return
         found = self.cluster.executors() if self.when.victim == "executor" else self.cluster.sdk_workers()
-        if found:
-            os.kill(found[0], signal.SIGKILL)
-            self.killed = found[0]
+        with suppress(ProcessLookupError):  # it has just ended by itself: another one will do
+            for one in found[:1]:
+                os.kill(one, signal.SIGKILL)
+                self.killed = one
 
 
 class Round(NamedTuple):

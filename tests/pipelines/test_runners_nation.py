@@ -1,9 +1,9 @@
 """Conformance: one small nation on every runner leaves the same stores, receipts, letters, journals and ledger.
 
-Collect, headquarters, report and push run on the runner; registers before them are read embedded, always. The runners: two
-processes, Beam's local job service with workers of our pool, prism where it is named by $PRISM or on PATH, and Spark where
-`make test` has set it up. Every runner works in the same folder and with the same sealing key, so that paths and hashes are
-equal too; what the one before left is read, and cleared away.
+Collect, headquarters, report and push run on the runner; registers before them are read embedded, always. The runners:
+two processes, Beam's local job service with workers of our pool, prism where it is named by $PRISM or on PATH, and
+Spark where `make test` has set it up. Every runner works in the same folder and with the same sealing key, so that
+paths and hashes are equal too; what the one before left is read, and cleared away.
 """
 
 from __future__ import annotations

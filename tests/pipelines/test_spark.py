@@ -1,7 +1,7 @@
 """A Spark cluster of this machine: parts of it die and change nothing, and all of it listens on loopback.
 
-Needs what `scripts/cluster` fills, as `make test` does: skipped by name where it is not. That what runs on Spark is what
-runs embedded, and on every other runner, is in `test_runners_nation.py`; the long form is `make cluster-crash`.
+Needs what `scripts/cluster` fills, as `make test` does: skipped by name where it is not. That what runs on Spark is
+what runs embedded, and on every other runner, is in `test_runners_nation.py`; the long form is `make cluster-crash`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def test_every_server_of_a_cluster_listens_on_loopback_alone(cluster, job, tmp_p
     over.set()
     watching.join()
     assert code == 0, (tmp_path / "said").read_text()
-    assert len(seen) > 20, (
-        "master, workers, driver, executors, job server and pool, and what executors open for workers"
-    )
+    assert len(seen) > 20, "master, workers, driver, executors, job server, pool, what executors open for workers"
     assert [place for place in seen if not place.startswith(("127.0.0.1:", "::ffff:7f00:1:"))] == []
 
 

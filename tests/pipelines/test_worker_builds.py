@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -127,6 +128,27 @@ def test_a_pool_listens_where_it_is_told_and_ends_when_it_is_told():
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_workers_of_a_pool_leave_nothing_in_the_temporary_folder(tmp_path, sources):
+    scratch, table = tmp_path / "scratch", tmp_path / "own.toml"
+    scratch.mkdir()
+    table.write_text((BULK.parents[1] / "tables" / "own-store.toml").read_text("utf-8"), "utf-8")
+    command = [sys.executable, "-m", "pipelines", "workers", "--listen", "127.0.0.1:0"]
+    environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            place = process.stdout.readline().split()[-1]
+            with job_service(tmp_path) as told:
+                on_pool = (*told, "environment_type=EXTERNAL", f"environment_config={place}")
+                run(tmp_path, sources[0], *on_pool, f"routing.table={table}", "sinks.provinces.for=*")
+            while not (line := process.stdout.readline()).startswith("-"):
+                assert line, "the pool ended before its worker did"
+            assert list(scratch.glob("vingate-workers-*/*")) == []
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_place_where_nobody_can_listen_is_said():
