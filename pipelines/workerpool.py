@@ -20,6 +20,9 @@ from pipelines.errors import SettingsError
 
 _OPTIONS = [("grpc.http2.max_pings_without_data", 0), ("grpc.http2.max_ping_strikes", 0)]  # as Beam's own has them
 
+_AGAIN = 3
+"""How often a worker that is killed is started again."""
+
 
 class _Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def __init__(self, told: Callable[[str], None]) -> None:
@@ -29,9 +32,22 @@ class _Servicer(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         worker, address = request.worker_id, request.control_endpoint.url
         if " " in worker or " " in address or not address:
             return beam_fn_api_pb2.StartWorkerResponse(error="worker_id, control_endpoint?")
-        crew().start(worker, address, lambda status: self._told(f"- {worker} {address}: {status}"))
-        self._told(f"+ {worker} {address}")
+        self._start(worker, address, _AGAIN)
         return beam_fn_api_pb2.StartWorkerResponse()
+
+    def _start(self, worker: str, address: str, again: int) -> None:
+        """Start a worker, and again where it is killed: Beam would wait for ever for one that died before it came.
+
+        One that died later has nothing to do any more, and ends with the connection that it comes to.
+        """
+
+        def ended(status: int) -> None:
+            self._told(f"- {worker} {address}: {status}")
+            if status < 0 and again:
+                self._start(worker, address, again - 1)
+
+        self._told(f"+ {worker} {address}")
+        crew().start(worker, address, ended)
 
     def StopWorker(self, request: Any, _: Any) -> Any:  # noqa: N802 - of Beam
         """A worker ends by itself when the connection that tells it what to do is closed."""

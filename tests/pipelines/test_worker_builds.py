@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import grpc
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from engine_samples import BULK
 from test_runners import TOLD, job_service, outcome, run, sources
 
 from mappings.profiles import InvalidProfile
 from pipelines import builds
 from pipelines.baggage import packed, unpacked
+from pipelines.crew import crew
 from pipelines.errors import RunnerFailed, SettingsError, WrongBuild
 from pipelines.settings import load
 from pipelines.work import Job
@@ -128,6 +134,32 @@ def test_a_pool_listens_where_it_is_told_and_ends_when_it_is_told():
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_a_worker_that_is_killed_before_it_has_come_is_started_again_a_few_times(tmp_path):
+    """Beam waits for ever for the worker that it asked for."""
+    heard = queue.Queue()
+    with socket.socket() as silent, pool("127.0.0.1:0", heard.put) as place, grpc.insecure_channel(place) as channel:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        told = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
+        told.control_endpoint.url = address
+        beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel).StartWorker(told)
+        for _ in range(4):
+            assert heard.get(timeout=60) == f"+ 1-1 {address}"
+            while not (found := forks()):
+                time.sleep(0.01)
+            os.kill(found[0], signal.SIGKILL)
+            assert heard.get(timeout=60) == f"- 1-1 {address}: -9"
+        assert heard.empty(), "it is given up"
+        assert forks() == []
+
+
+def forks():
+    """Processes of the workers of this process."""
+    host = crew()._process.pid
+    return [int(one) for one in Path(f"/proc/{host}/task/{host}/children").read_text().split()]
 
 
 def test_workers_of_a_pool_leave_nothing_in_the_temporary_folder(tmp_path, sources):
