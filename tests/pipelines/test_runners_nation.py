@@ -37,8 +37,11 @@ def pooled(folder):
 
 @contextmanager
 def spark(folder):
-    with Cluster(HOME, folder / "cluster") as cluster:
-        yield tuple(cluster.settings())
+    with pytest.MonkeyPatch.context() as patch:
+        # One Spark context for all jobs: starting its executors is most of what so small a job takes.
+        patch.setenv("JAVA_TOOL_OPTIONS", "-Dbeam.spark.test.reuseSparkContext=true")
+        with Cluster(HOME, folder / "cluster") as cluster:
+            yield tuple(cluster.settings())
 
 
 RUNNERS = {
