@@ -1,6 +1,7 @@
 """The reference job on a Spark cluster of this machine: `make cluster`.
 
     python bench/cluster.py [--home var/spark] [--records 1000000] [--workers 2] [--item-mb 16] [--keep FOLDER]
+                            [--source FILE] [--embedded]
 
 Says on stderr how far it is, and prints the ledger and the speed; the very last line is one JSON object: records,
 delivered, dead, balanced, workers, work_s (the work stage, from the first file that a worker opens to the last one
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,7 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,15 +75,44 @@ class Watch(threading.Thread):
         say(f"{'accounted and delivered' if done == self.items else what}; {alive}")
 
 
+def embedded(source: Path, folder: Path, item_mb: int) -> int:
+    """The same job in one process, to compare what it costs; its exit code."""
+    before, began = waited_cpu(), time.monotonic()
+    code = subprocess.run(command(source, folder, item_mb), cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+    cost = round(waited_cpu() - before, 2)
+    print(json.dumps({"embedded": True, "cpu_s": cost, "wall_s": round(time.monotonic() - began, 2)}))
+    return code
+
+
+def waited_cpu() -> float:
+    """Processor seconds of the processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(used.ru_utime + used.ru_stime, 2)
+
+
+def command(source: Path, folder: Path, item_mb: int, settings: Sequence[str] = ()) -> list[str]:
+    """`vingate run` of the reference job."""
+    told = [f"source.path={source}", f"sinks.provinces.path={folder / 'out'}", f"source.item_bytes={item_mb << 20}"]
+    told += [f"batch.bytes={1 << 31}", *settings]
+    words = [sys.executable, "-m", "pipelines", "run", str(SETTINGS), "--state", str(folder / "state"), "--json"]
+    return words + [part for one in told for part in ("--set", one)]
+
+
+def cpu_told(cluster: Cluster, before: dict[str, float], coordinator: float, records: int) -> str:
+    """Processor time of a run, by part."""
+    used = {name: after - before.get(name, 0.0) for name, after in cluster.cpu_seconds().items()}
+    total = sum(used.values()) + coordinator
+    steps = used.pop("pool")
+    parts = f"coordinator {coordinator:.1f}, steps {steps:.1f}, Java {sum(used.values()):.1f}"
+    return f"CPU {total:.1f} s ({parts}), {total / records * 1e6:.1f} us a record"
+
+
 def run(cluster: Cluster, source: Path, folder: Path, item_mb: int) -> dict:
     """One run of the product on the cluster."""
     state, out = folder / "state", folder / "out"
-    command = [sys.executable, "-m", "pipelines", "run", str(SETTINGS), "--state", str(state), "--json"]
-    told = [f"source.path={source}", f"sinks.provinces.path={out}", f"source.item_bytes={item_mb << 20}"]
-    told += [f"batch.bytes={1 << 31}", *cluster.settings()]
-    command += [part for one in told for part in ("--set", one)]
-    began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    before, waited, began = cluster.cpu_seconds(), waited_cpu(), time.monotonic()
+    told = command(source, folder, item_mb, cluster.settings())
+    process = subprocess.Popen(told, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     watch = Watch(cluster, state / "staging", out, -(-source.stat().st_size // (item_mb << 20)), process)
     watch.start()
     printed, _ = process.communicate()
@@ -91,10 +123,12 @@ def run(cluster: Cluster, source: Path, folder: Path, item_mb: int) -> dict:
         for name in cluster.processes:
             print(f"--- {name}\n{cluster.said(name)[-3_000:]}", file=sys.stderr)
         sys.exit(3)
-    say("done; the ledger is proved")
-    subprocess.run([sys.executable, "-m", "pipelines", "ledger", "--state", str(state)], cwd=ROOT)
     found = json.loads(printed)
     totals = found["totals"]
+    cost = cpu_told(cluster, before, waited_cpu() - waited, totals["received"])
+    say("done; the ledger is proved")
+    subprocess.run([sys.executable, "-m", "pipelines", "ledger", "--state", str(state)], cwd=ROOT)
+    print(cost)
     return {
         "records": totals["received"], "delivered": totals["delivered"], "dead": totals["dead"],
         "balanced": found["balanced"], "workers": cluster.workers,
@@ -135,13 +169,20 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--item-mb", type=int, default=16)
     parser.add_argument("--keep", type=Path, help="where files and logs stay; without it they are removed")
+    parser.add_argument("--source", type=Path, help="an input as `gen.py` makes it; without it one is made")
+    parser.add_argument("--embedded", action="store_true", help="no cluster: the same job in one process, and its cost")
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = told.keep or Path(tempfile.mkdtemp(prefix="vingate-cluster-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        source = folder / "reference.ndjson"
-        with generated(told.records, source) as wait, Cluster(told.home, folder / "cluster", told.workers) as cluster:
+        source = told.source or folder / "reference.ndjson"
+        making = nullcontext(lambda: None) if told.source else generated(told.records, source)
+        if told.embedded:
+            with making as wait:
+                wait()
+            return embedded(source, folder, told.item_mb)
+        with making as wait, Cluster(told.home, folder / "cluster", told.workers) as cluster:
             say(f"the cluster is up: {cluster.master}, job server {cluster.endpoint}, pool {cluster.pool}")
             wait()
             result = run(cluster, source, folder, told.item_mb)

@@ -99,6 +99,14 @@ class Cluster:
         """Processes of the SDK workers that the pool has now: they are forks of its one child."""
         return [one for host in _children(self.processes["pool"].pid) for one in _children(host)]
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """What each server has used of processors, with what it started: living, and ended and waited for."""
+        tick = os.sysconf("SC_CLK_TCK")
+        return {
+            name: sum(_ticks(pid) for pid in [process.pid, *_descendants(process.pid)]) / tick
+            for name, process in self.processes.items()
+        }
+
     def listening(self) -> list[str]:
         """Where its processes listen, as `ADDRESS:PORT`."""
         found = [one for process in self.processes.values() for one in [process.pid, *_descendants(process.pid)]]
@@ -167,6 +175,12 @@ def _children(pid: int) -> list[int]:
         with suppress(OSError):
             found += [int(one) for one in task.read_text().split()]
     return found
+
+
+def _ticks(pid: int) -> int:
+    with suppress(OSError):
+        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return 0
 
 
 def _links(pid: int) -> list[str]:
