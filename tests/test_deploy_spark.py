@@ -194,6 +194,24 @@ def test_on_kubernetes_everybody_finds_everybody():
     )
 
 
+# -- on this machine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (HOME / ".ready").exists(), reason="no Spark: scripts/cluster fills var/spark")
+def test_a_cluster_ends_with_who_started_it_even_where_that_is_killed(tmp_path):
+    command = [sys.executable, str(SPARK / "local_cluster.py"), "--home", str(HOME), "--workers", "1"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline().startswith("--runner spark --job-endpoint 127.0.0.1:")
+        servers = [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        process.kill()
+    assert len(servers) == 4
+    end = time.monotonic() + 60
+    while time.monotonic() < end and any(Path(f"/proc/{one}").exists() for one in servers):
+        time.sleep(0.1)
+    assert [one for one in servers if Path(f"/proc/{one}").exists()] == []
+
+
 # -- the job server ----------------------------------------------------------------------------------------------------
 
 

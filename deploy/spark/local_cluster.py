@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+
+from pipelines.local.processes import free_ports, spawn
 
 ADDRESS = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ class LostServer(Exception):
 
 
 class Cluster:
-    """The processes of one cluster; `stop` ends them all.
+    """The processes of one cluster; `stop` ends them all, and the kernel does where nobody stops them.
 
     Args:
         home: what `scripts/cluster` filled.
@@ -80,7 +81,7 @@ class Cluster:
 
     def start_pool(self) -> None:
         """A pool that starts SDK workers as processes; on a port that stays the same when it is started again."""
-        port = self.pool.rpartition(":")[2] or str(_free_port())
+        port = self.pool.rpartition(":")[2] or str(free_ports(1)[0])
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "pipelines", "workers", "--listen", f"{ADDRESS}:{port}"]
         self._run("pool", command, {"PYTHONPATH": path})
@@ -156,17 +157,9 @@ class Cluster:
     def _run(self, name: str, command: list[str], told: Mapping[str, object]) -> None:
         # Executors' folders and SDK workers' temporary files are this cluster's.
         environment = {**os.environ, "TMPDIR": str(self.folder), **{key: str(value) for key, value in told.items()}}
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes[name] = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )  # fmt: skip
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])
+        log = self.folder / f"{name}.log"
+        log.unlink(missing_ok=True)  # what it said before it was killed
+        self.processes[name] = spawn(command, environment, log, cwd=self.folder, start_new_session=True)
 
 
 def _children(pid: int) -> list[int]:
