@@ -1,8 +1,8 @@
-"""The process that workers are forked from: `python -m pipelines.crewhost`, told by `pipelines.crew` what to fork.
+"""The process that workers are forked from, `python -m pipelines.crewhost FOLDER`: `pipelines.crew` tells what to fork.
 
 A line of standard input, `WORKER ADDRESS`, forks one worker, which serves the runner at that address until it is told
 to end; a line of standard output, `WORKER ADDRESS STATUS`, says how a worker ended. At the end of its input this
-process ends, and the kernel ends its workers.
+process ends, and the kernel ends its workers. What is temporary of a worker lies below the folder.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main() -> None:
         from pipelines.crewenv import serve  # it takes Beam along
 
         build()  # of the files that were loaded, whatever becomes of them while this serves
-    scratch = Path(tempfile.mkdtemp(prefix="vingate-workers-"))
+    scratch = Path(sys.argv[1])
     Host(told, answers, serve, scratch).run()
     shutil.rmtree(scratch, ignore_errors=True)
     sys.stderr.flush()
