@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-servers test crash check bench lock clean
+.PHONY: help run demo-servers cluster cluster-crash test crash check bench lock clean
 
 BIN := .venv/bin
 # Tests that wait for servers leave a core idle: one process more than there are cores, four at most.
@@ -22,8 +22,17 @@ demo-servers: .venv/.ready  ## Set up, then the whole network all day, on server
 	bash scripts/servers
 	$(BIN)/vingate demo --folder var/demo
 
-test: .venv/.ready-dev  ## Set up, then run all tests
+cluster: .venv/.ready  ## Set up, then the reference job (RECORDS, 1,000,000) on a Spark cluster of this machine: master, two workers
+	bash scripts/cluster var/spark
+	$(BIN)/python bench/cluster.py --home var/spark --records $(or $(RECORDS),1000000)
+
+cluster-crash: .venv/.ready-dev  ## Kill parts of a Spark cluster at work, twenty rounds (ROUNDS, SEED): nothing lost
+	bash scripts/cluster var/spark
+	PYTHONPATH=.:tests:tests/pipelines $(BIN)/python tests/pipelines/spark_rounds.py $(or $(ROUNDS),20) $(SEED)
+
+test: .venv/.ready-dev  ## Set up, then run all tests (SPARK=no: but those that need a Spark cluster)
 	bash scripts/servers
+	$(if $(filter no,$(SPARK)),,bash scripts/cluster var/spark)
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds (ROUNDS, FROM, SEED, RECORD): nothing lost

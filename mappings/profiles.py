@@ -79,6 +79,23 @@ def load(name: str) -> Profile:
     )
 
 
+def files_of(name: str) -> list[Path]:
+    """The files that a profile is read from: its own and those that it extends; none for a shipped one.
+
+    Raises:
+        UnknownProfile, InvalidProfile: as `load`, which reads them.
+    """
+    found: list[Path] = []
+    beside: Path | None = None
+    while name and name not in SHIPPED:
+        if len(found) > _MAX_EXTENDS:
+            raise _circle(name)
+        text, folder = _text(name, beside)
+        found.append((beside / name) if beside else Path(name))
+        name, beside = str(_parsed(name, text).get("extends", "")), folder
+    return found
+
+
 def _text(name: str, beside: Path | None) -> tuple[str, Path | None]:
     """The TOML text of a profile, and the folder that its own `extends` is relative to."""
     if name in SHIPPED:
@@ -98,12 +115,9 @@ def _text(name: str, beside: Path | None) -> tuple[str, Path | None]:
 def _merged(name: str, beside: Path | None, depth: int) -> dict[str, Any]:
     """The tables of a profile, laid over those of the profile that it extends."""
     if depth > _MAX_EXTENDS:
-        raise _invalid(name, "extends 层次过多或循环 / extends runs in a circle or too deep")
+        raise _circle(name)
     text, folder = _text(name, beside)
-    try:
-        own = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _invalid(name, f"不是有效的 TOML / not TOML: {error}") from None
+    own = _parsed(name, text)
     parent = own.pop("extends", None)
     if parent is not None and not isinstance(parent, str):
         raise _invalid(name, "extends 必须是名称或路径 / extends must be a name or a path")
@@ -116,6 +130,17 @@ def _merged(name: str, beside: Path | None, depth: int) -> dict[str, Any]:
         else:
             below[key] = value
     return below
+
+
+def _parsed(name: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(name, f"不是有效的 TOML / not TOML: {error}") from None
+
+
+def _circle(name: str) -> InvalidProfile:
+    return _invalid(name, "extends 层次过多或循环 / extends runs in a circle or too deep")
 
 
 def _validate(name: str, given: Mapping[str, Any], base: Mapping[str, Any]) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 
@@ -23,8 +25,9 @@ class Crew:
     def __init__(self) -> None:
         heard, self._told = os.pipe()
         self._answers, answered = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.crewhost"],
+        self._scratch = tempfile.mkdtemp(prefix="vingate-workers-")
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "pipelines.crewhost", self._scratch],
             stdin=heard,
             stdout=answered,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends it
@@ -42,11 +45,11 @@ class Crew:
         A status is as `subprocess` has it: 0 is well, -9 killed; also -1 where the forking process itself is gone.
         """
         with self._lock:
-            self._ended[worker] = ended
+            self._ended[f"{worker} {address}"] = ended
             try:
                 os.write(self._told, f"{worker} {address}\n".encode())
             except OSError:
-                del self._ended[worker]
+                del self._ended[f"{worker} {address}"]
                 ended(_LOST)
 
     def close(self) -> None:
@@ -54,6 +57,7 @@ class Crew:
         atexit.unregister(self.close)
         os.close(self._told)
         self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)  # where it was killed
 
     @property
     def lost(self) -> bool:
@@ -63,7 +67,7 @@ class Crew:
     def _listen(self) -> None:
         with os.fdopen(self._answers, "r") as answers:
             for line in answers:
-                worker, status = line.split()
+                worker, _, status = line.rpartition(" ")
                 with self._lock:
                     ended = self._ended.pop(worker)
                 ended(int(status))

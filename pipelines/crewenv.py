@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
-from apache_beam.runners.worker import sdk_worker
+from apache_beam.runners.worker import bundle_processor, sdk_worker
 from apache_beam.transforms.environments import Environment
 
 from mappings import sheet  # noqa: F401 - loaded before the fork, so that no worker has to
@@ -87,9 +87,20 @@ def _quietly(read: Callable[..., None], *given: Any) -> None:
         read(*given)
 
 
+class _Prompt(bundle_processor.BundleProcessor):
+    """Comes for its data before it takes steps apart: a runner in Java waits minutes for that, also for who refuses."""
+
+    def __init__(self, capabilities: Any, descriptor: Any, state: Any, channels: Any, *more: Any) -> None:
+        for transform in descriptor.transforms.values():
+            if transform.spec.urn == bundle_processor.DATA_INPUT_URN:
+                channels.create_data_channel(beam_fn_api_pb2.RemoteGrpcPort.FromString(transform.spec.payload))
+        super().__init__(capabilities, descriptor, state, channels, *more)
+
+
 def serve(worker: str, address: str) -> None:
     """Be the worker of a name for the runner at an address, until that says that it is over."""
     threading.excepthook = _unless_lost
+    bundle_processor.BundleProcessor = _Prompt  # type: ignore[misc, assignment] # Beam looks it up there
     sdk_worker.SdkHarness(address, worker_id=worker).run()
 
 

@@ -17,6 +17,10 @@ class SettingsError(PipelineError):
     exit_code = 2
 
 
+class WrongBuild(PipelineError):
+    """A worker has another build of vingate than the coordinator."""
+
+
 class StateBusy(PipelineError):
     """Another gateway owns the state folder."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.contracts import StagedPart, Tally, WorkItem
 from dlq.segments import Segment
-from pipelines import steps
+from pipelines import builds, steps
+from pipelines.baggage import packed, unpacked
 from pipelines.heldworker import HeldWorker
+from pipelines.runnable import EMBEDDED
 from pipelines.runner import kept_runner, pipeline
 from pipelines.settings import Exchange
 from pipelines.staging import LetterStager, Stager
@@ -74,9 +76,14 @@ class _OnBench(beam.DoFn):
     def __init__(self, job: Job | Path) -> None:
         self._job = job
 
+    def __reduce__(self) -> Any:
+        if isinstance(self._job, Job) and self._job.build:
+            return builds.sent(type(self), self.__dict__, self._job.build)
+        return super().__reduce__()
+
     def setup(self) -> None:
         if isinstance(self._job, Job):
-            self._bench: Workbench = workbench(self._job)
+            self._bench: Workbench = workbench(unpacked(self._job))
 
     def start_bundle(self) -> None:
         if isinstance(self._job, Path):
@@ -238,9 +245,12 @@ def run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
 
 
 def _run(exchange: Exchange, job: Job, tasks: Sequence[Task]) -> None:
+    elsewhere = exchange.runner != EMBEDDED
+    if elsewhere:
+        job = replace(packed(job), build=builds.build())
     with pipeline(exchange) as p:
         items = p | "items" >> beam.Create(list(tasks), reshuffle=False)
-        if exchange.batch.workers > 1 or exchange.runner != "embedded":
+        if exchange.batch.workers > 1 or elsewhere:
             items = items | "spread" >> beam.Reshuffle()
         (
             _steps(items, job)

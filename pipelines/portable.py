@@ -17,7 +17,7 @@ from apache_beam.runners.portability.portable_runner import JobServiceHandle, Po
 from pipelines.errors import RunnerFailed
 from pipelines.loopback import workers
 from pipelines.prism import Serving, serving
-from pipelines.runnable import EXTERNAL, LOOPBACK, prism
+from pipelines.runnable import EXTERNAL, LOOPBACK, SPARK, environment, prism
 from pipelines.settings import Exchange
 from pipelines.stopping import told
 
@@ -39,6 +39,7 @@ _FOR_EVER = 30 * 24 * 3600
 """Seconds. Beam ends the streams that tell of a job's state by the time-out that it has for a single answer."""
 _CONNECTING, _CANCELLING = 15.0, 10.0
 _SAID = 600
+_FILES = "beam:option:files_to_stage:v1"
 # A machine that went away without a word is noticed; servers take it ill when they are asked more often.
 _KEPT_ALIVE = [("grpc.keepalive_time_ms", 320_000), ("grpc.http2.max_pings_without_data", 0)]
 
@@ -62,7 +63,8 @@ def portable(exchange: Exchange) -> Iterator[Any]:
             "environment_config": config or None,
             "sdk_worker_parallelism": exchange.batch.workers,
         }
-        made = beam.Pipeline(runner=_Runner(stub), options=PipelineOptions.from_dictionary(options))
+        handle = _SparkHandle if exchange.runner == SPARK else JobServiceHandle
+        made = beam.Pipeline(runner=_Runner(stub, handle), options=PipelineOptions.from_dictionary(options))
         yield made
         _finished(made, served)
 
@@ -70,13 +72,27 @@ def portable(exchange: Exchange) -> Iterator[Any]:
 class _Runner(PortableRunner):
     """Beam's runner on a connection of ours: its own is waited for as long as a job may take."""
 
-    def __init__(self, stub: Any) -> None:
+    def __init__(self, stub: Any, handle: type[Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # of Beam
-        self._stub = stub
+        self._stub, self._handle = stub, handle
 
     def create_job_service(self, options: Any) -> Any:
         """The job service, connected."""
-        return JobServiceHandle(self._stub, options)
+        return self._handle(self._stub, options)
+
+
+class _SparkHandle(JobServiceHandle):
+    """Jobs that bring no jars: Spark's workers have Beam's, else the server hands 400 to each executor of each job.
+
+    An empty list would mean all, and what is named must be there: `deploy/spark` lays an empty jar where its server
+    runs.
+    """
+
+    def get_pipeline_options(self) -> Any:
+        """The options, and beside them which jars the job brings."""
+        told = super().get_pipeline_options()
+        told.update({_FILES: ["nothing.jar"]})
+        return told
 
 
 @contextmanager
@@ -117,8 +133,9 @@ def _job_service(exchange: Exchange) -> Iterator[Serving | _Service]:
 @contextmanager
 def _environment(exchange: Exchange) -> Iterator[tuple[str, str]]:
     """Beam's names of the environment that the workers have."""
-    if exchange.environment_type != LOOPBACK:
-        yield exchange.environment_type, exchange.environment_config
+    kind, config = environment(exchange)
+    if kind != LOOPBACK:
+        yield kind, config
         return
     with workers() as address:
         yield EXTERNAL, address

@@ -11,10 +11,12 @@ from pathlib import Path
 from pipelines.errors import SettingsError
 from pipelines.settings import Exchange
 
-EMBEDDED, PRISM, PORTABLE = "embedded", "prism", "portable"
-RUNNERS = (EMBEDDED, PRISM, PORTABLE)
+EMBEDDED, PRISM, PORTABLE, SPARK = "embedded", "prism", "portable", "spark"
+RUNNERS = (EMBEDDED, PRISM, PORTABLE, SPARK)
 LOOPBACK, EXTERNAL, PROCESS, DOCKER = "LOOPBACK", "EXTERNAL", "PROCESS", "DOCKER"
 ENVIRONMENTS = (LOOPBACK, EXTERNAL, PROCESS, DOCKER)
+POOL = "localhost:50000"
+"""Where a worker of Spark looks for the pool beside it."""
 
 _PLACE = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _GET_PRISM = (
@@ -43,6 +45,13 @@ def runnable(exchange: Exchange) -> None:
         prism(exchange.prism)
 
 
+def environment(exchange: Exchange) -> tuple[str, str]:
+    """Which workers a job service has, and how they are reached: Spark's have a pool beside each, others are here."""
+    if exchange.runner == SPARK and not exchange.environment_type:
+        return EXTERNAL, exchange.environment_config or POOL
+    return exchange.environment_type or LOOPBACK, exchange.environment_config
+
+
 def prism(named: str) -> str:
     """The path of prism's binary: the one named, else the one on PATH.
 
@@ -66,10 +75,10 @@ def _how() -> str:
 
 
 def _endpoint(exchange: Exchange) -> None:
-    if exchange.runner == PORTABLE and not exchange.job_endpoint:
+    if exchange.runner in (PORTABLE, SPARK) and not exchange.job_endpoint:
         message = (
-            "runner=portable 需要 job_endpoint：作业服务的 host:port，可用 --job-endpoint 给出"
-            " / runner=portable needs job_endpoint: host:port of the job service, also as --job-endpoint"
+            f"runner={exchange.runner} 需要 job_endpoint：作业服务的 host:port，可用 --job-endpoint 给出"
+            f" / runner={exchange.runner} needs job_endpoint: host:port of the job service, also as --job-endpoint"
         )
         raise SettingsError(message)
     if exchange.job_endpoint and not _PLACE.fullmatch(exchange.job_endpoint):
@@ -78,7 +87,7 @@ def _endpoint(exchange: Exchange) -> None:
 
 
 def _environment(exchange: Exchange) -> None:
-    kind, config = exchange.environment_type, exchange.environment_config
+    kind, config = environment(exchange)
     if kind not in ENVIRONMENTS:
         message = f"environment_type={kind}: 应为其中之一 / must be one of {', '.join(ENVIRONMENTS)}"
         raise SettingsError(message)

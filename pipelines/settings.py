@@ -206,16 +206,18 @@ class Exchange(_Section):
     retry: Retry = Retry()
     reconcile: Reconcile = Reconcile()
     runner: str = "embedded"
-    """`embedded`, `prism`, or `portable`."""
+    """`embedded`, `prism`, `portable`, or `spark`."""
     prism: str = ""
     """Path of prism's binary; empty: the one on PATH. It is never downloaded."""
     job_endpoint: str = ""
     """Where the job service of a portable runner listens (host:port); for prism: one that runs already."""
-    environment_type: str = "LOOPBACK"
+    environment_type: str = ""
     """Where a portable runner has its workers: `LOOPBACK` (in this process), `EXTERNAL` (a worker pool), `PROCESS`,
-    `DOCKER`. All but the first need state, sources and part sinks at the same paths on every machine."""
+    `DOCKER`; empty: EXTERNAL for spark, else LOOPBACK. All but LOOPBACK need the state's staging, sources and part
+    sinks at the same paths on every machine."""
     environment_config: str = ""
-    """Of EXTERNAL the pool's host:port, of PROCESS `{"command": ...}`, of DOCKER the image."""
+    """Of EXTERNAL the pool's host:port (spark: empty is `localhost:50000`, the pool beside each
+    worker), of PROCESS `{"command": ...}`, of DOCKER the image."""
     received_at: datetime | None = None
     """The moment written as received; empty: when the batch was opened. For tests and backfills."""
 

@@ -6,7 +6,7 @@ Everything here can be pickled and means the same in any process.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from connectors.contracts import StagedPart, WorkItem
@@ -33,6 +33,12 @@ class Job:
     """Path of a snapshot of vehicle registrations; empty: none are asked."""
     directives: str = ""
     """Path of the directives of a second run over items; empty in the first."""
+    build: str = ""
+    """The build that workers elsewhere must have (`pipelines.builds`); empty: they are of this process or its forks."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What the settings name beside the data, by path: tables, mappings, registers; for workers elsewhere."""
+    profile: str = ""
+    """How letters name the profile where its file travelled; empty: as the settings do."""
 
 
 class Task(NamedTuple):

@@ -234,7 +234,7 @@ class Workbench:
             source=source,
             company=company,
             system=system,
-            profile=self.exchange.mapping.profile,
+            profile=self.job.profile or self.exchange.mapping.profile,
             build=BUILD,
             received_at=self.job.received_at,
         )

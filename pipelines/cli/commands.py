@@ -58,6 +58,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("version", "version", "version", "版本 / the version", TEACH),
     Command("run", "run", "run", "运行一个交换 / run an exchange", WORK),
     Command("serve", "serve", "serve", "常驻服务：接口、队列、定时 / serve a role all day", WORK),
+    Command(
+        "workers", "workers", "workers", "集群上的步骤进程池 / a pool of workers for the steps, on a cluster", WORK
+    ),
     Command("sample", "sample", "sample", "生成样本数据 / write a sample nation", WORK),
     Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
     Command("demo", "demo", "demo", "在本机运行整个实时网络 / run the whole network on this machine", WORK),

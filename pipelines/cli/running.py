@@ -13,9 +13,9 @@ _PANEL = "在哪里运行，默认按设置 / where the steps run; default: as t
 Runner = Annotated[
     str,
     typer.Option(
-        help="embedded：本进程；prism：Beam 的本机 runner；portable：作业服务"
-        " / embedded: this process; prism: Beam's local runner; portable: a job service",
-        metavar="embedded|prism|portable",
+        help="embedded：本进程；prism：Beam 的本机 runner；portable：作业服务；spark：Spark 集群的作业服务"
+        " / embedded: this process; prism: Beam's local runner; portable: a job service; spark: of a Spark cluster",
+        metavar="embedded|prism|portable|spark",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -32,7 +32,7 @@ Prism = Annotated[
 JobEndpoint = Annotated[
     str,
     typer.Option(
-        help="作业服务地址，portable 必填 / address of the job service; portable needs it",
+        help="作业服务地址，portable、spark 必填 / address of the job service; portable and spark need it",
         metavar="HOST:PORT",
         rich_help_panel=_PANEL,
     ),

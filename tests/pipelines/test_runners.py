@@ -286,7 +286,8 @@ def test_workers_that_cannot_be_started_fail_the_run_and_no_step(tmp_path, sourc
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["runner=spark"], "embedded, prism, portable"),
+        (["runner=flink"], "embedded, prism, portable, spark"),
+        (["runner=spark"], "job_endpoint"),
         (["runner=prism"], "go/cmd/prism@v"),
         (["runner=prism", "prism=/no/such/prism"], "/no/such/prism"),
         (["runner=portable"], "job_endpoint"),
