@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
@@ -189,10 +190,19 @@ def _versions(store: Store, scope: str, wanted: Mapping[Halves, _Version]) -> It
 
 
 def _as_told(exchange: Exchange, destinations: list[str]) -> Callable[[Closure], object]:
-    """A closure as the agreement lets it out, whether that is in force now or not."""
-    standing = Agreed(exchange.agreements).standing()
-    covering = [one for name in destinations for one in standing.matching(name, Closure.KIND)]
-    terms = covering[0].terms(Closure.KIND) if covering else None
-    if terms is None or terms.whole:
+    """A closure as each destination's agreement lets it out: that in force, else the first that covers it at all."""
+    standing, now = Agreed(exchange.agreements).standing(), datetime.now(UTC)
+    terms = []
+    for name in destinations:
+        covering = standing.matching(name, Closure.KIND)
+        terms.append(
+            standing.in_force(name, Closure.KIND, now) or (covering[0].terms(Closure.KIND) if covering else None)
+        )
+    if any(one is None or one.whole for one in terms):
         return lambda closure: closure
-    return lambda closure: terms.apply(orjson.loads(encode_document(closure, {})))
+
+    def told(closure: Closure) -> object:
+        record = orjson.loads(encode_document(closure, {}))
+        return [one.apply(record) for one in terms if one is not None]
+
+    return told

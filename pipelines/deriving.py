@@ -97,6 +97,7 @@ class DerivedSource(MarksInCommit):
         """
         mark = orjson.loads(done.get(self.settings.derivation) or "{}")
         begin: dict[str, int] = mark.get("to", {})
+        turn = int(mark.get("turn", 0))
         told, today, registers = self.settings.with_, self._today().isoformat(), Registers(self.settings.with_)
         beside = registers.keeping(done)
         if mark and (
@@ -105,13 +106,14 @@ class DerivedSource(MarksInCommit):
         ):
             known = registers.before(told, mark["with"], mark["registers"], done)
             before = {"day": mark["day"], "with": known} if known is not None else None
-            yield self._item(begin, begin, before, today, registers.digests, beside, everyone=True)
+            turn += 1
+            yield self._item(begin, begin, before, today, registers.digests, beside, turn, everyone=True)
             beside = {}
         last = {name: self._last(name) for name in self._given}
         begin = {name: begin.get(name, 0) for name in last}
         while begin != last:
             end = {name: min(last[name], begin[name] + self.settings.window_rows) for name in last}
-            yield self._item(begin, end, {"day": today, "with": told}, today, registers.digests, beside)
+            yield self._item(begin, end, {"day": today, "with": told}, today, registers.digests, beside, turn)
             begin, beside = end, {}
 
     def _item(
@@ -122,15 +124,17 @@ class DerivedSource(MarksInCommit):
         today: str,
         registers: Mapping[str, str],
         beside: Mapping[str, str],
+        turn: int,
         *,
         everyone: bool = False,
     ) -> WorkItem:
+        """`turn`: how often all subjects were looked at; it tells a register that comes back from its first time."""
         told = {"from": begin, "to": end, "before": before, "day": today, "with": self.settings.with_}
-        last = {"to": end, "day": today, "with": self.settings.with_, "registers": registers}
+        last = {"to": end, "day": today, "with": self.settings.with_, "registers": registers, "turn": turn}
         mark = orjson.dumps(last).decode()
         name = self.settings.derivation
         digest = sha256(orjson.dumps([name, everyone, told, last], option=orjson.OPT_SORT_KEYS)).hexdigest()
-        extra = {**told, "registers": registers, "everyone": everyone, "mark": mark, "beside": beside}
+        extra = {**told, "everyone": everyone, "mark": mark, "beside": beside}
         return WorkItem(name, digest, extra=extra)
 
     def _today(self) -> date:
@@ -144,7 +148,8 @@ class DerivedSource(MarksInCommit):
             Unavailable: a store is not to be had now, or a register was replaced since the item was planned.
         """
         told = item.extra
-        if Registers(told["with"]).digests != told["registers"]:
+        registers = Registers(told["with"])
+        if registers.digests != orjson.loads(told["mark"])["registers"]:
             message = (
                 "名册在计划之后被替换，请再次运行"
                 " / a register was replaced after this was planned: run it again, and it is looked at as it is now"
@@ -155,7 +160,7 @@ class DerivedSource(MarksInCommit):
             (_made(self.settings.derivation, restored(before["with"])), date.fromisoformat(before["day"]))
             if before
             else None,
-            (_made(self.settings.derivation, told["with"]), date.fromisoformat(told["day"])),
+            (_made(self.settings.derivation, registers.given(told["with"])), date.fromisoformat(told["day"])),
             told["from"],
             told["to"],
         )
@@ -217,7 +222,7 @@ class DerivedSource(MarksInCommit):
         """
         last = {name: self._last(name) for name in self._stores()}
         registers = Registers(self.settings.with_).digests
-        for block in self.read(self._item({}, last, None, self._today().isoformat(), registers, {}, everyone=True)):
+        for block in self.read(self._item({}, last, None, self._today().isoformat(), registers, {}, 0, everyone=True)):
             for body in block.bodies:
                 told = orjson.loads(body)
                 yield kind(told["kind"]).of_members(told["members"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from routing.cases.shipped import Register
+from routing.errors import TableError
 
 _PLACE = "register:"
 
@@ -25,9 +26,16 @@ class Registers:
     def __init__(self, options: Mapping[str, Any]) -> None:
         """`options`: settings of a derivation; those that are the path of a file name a register."""
         named = {name: Path(value) for name, value in options.items() if isinstance(value, str)}
-        self._texts = {name: path.read_bytes() for name, path in named.items() if path.is_file()}
+        self._texts = {name: _read(path) for name, path in named.items() if path.is_file()}
         self.digests = {name: sha256(text).hexdigest() for name, text in self._texts.items()}
         """Option -> digest of the file that it names."""
+
+    def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as a derivation is made of them: with the registers as they were read here."""
+        return {
+            name: Register(value, self._texts[name].decode("utf-8")) if name in self._texts else value
+            for name, value in options.items()
+        }
 
     def keeping(self, done: Mapping[str, str]) -> dict[str, str]:
         """Marks to be written with one that names these digests.
@@ -70,6 +78,17 @@ def restored(options: Mapping[str, Any]) -> dict[str, Any]:
         name: Register(value["path"], _text(value["kept"])) if isinstance(value, Mapping) and "kept" in value else value
         for name, value in options.items()
     }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        text = path.read_bytes()
+        text.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"无法读取 / cannot be read: {type(error).__name__}"
+        remedy = "请检查路径、权限与 UTF-8 编码 / check path, rights and UTF-8"
+        raise TableError(str(path), 0, problem, remedy) from None
+    return text
 
 
 def _packed(text: bytes) -> str:

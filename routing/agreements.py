@@ -55,7 +55,7 @@ from routing.treatments import MASK, MASKLESS, PASS, WITHHOLD, known
 STATUTORY = ("collect", "report", "push", "headquarters", "own-store")
 """Shipped agreements of the flows that the notices themselves demand."""
 SHIPPED = (
-    *STATUTORY, "environment", "solid-waste", "credit", "insurers", "market-regulation", "used-cars",
+    *STATUTORY, "environment", "solid-waste", "credit", "insurers", "market-regulation", "maker", "used-cars",
     "road-administration",
 )  # fmt: skip
 """Names of the agreements in `routing/data/agreements`; all but the statutory ones are patterns to be filled in."""

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 T = TypeVar("T")
 
+_MOST_PLACES = 60
+"""Places before or behind the point of a number that is written out: `1E+300000000` has few characters and many."""
+
 DIALECT = "document"
 """Name of our own form: the only one in which a document is withdrawn."""
 
@@ -60,7 +63,11 @@ class Document(BaseModel, ABC):
         return f"{self.KIND}:{self.identity.number}"
 
     def members(self) -> Mapping[str, Any]:
-        """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out. Never change it."""
+        """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out. Never change it.
+
+        Raises:
+            ValueError: a number of more than 60 places.
+        """
         return _once(self, "_members", _members)
 
     def content(self) -> bytes:
@@ -98,6 +105,13 @@ def _json(value: Any) -> Any:  # noqa: ANN401 - any member
     return {name: _json(one) for name, one in value.__dict__.items()} if isinstance(value, BaseModel) else value
 
 
+def _plain(value: Decimal) -> str:
+    if abs(value.adjusted()) > _MOST_PLACES:
+        message = f"数值超出 {_MOST_PLACES} 位 / a number beyond {_MOST_PLACES} places"
+        raise ValueError(message)
+    return format(value, "f")
+
+
 def _same(value: Any) -> Any:  # noqa: ANN401 - any member
     return value
 
@@ -107,7 +121,7 @@ _FORMS: Mapping[type, Callable[[Any], Any]] = {
     int: _same,
     bool: _same,
     type(None): _same,
-    Decimal: lambda value: format(value, "f"),
+    Decimal: _plain,
     date: date.isoformat,
     datetime: datetime.isoformat,
     tuple: lambda values: [_json(one) for one in values],

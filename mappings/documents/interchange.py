@@ -97,6 +97,8 @@ def _judge(case: Case) -> Judged:
         return None, {}
     try:
         document = kind(name).of_members(content)
+        shown = document.members()
+        issuer, _, day, vin = document.identity
     except ValidationError as error:
         for one in error.errors(include_input=False, include_url=False):
             case.add("STRUCTURE_WRONG", ".".join(map(str, ("members", *one["loc"]))), None, one["msg"])
@@ -104,12 +106,11 @@ def _judge(case: Case) -> Judged:
     except (TypeError, ValueError):
         case.add("STRUCTURE_WRONG", "members")
         return None, {}
-    issuer, _, day, vin = document.identity
     told = {"companycode": issuer, "costlistcode": document.listed, "day": day.isoformat(), "vin": vin}
     for member, value in told.items():
         if member in sent and sent[member] != value:
             case.add("STRUCTURE_WRONG", member, sent[member], value)
-    return document, {**told, **document.members()}
+    return document, {**told, **shown}
 
 
 def _withdrawal(case: Case, name: str) -> Judged:

@@ -87,6 +87,11 @@ def waste_ledger(record: Mapping[str, Any]) -> bytes:
     if record.get("withdrawn") is not None:
         message = "withdrawn: 台账不能撤回，请以红字记录冲销 / a ledger takes nothing back: send a red entry"
         raise UnfitError(message)
+    if record.get("version", 1) != 1:
+        message = (
+            "version: 台账不能改写，请先红字冲销再另记 / a ledger rewrites nothing: send a red entry, then a new one"
+        )
+        raise UnfitError(message)
     return orjson.dumps(row_of(_document(record)))
 
 

@@ -68,10 +68,10 @@ def compile_written_reader(limits: Limits = DEFAULT_LIMITS) -> Callable[[Sequenc
         try:
             sent = decode(body)
             document = kind(sent.kind).model_validate_json(bytes(sent.members))
-        except (msgspec.MsgspecError, ValidationError, ValueError, KeyError):
+            told = {name: value for name in PROVENANCE if (value := getattr(sent, name)) is not None}
+            return Written(document, told) if encode_document(document, told) == body else None
+        except (msgspec.MsgspecError, ValidationError, TypeError, ValueError, KeyError):
             return None
-        told = {name: value for name in PROVENANCE if (value := getattr(sent, name)) is not None}
-        return Written(document, told) if encode_document(document, told) == body else None
 
     def read(bodies: Sequence[bytes]) -> list[Written | None]:
         return [one(body) for body in bodies]

@@ -48,7 +48,7 @@ class OldParts:
             if part.wastecode and part.holder in holders:
                 count = Decimal(1) if part.count is None else part.count
                 found[part.wastecode] = found.get(part.wastecode, _ZERO) + count
-        return found
+        return {code: pieces for code, pieces in found.items() if pieces > 0}
 
     def shown(self) -> list[Evidence]:
         """The records as evidence."""
@@ -141,7 +141,10 @@ def undeclared(
     today: date,
 ) -> Iterator[WasteCase]:
     """An old part stays in the shop by the insurer's word, and no entry of the ledger met it in time."""
-    unmet = {one.key: one.unmet for one in matched if one.day < today - timedelta(settings.days_before)}
+    unmet: dict[str, Decimal] = {}  # several rules may have one code
+    for one in matched:
+        if one.day < today - timedelta(settings.days_before):
+            unmet[one.key] = unmet.get(one.key, _ZERO) + one.unmet
     for visit in known:
         pieces = visit.old.stays().get(account.code, _ZERO) if visit.old else _ZERO
         if visit.old is None or not pieces:

@@ -1,5 +1,6 @@
 """The law of the quick path of documents: what it takes is judged as by the careful path, to the last member."""
 
+import json
 from datetime import UTC, datetime
 
 import orjson
@@ -64,6 +65,7 @@ ODD = {
     "no members": BODY.replace(b'"members":{', b'"members":null,"x":{'),
     "number as text": BODY.replace(b'"version":3', b'"version":"3"'),
     "number with a point": BODY.replace(b'"version":3', b'"version":3.0'),
+    "beyond 64 bits": BODY.replace(b'"version":3', b'"version":18446744073709551616'),
     "null": BODY.replace(b'"version":3', b'"version":null'),
     "NUL": BODY.replace(b'"zh":"', b'"zh":"\\u0000').replace(b'"issuer":"', b'"issuer":"\\u0000'),
     "escaped": BODY.replace(b'"issuer":"', b'"issuer":"\\u8bcd'),
@@ -81,6 +83,23 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_all_else_is_left_to_the_careful_path(name):
     assert quickly([BODY, ODD[name], BODY])[1] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "value"),
+    [
+        ("waste-plan", "year", 18446744073709551616),
+        ("defect-lead", "count", 18446744073709551616),
+        ("defect-lead", "month", "0000-01"),
+        ("waste-case", "found", "1E+300000000"),
+    ],
+)
+def test_what_cannot_be_written_out_is_wrong_and_stops_nobody(name, member, value):
+    told = json.loads(encode_document(document(name, 1), {}))
+    told["members"][member] = value
+    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    assert quickly([body]) == [None]
+    assert [one.code for one in carefully(body).findings] == ["STRUCTURE_WRONG"]
 
 
 @given(st.data())

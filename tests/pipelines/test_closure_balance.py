@@ -97,6 +97,18 @@ def test_what_the_agreement_withholds_cannot_differ(loop):
     assert told(loop).balanced
 
 
+def test_of_a_renewed_agreement_the_one_in_force_counts(loop):
+    """The old one masked what the new one lets out, so a text that was corrected and is not sent yet differs."""
+    old, new = loop.folder / "old.toml", loop.folder / "new.toml"
+    old.write_text(MASKED.format(revoked="until = 2021-12-31"), "utf-8")
+    new.write_text(MASKED.format(revoked="").replace('"mask"', '"pass"').replace('"own"', '"renewed"'), "utf-8")
+    agreed = f"agreements={orjson.dumps(['own-store', str(old), str(new)]).decode()}"
+    loop.close("environment-files", agreed)
+    assert told(loop).balanced
+    loop.repaired(record("J2", serial=2, fault="尾气超标 联系 13899995678"))
+    assert lists(told(loop)) == {"differing": [("J2", "delivered")]}
+
+
 def test_the_command_lists_what_differs_and_says_so_by_its_exit_code(loop, capsys):
     loop.repaired(record("J4", serial=3, day="20260911", fault="尾气超标"))
     loop.outside(inspection("110105112609031315501013", serial=3, day="2026-09-03"))

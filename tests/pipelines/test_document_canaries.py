@@ -57,6 +57,7 @@ class Lane:
         settings["source"] = {"connector": "files", "path": str(self.folder / "in"), "format": "ndjson"}
         settings["source"]["finished"] = "keep"
         settings["mapping"]["kinds"] = self.kinds
+        settings["routing"]["table"] = settings["routing"]["table"].format(here=DEPLOY / "exchanges")
         settings["retry"] = {"first_seconds": 0}
         settings["sinks"][self.name] |= {"url": url, "retry": {"tries": 1}}
         settings["agreements"] = ["own-store", self.name]

@@ -64,6 +64,7 @@ class Engine:
         self.folder, self.place = folder, place
         self.options = {"stations": str(place)}
         self.rows, self.done, self.standing = 0, {}, {}
+        self.known = set()
 
     def source(self):
         of = {
@@ -88,10 +89,12 @@ class Engine:
         """Take in what came; killed behind so many items."""
         source = self.source()
         for number, item in enumerate(source.plan(dict(self.done))):
+            assert item.digest not in self.known, "what was worked on before is known, and not read again"
             bodies = [body for block in source.read(item) for body in block.bodies]
             if number == most:
                 break
             self.take(bodies)
+            self.known.add(item.digest)
             self.done.update(marks_of(item))
         source.close()
 
@@ -184,6 +187,13 @@ def sent(loop):
         for row in map(orjson.loads, file.read_bytes().splitlines()):
             found[row["RepairVeID"]] = row
     return sorted(row["Costlistcode"] for row in found.values() if "withdrawn" not in row)
+
+
+def test_a_register_that_comes_and_goes_is_looked_at_each_time(loop):
+    for shops, left in ((SHOPS, 9), (SHOPS[1:], 6), (SHOPS, 9), (SHOPS[1:], 6), (SHOPS, 9)):
+        register(loop.folder / "m-stations.csv", shops)
+        close(loop)
+        assert len(sent(loop)) == left
 
 
 def close(loop):

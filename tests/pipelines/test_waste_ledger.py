@@ -89,6 +89,18 @@ def test_every_event_goes_out_as_a_row_of_its_table_under_the_code_in_force(gate
     assert prove(gate.state).problems == []
 
 
+def test_an_entry_that_is_corrected_stands_once_and_is_a_letter_that_asks_for_a_red_one(gate, tmp_path):
+    with hosted(["solid-waste"], tmp_path / "stand-ins") as running:
+        for name, quantity in (("a", "2"), ("b", "5")):
+            taken_in(gate, name, [orjson.dumps(event(1, "generated", quantity=quantity))], running.urls["solid-waste"])
+            files = sent(gate)
+    assert [len(lines) for lines in files.values()] == [2]
+    with gate.state.reading() as connection:
+        (letter,) = connection.execute(tables.letters.letters.select()).all()
+    assert (letter.exchange, letter.stage) == ("waste-ledger", "deliver")
+    assert prove(gate.state).problems == []
+
+
 def test_an_entry_that_is_withdrawn_is_a_letter_that_asks_for_a_red_one(gate, tmp_path):
     told = {"system": "44", "dialect": "document", "received_at": "2026-09-03T10:00:00+08:00"}
     with hosted(["solid-waste"], tmp_path / "stand-ins") as running:

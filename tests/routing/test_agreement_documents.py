@@ -13,6 +13,7 @@ from document_canaries import chance as chance_of
 
 from mappings.documents.kinds import KINDS, kind
 from mappings.documents.paths import ENVELOPE, member_paths
+from pipelines.nation import DEPLOY
 from routing.agreements import REPAIR_PATHS, REST, SHIPPED, STATUTORY, load_agreement, parse_agreement
 from routing.errors import TableError
 from routing.table import load_table
@@ -52,17 +53,17 @@ def test_every_member_of_a_kind_is_decided_by_name(name, of):
     assert not [path for path in told if REST in path]
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("name", [name for name in OUTSIDE if load_agreement(name).covers(name, "repair")])
 def test_every_member_of_a_repair_that_leaves_is_named(name):
     assert not [path for path, treatment in rules(name, "repair").items() if REST in path and treatment != WITHHOLD]
     assert set(load_agreement(name).terms("repair").fields) <= {*REPAIR_PATHS} & set(rules(name, "repair"))
 
 
-def test_what_the_shipped_table_sends_out_is_what_the_agreements_cover():
-    table = load_table("outside")
+def test_what_the_shipped_tables_send_out_is_what_the_agreements_cover():
+    tables = load_table("outside"), load_table(str(DEPLOY / "tables/makers.toml"))
     sent = {
         (destination, of)
-        for rule in table.rules
+        for rule in (rule for table in tables for rule in table.rules)
         for destination in rule.to
         if destination in SHIPPED
         for of in rule.when["kind"].any_of

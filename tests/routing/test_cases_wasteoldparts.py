@@ -14,6 +14,7 @@ from waste_world import BATTERY, FILTER, OIL, SHOP
 from mappings.documents import waste as w
 from mappings.documents.claims import OldPart, OldPartReturn
 from mappings.documents.oldparts import OldPartDisposal
+from mappings.records import Part
 from routing.cases.waste import Settings, Waste
 
 DAY = date(2024, 4, 2)
@@ -113,6 +114,19 @@ def test_a_month_within_its_tolerance_does_not_hide_it():
     declared = [ww.event(f"E{at}", DAY, "generated", BATTERY, 1, costlistcode=f"R{at}") for at in range(2, 6)]
     kept = returned("R1", (BATTERY, "shop", Decimal(1)))
     assert [one.reason for one in cases(*visits, *declared, kept)] == ["old-part-undeclared"]
+
+
+def test_two_parts_of_one_code_are_missed_together():
+    both = ww.repair("R1", DAY, "other")._replace(
+        parts=(Part("机油滤清器", Decimal(1), "P1"), Part("汽油滤芯", Decimal(1), "P2"))
+    )
+    kept = returned("R1", (FILTER, "shop", Decimal(2)))
+    found = {one.reason: one for one in cases(both, kept)}
+    assert (found["old-part-undeclared"].expected, found["old-part-undeclared"].found) == (Decimal("0.8"), 0)
+
+
+def test_a_count_below_nothing_makes_no_more_waste():
+    assert expected(BATTERY_VISIT, returned("R1", (BATTERY, "insurer", Decimal(-1)))) == {BATTERY: 1}
 
 
 def test_insurer_and_shop_that_do_not_agree_are_a_case():
