@@ -1,0 +1,131 @@
+"""The sizing model against the machine: the bulk job at three sizes, predicted and measured, bytes on disk, disk speed.
+
+    python bench/sizing.py [--counts N N N] [--workers N] [--keep FOLDER] [--dry]
+
+The hand-written loop runs beside each size and tells how fast the machine is at that moment; the model's prediction
+(`pipelines.sizing`, from figures of earlier runs) is for a machine of that speed. Writes its section of
+bench/RESULTS.md and prints the figures as one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from run import Bench, write_results  # noqa: E402
+
+from pipelines.sizing import FIGURES, bulk_seconds, loop_seconds  # noqa: E402
+
+TITLE = "Sizing, predicted against measured"
+WRITTEN_MB = 512
+
+
+def one(bench: Bench, count: int, workers: int) -> dict[str, Any]:
+    """One size: the loop, then the product; what both took, and what lies on disk afterwards."""
+    source = bench.generate(count)
+    loop = bench.loop(source)
+    ours = bench.ours(source, options=(f"batch.workers={workers}",))
+    speed = loop_seconds(FIGURES, count) / loop.cpu
+    predicted = bulk_seconds(FIGURES, count, cores=workers, speed=speed)
+    return {
+        "records": count,
+        "workers": workers,
+        "loop_s": round(loop.cpu, 2),
+        "speed": round(speed, 3),
+        "cpu_s": round(ours.cpu, 2),
+        "wall_s": round(ours.wall, 2),
+        "predicted_s": round(predicted, 2),
+        "error": round(predicted / ours.wall - 1, 3),
+        "bytes": {
+            "source": source.stat().st_size / count,
+            "parts": size(bench.folder / "out") / count,
+            **{f"state {place}": told / count for place, told in places(bench.folder / "state").items()},
+        },
+    }
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def places(state: Path) -> dict[str, int]:
+    """Bytes of each entry of the state's folder."""
+    return {path.name: size(path) if path.is_dir() else path.stat().st_size for path in sorted(state.iterdir())}
+
+
+def disk_speed(folder: Path) -> float:
+    """MB/s of one sequential write that is synced at its end."""
+    path, block = folder / "written", os.urandom(1 << 20)
+    started = time.perf_counter()
+    with path.open("wb") as out:
+        for _ in range(WRITTEN_MB):
+            out.write(block)
+        out.flush()
+        os.fsync(out.fileno())
+    taken = time.perf_counter() - started
+    path.unlink()
+    return WRITTEN_MB / taken
+
+
+def section(rows: list[dict[str, Any]], disk: float, command: str) -> str:
+    """The section of bench/RESULTS.md."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE, check=False
+    ).stdout.strip()
+    table = "".join(
+        f"| {row['records']:,} | {row['loop_s']:.2f} | {row['speed']:.2f} | {row['records'] / row['predicted_s']:,.0f} "
+        f"| {row['records'] / row['wall_s']:,.0f} | **{row['wall_s'] / row['predicted_s'] - 1:+.0%}** "
+        f"| {row['cpu_s']:.2f} | {row['wall_s']:.2f} |\n"
+        for row in rows
+    )
+    last = rows[-1]
+    places_told = ", ".join(f"{name} {told:.1f}" for name, told in last["bytes"].items())
+    return (
+        f"## {TITLE}\n\nMade by `{command}` on {datetime.now(UTC):%Y-%m-%d} at commit {commit}: one run of each size, "
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n\n"
+        "Prediction by `pipelines.sizing` for a machine as quick as the loop beside each run says; the last but two "
+        "column is by how much the machine made more than was predicted.\n\n"
+        "| records | loop CPU s | speed | predicted records/s | measured records/s | measured over predicted "
+        "| CPU s | wall s |\n|---|---|---|---|---|---|---|---|\n"
+        f"{table}\nBytes a record at {last['records']:,}: {places_told}. "
+        f"A sequential write of {WRITTEN_MB} MB, synced at its end: {disk:,.0f} MB/s.\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", nargs="+", type=int, default=[100_000, 400_000, 800_000], help="sizes, in records")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (default 1)")
+    parser.add_argument("--keep", type=Path, help="folder for inputs and outputs; kept")
+    parser.add_argument("--dry", action="store_true", help="print the figures, and leave bench/RESULTS.md as it is")
+    given = parser.parse_args()
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="vingate-sizing-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        bench = Bench(folder, 1)
+        disk = disk_speed(folder)
+        rows = [one(bench, count, given.workers) for count in given.counts]
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps({"disk_mb_s": round(disk), "runs": rows}, indent=1))
+    if not given.dry:
+        counts = " ".join(map(str, given.counts))
+        write_results([section(rows, disk, f"python bench/sizing.py --counts {counts} --workers {given.workers}")])
+
+
+if __name__ == "__main__":
+    main()
