@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
@@ -54,7 +54,7 @@ class Figures:
         """The value of a figure."""
         return self._by_name[name].value
 
-    def __iter__(self) -> Iterable[Figure]:
+    def __iter__(self) -> Iterator[Figure]:
         """The figures, in the order of the file."""
         return iter(self._by_name.values())
 

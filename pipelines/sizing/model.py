@@ -18,6 +18,8 @@ from pipelines.sizing.throughput import bulk_share
 __all__ = ["Kind", "Load", "Phase", "Plan", "Resource", "plan"]
 
 _HOUR, _DAY = 3_600, 86_400
+_SERVERS = ("database", "broker")
+"""What they write to their disks nobody measured."""
 _TINY = 1e-9
 """Rounding of floats must not cost a machine."""
 
@@ -158,31 +160,27 @@ def _kinds(passed: list[Part], rate: float, machine: Machine, figures: Figures) 
         share = bulk_share(figures, machine.cores) * machine.cores if name == "bulk" else 1.0
         time = scale * _sum(own, lambda part: part.busy_us) * share
         written = rate * _sum(own, lambda part: part.kept_bytes) / 1e6
-        yield _kind(name, time, written, machine, figures, _basis_of(name, own, machine, figures))
+        yield _kind(name, time, written, machine, figures)
     for name, busy, wrote in (
         ("database", _sum(passed, lambda part: part.database_us), _sum(passed, lambda part: part.database_written)),
         ("broker", _sum(passed, lambda part: part.broker_us), _sum(passed, lambda part: part.broker_written)),
     ):
         if busy:
-            yield _kind(name, scale * busy, rate * wrote / 1e6, machine, figures, "derived")
+            yield _kind(
+                name, scale * busy, rate * wrote / 1e6, machine, figures, _basis_of(name, passed, machine, figures)
+            )
 
 
-def _kind(name: str, time: float, written: float, machine: Machine, figures: Figures, basis: Basis) -> Kind:
+def _kind(name: str, time: float, written: float, machine: Machine, figures: Figures) -> Kind:
     """A kind with as many machines as keep each of its resources below the target."""
-    demands = [("time", time, float(machine.cores), basis)]
+    extrapolated = machine.cores > figures.cores
+    demands: list[tuple[str, float, float, Basis]] = []
+    demands.append(("time", time, float(machine.cores), "modelled" if extrapolated else "derived"))
     if written:
-        from_a_database = name in ("database", "broker")
-        demands.append(("disk", written, machine.disk_mb_s, "modelled" if from_a_database else "derived"))
+        demands.append(("disk", written, machine.disk_mb_s, "modelled" if name in _SERVERS else "derived"))
     target = figures["target_use"]
-    machines = max(1, *(ceil(demand / (capacity * target) - _TINY) for _, demand, capacity, _ in demands), 1)
+    machines = max(1, *(ceil(demand / (capacity * target) - _TINY) for _, demand, capacity, _ in demands))
     return Kind(name, machines, tuple(Resource(name, what, d, c, machines, told) for what, d, c, told in demands))
-
-
-def _basis_of(name: str, own: list[Part], machine: Machine, figures: Figures) -> Basis:
-    """Times of one machine like the measured ones rest on figures; more cores than were measured are extrapolated."""
-    if machine.cores > figures.cores:
-        return "modelled"
-    return "derived" if name == "bulk" or any(part.basis != "measured" for part in own) else "measured"
 
 
 def _sum(passed: Iterable[Part], what: Callable[[Part], float]) -> float:
