@@ -90,8 +90,8 @@ def section(rows: list[dict[str, Any]], disk: float, command: str) -> str:
     return (
         f"## {TITLE}\n\nMade by `{command}` on {datetime.now(UTC):%Y-%m-%d} at commit {commit}: one run of each size, "
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.\n\n"
-        "Prediction by `pipelines.sizing` for a machine as quick as the loop beside each run says (1: as on the day of its "
-        "figures).\n\n"
+        "Prediction by `pipelines.sizing` for a machine as quick as the loop beside each run says "
+        "(1: as on the day of its figures).\n\n"
         "| records | loop CPU s | speed | predicted records/s | measured records/s | measured over predicted "
         "| CPU s | wall s |\n|---|---|---|---|---|---|---|---|\n"
         f"{table}\nBytes a record at {last['records']:,}: {places_told}. "

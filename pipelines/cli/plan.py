@@ -25,12 +25,12 @@ _KINDS = {
     "broker": "消息队列 broker",
 }
 _PARTS = {
-    "bulk": "批量作业，写文件 bulk job",
-    "load": "入库 into stores",
+    "bulk": "批量写文件 bulk",
+    "load": "入库 load",
     "door": "接口 door",
     "province": "采集省 province",
     "ministry": "部级 ministry",
-    "home": "车籍地省 home province",
+    "home": "车籍地省 home",
 }
 _BASES = {"measured": "实测 measured", "derived": "推算 derived", "modelled": "模型 modelled"}
 _ADVICE = {
@@ -81,6 +81,15 @@ def plan(
     hours: Annotated[
         float, typer.Option("--hours", min=0.01, help="存量须在几小时内完成 / hours in which the backlog must be done")
     ] = 24.0,
+    stores: Annotated[
+        int,
+        typer.Option(
+            "--stores",
+            min=0,
+            help="每条存量写入几个库：0 只写文件，1 本省，2 本省与部级"
+            " / stores that the backlog goes into: 0 files only, 1 its province's, 2 the ministry's too",
+        ),
+    ] = 1,
     cores: Annotated[
         int | None, typer.Option("--cores", min=1, help="每台机器的核数，默认如实测机 / of a machine; as was measured")
     ] = None,
@@ -115,7 +124,7 @@ def plan(
             "vingate plan --records-per-day 3000000 --peak 10"
         )
     machine = Machine(cores or FIGURES.cores, speed, disk or FIGURES["disk_mb_s"])
-    found = planned(Load(records_per_day, peak, backlog, hours), machine)
+    found = planned(Load(records_per_day, peak, backlog, hours, stores), machine)
     if as_json:
         emit(_plain(found))
     else:
@@ -148,15 +157,15 @@ def _machines(phase: Phase) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     for head in (
-        "种类 kind",
-        "台数 machines",
-        "资源 resource",
-        "需要 needed",
-        "每台 each has",
-        "用量 used",
-        "依据 basis",
+        "种类\nkind",
+        "台数\nmachines",
+        "资源\nresource",
+        "需要\nneeded",
+        "每台\neach has",
+        "用量\nused",
+        "依据\nbasis",
     ):
-        table.add_column(head, justify="left" if head[:2] in ("种类", "资源", "依据") else "right")
+        table.add_column(head, no_wrap=True, justify="left" if head[:2] in ("种类", "资源", "依据") else "right")
     for kind in phase.kinds:
         name, count = _KINDS[kind.name], f"{kind.machines:,}"
         for one in kind.resources:
@@ -193,16 +202,16 @@ def _costs(found: Plan) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     heads = (
-        "部分 part",
-        "本身 own us",
-        "数据库 database us",
-        "队列 broker us",
-        "盘 disk B",
-        "库 database B",
-        "时间依据 basis",
+        "部分\npart",
+        "本身\nown us",
+        "数据库\ndatabase us",
+        "队列\nbroker us",
+        "盘\ndisk B",
+        "库\ndatabase B",
+        "时间依据\nbasis",
     )
     for head in heads:
-        table.add_column(head, justify="left" if head[:2] in ("部分", "时间") else "right")
+        table.add_column(head, no_wrap=True, justify="left" if head[:2] in ("部分", "时间") else "right")
     for part in _parts_of(found):
         numbers = (part.cpu_us, part.database_us, part.broker_us, part.kept_bytes, part.database_bytes)
         table.add_row(_PARTS[part.name], *(f"{one:,.1f}" if one else "·" for one in numbers), _BASES[part.basis])
@@ -213,7 +222,7 @@ def _parts_of(found: Plan) -> list[Part]:
     from pipelines.sizing import FIGURES, parts
 
     flows = {phase.flow for phase in found.phases if phase.records}
-    return [part for part in parts(FIGURES) if part.flow in flows]
+    return [part for part in parts(FIGURES, found.load.stores) if part.flow in flows]
 
 
 def _size(count: float) -> str:
@@ -235,6 +244,7 @@ def _plain(found: Plan) -> dict[str, Any]:
             "peak": load.peak,
             "backlog": load.backlog,
             "hours": load.hours,
+            "stores": load.stores,
         },
         "machine": {"cores": machine.cores, "speed": machine.speed, "disk_mb_s": machine.disk_mb_s},
         "target_use": found.target_use,

@@ -35,6 +35,8 @@ class Load:
     """Records that are there already."""
     hours: float = 24.0
     """In which the backlog has to be done."""
+    stores: int = 1
+    """Into how many stores each record of the backlog is loaded: none (files only), its province's, another one's too."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,14 @@ def plan(load: Load, machine: Machine | None = None, figures: Figures = FIGURES)
     backlog = load.backlog / (load.hours * _HOUR)
     day = load.records_per_day * load.peak / _DAY
     phases = (
-        _phase("backlog", load.backlog, backlog, one, figures),
-        _phase("day", load.records_per_day, day, one, figures),
+        _phase("backlog", load.backlog, backlog, load.stores, one, figures),
+        _phase("day", load.records_per_day, day, load.stores, one, figures),
     )
     return Plan(load, one, figures["target_use"], phases)
 
 
-def _phase(flow: Flow, records: int, rate: float, machine: Machine, figures: Figures) -> Phase:
-    passed = [part for part in parts(figures) if part.flow == flow]
+def _phase(flow: Flow, records: int, rate: float, stores: int, machine: Machine, figures: Figures) -> Phase:
+    passed = [part for part in parts(figures, stores) if part.flow == flow]
     return Phase(
         flow=flow,
         records=records,
@@ -166,9 +168,7 @@ def _kinds(passed: list[Part], rate: float, machine: Machine, figures: Figures) 
         ("broker", _sum(passed, lambda part: part.broker_us), _sum(passed, lambda part: part.broker_written)),
     ):
         if busy:
-            yield _kind(
-                name, scale * busy, rate * wrote / 1e6, machine, figures, _basis_of(name, passed, machine, figures)
-            )
+            yield _kind(name, scale * busy, rate * wrote / 1e6, machine, figures)
 
 
 def _kind(name: str, time: float, written: float, machine: Machine, figures: Figures) -> Kind:

@@ -52,11 +52,12 @@ class Part:
         return self.cpu_us + self.database_us
 
 
-def parts(figures: Figures) -> tuple[Part, ...]:
+def parts(figures: Figures, stores: int = 1) -> tuple[Part, ...]:
     """All parts, in the order in which a record meets them.
 
     Args:
         figures: what was measured.
+        stores: into how many stores a record of the backlog is loaded; the part `load` is for all of them.
     """
     twice, wal, message = figures["written_twice"], figures["inbox_wal_bytes"], figures["record_bytes"]
     bulk = Part(
@@ -71,10 +72,10 @@ def parts(figures: Figures) -> tuple[Part, ...]:
         "load",
         "backlog",
         "gateway",
-        cpu_us=figures["load_client_us"],
-        database_us=figures["load_database_us"],
-        database_bytes=figures["load_bytes"],
-        database_written=figures["load_bytes"] * twice,
+        cpu_us=figures["load_client_us"] * stores,
+        database_us=figures["load_database_us"] * stores,
+        database_bytes=figures["load_bytes"] * stores,
+        database_written=figures["load_bytes"] * twice * stores,
         basis=_basis(figures, "load_client_us", "load_database_us"),
     )
     door = Part(
@@ -86,7 +87,8 @@ def parts(figures: Figures) -> tuple[Part, ...]:
         database_written=wal,
         basis=_basis(figures, "door_us", "door_database_us"),
     )
-    return (bulk, load, door, *(_role(figures, name, message * legs) for name, legs in _ROLES.items()))
+    loads = (load,) if stores else ()
+    return (bulk, *loads, door, *(_role(figures, name, message * legs) for name, legs in _ROLES.items()))
 
 
 _ROLES = {"province": 1, "ministry": 1, "home": 0}

@@ -1,4 +1,4 @@
-"""How many machines a load needs: laws of the model, its figures' sources, and what was measured beside what it says."""
+"""How many machines a load needs: laws of the model, sources of its figures, and measurements beside what it says."""
 
 import json
 import re
@@ -30,7 +30,7 @@ KEPT = json.loads((ROOT / "bench" / "sizing.json").read_text("utf-8"))
 WITHIN = 0.20
 
 counts = st.integers(0, 10**10)
-loads = st.builds(Load, counts, st.floats(1, 50), counts, st.floats(0.5, 1_000))
+loads = st.builds(Load, counts, st.floats(1, 50), counts, st.floats(0.5, 1_000), st.integers(0, 3))
 machines = st.builds(Machine, st.integers(1, 128), st.floats(0.1, 10), st.floats(10, 5_000))
 
 
@@ -48,7 +48,9 @@ def totals(found):
 
 @given(loads, machines, counts, counts, st.floats(1, 10), st.floats(0.1, 1))
 def test_more_never_needs_less(load, machine, records, backlog, peak, hurry):
-    more = Load(load.records_per_day + records, load.peak * peak, load.backlog + backlog, load.hours * hurry)
+    more = Load(
+        load.records_per_day + records, load.peak * peak, load.backlog + backlog, load.hours * hurry, load.stores
+    )
     one, other = plan(load, machine), plan(more, machine)
     for less, larger in zip(totals(one), totals(other), strict=True):
         assert all(a <= b for a, b in zip(less, larger, strict=True))
@@ -102,6 +104,15 @@ def test_quicker_machines_are_never_more(load, machine, times):
     quick = replace(machine, speed=machine.speed * times, disk_mb_s=machine.disk_mb_s * times)
     for slow, fast in zip(plan(load, machine).phases, plan(load, quick).phases, strict=True):
         assert fast.machines <= slow.machines
+
+
+@given(loads.filter(lambda load: load.backlog), machines, st.integers(1, 3))
+def test_each_store_costs_as_much_as_the_first(load, machine, stores):
+    none, one, all_of_them = (plan(replace(load, stores=n), machine).phases[0] for n in (0, 1, stores))
+    assert {kind.name for kind in none.kinds} == {"bulk"}
+    assert none.database_bytes == 0
+    assert all_of_them.database_bytes == pytest.approx(one.database_bytes * stores)
+    assert all_of_them.cpu_s - none.cpu_s == pytest.approx((one.cpu_s - none.cpu_s) * stores)
 
 
 def test_on_a_slow_disk_the_disk_is_what_gives_way():
