@@ -36,7 +36,7 @@ class Load:
     hours: float = 24.0
     """In which the backlog has to be done."""
     stores: int = 1
-    """Into how many stores each record of the backlog is loaded: none (files only), its province's, another one's too."""
+    """Into how many stores each record of the backlog is loaded: none (files only), one, another one too."""
 
 
 @dataclass(frozen=True)
