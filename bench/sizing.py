@@ -111,7 +111,10 @@ def main() -> None:
     try:
         bench = Bench(folder, 1)
         disk = disk_speed(folder)
-        rows = [one(bench, count, given.workers) for count in given.counts]
+        rows = []
+        for count in given.counts:
+            rows.append(one(bench, count, given.workers))
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)

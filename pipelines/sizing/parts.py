@@ -72,11 +72,11 @@ def parts(figures: Figures, stores: int = 1) -> tuple[Part, ...]:
         "load",
         "backlog",
         "gateway",
-        cpu_us=figures["load_client_us"] * stores,
+        cpu_us=figures["load_gateway_us"] * stores,
         database_us=figures["load_database_us"] * stores,
-        database_bytes=figures["load_bytes"] * stores,
-        database_written=figures["load_bytes"] * twice * stores,
-        basis=_basis(figures, "load_client_us", "load_database_us"),
+        database_bytes=figures["province_bytes"] * stores,
+        database_written=figures["province_bytes"] * twice * stores,
+        basis=_basis(figures, "load_gateway_us", "load_database_us"),
     )
     door = Part(
         "door",
