@@ -115,11 +115,13 @@ def test_each_store_costs_as_much_as_the_first(load, machine, stores):
     assert all_of_them.cpu_s - none.cpu_s == pytest.approx((one.cpu_s - none.cpu_s) * stores)
 
 
-def test_on_a_slow_disk_the_disk_is_what_gives_way():
-    slow = Machine(FIGURES.cores, 1.0, 5.0)
-    backlog, day = plan(Load(3_000_000, 10, 1_000_000_000, 24), slow).phases
-    assert (backlog.bottleneck.kind, backlog.bottleneck.name) == ("database", "disk")
-    assert day.bottleneck.name == "disk"
+def test_a_slow_disk_takes_over_from_the_cores_as_what_a_database_lacks():
+    load = Load(backlog=10**9)
+    slow, quick = (resources(plan(load, Machine(FIGURES.cores, 1.0, disk))) for disk in (5.0, 5_000.0))
+    time, disk = ("backlog", "database", "time"), ("backlog", "database", "disk")
+    assert slow[disk].headroom < slow[time].headroom
+    assert quick[disk].headroom > quick[time].headroom
+    assert slow[disk].machines > quick[disk].machines
 
 
 # --- figures and their sources ---
