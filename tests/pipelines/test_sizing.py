@@ -113,6 +113,17 @@ def test_each_store_costs_as_much_as_the_first(load, machine, stores):
     assert none.database_bytes == 0
     assert all_of_them.database_bytes == pytest.approx(one.database_bytes * stores)
     assert all_of_them.cpu_s - none.cpu_s == pytest.approx((one.cpu_s - none.cpu_s) * stores)
+    loaded = {(k.name, r.name): r.demand for k in one.kinds for r in k.resources if k.name != "bulk"}
+    twice = {(k.name, r.name): r.demand for k in all_of_them.kinds for r in k.resources if k.name != "bulk"}
+    assert twice == pytest.approx({place: demand * stores for place, demand in loaded.items()})
+
+
+@given(st.integers(1, 64), st.floats(0.1, 10))
+def test_a_bulk_machine_of_a_plan_is_as_quick_as_a_run(cores, speed):
+    records, hours = 10**9, 10
+    used = resources(plan(Load(backlog=records, hours=hours), Machine(cores, speed, 500.0)))["backlog", "bulk", "time"]
+    run = bulk_seconds(FIGURES, records, cores=cores, speed=speed) - bulk_seconds(FIGURES, 0, speed=speed)
+    assert used.demand / used.capacity == pytest.approx(run / (hours * 3_600))
 
 
 def test_a_slow_disk_takes_over_from_the_cores_as_what_a_database_lacks():
