@@ -3,8 +3,8 @@
     python bench/sizing.py [--counts N N N] [--workers N] [--keep FOLDER] [--dry]
 
 The hand-written loop runs before and after each size and tells how fast the machine is at that moment, other work on it
-included; the model's prediction (`pipelines.sizing`, from figures of earlier runs) is for a machine of that speed. Writes its section of
-bench/RESULTS.md, and keeps the figures in bench/sizing.json, which a test holds the model against.
+included; the model's prediction (`pipelines.sizing`, from figures of earlier runs) is for a machine of that speed. Writes
+its section of bench/RESULTS.md, and keeps the figures in bench/sizing.json, which a test holds the model against.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def section(rows: list[dict[str, Any]], disk: float, command: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", nargs="+", type=int, default=[50_000, 100_000, 300_000], help="sizes, in records")
+    parser.add_argument("--counts", nargs="+", type=int, default=[50_000, 200_000, 300_000], help="sizes, in records")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default 1)")
     parser.add_argument("--keep", type=Path, help="folder for inputs and outputs; kept")
     parser.add_argument("--dry", action="store_true", help="print the figures, and write nothing")
