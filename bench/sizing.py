@@ -2,9 +2,9 @@
 
     python bench/sizing.py [--counts N N N] [--workers N] [--keep FOLDER] [--dry]
 
-The hand-written loop runs before and after each size and tells how fast the machine is at that moment, other work on it
-included; the model's prediction (`pipelines.sizing`, from figures of earlier runs) is for a machine of that speed. Writes
-its section of bench/RESULTS.md, and keeps the figures in bench/sizing.json, which a test holds the model against.
+The hand-written loop runs before and after each size and tells how fast the machine is at that moment, other work on
+it included; the model's prediction (`pipelines.sizing`, from figures of earlier runs) is for a machine of that speed.
+Writes its section of bench/RESULTS.md, and keeps the figures in bench/sizing.json: a test holds the model against them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def section(rows: list[dict[str, Any]], disk: float, command: str) -> str:
     ).stdout.strip()
     table = "".join(
         f"| {row['records']:,} | {row['loop_s']:.2f} | {row['speed']:.2f} | {row['records'] / row['predicted_s']:,.0f} "
-        f"| {row['records'] / row['wall_s']:,.0f} | **{row['wall_s'] / row['predicted_s'] - 1:+.0%}** "
+        f"| {row['records'] / row['wall_s']:,.0f} | **{row['predicted_s'] / row['wall_s'] - 1:+.0%}** "
         f"| {row['cpu_s']:.2f} | {row['wall_s']:.2f} |\n"
         for row in rows
     )
