@@ -137,6 +137,10 @@ def test_the_page_on_the_market_is_tried(tmp_path):
     assert len(list((tmp_path / "certificates").iterdir())) == 2
 
 
+def test_the_page_on_sizing_prints_what_is_shown(tmp_path):
+    assert tried("sizing.md", tmp_path) == []
+
+
 def test_the_page_on_waste_prints_what_is_shown(tmp_path):
     assert tried("waste.md", tmp_path) == ["order.json", "ledger.csv"]
 

@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("nation", "nation", "nation", "运行全国样例的四个交换 / run the four exchanges of the sample nation", WORK),
     Command("demo", "demo", "demo", "在本机运行整个实时网络 / run the whole network on this machine", WORK),
     Command("partner", "partner", "partner", "外部系统的替身 / stand-ins for the systems outside", WORK),
+    Command("plan", "plan", "plan", "估算机器数量与瓶颈 / how many machines a load needs", TEACH),
     Command("bench", "bench", "bench", "基准测试 / the reference job, measured", WORK),
     Command(
         "import",

@@ -71,6 +71,7 @@ def test_the_page_names_every_member(state, capsys):
         "trace": ["trace", "--vin", "WP1AG2923CLA64129", *there],
         "explain": ["explain", "--vin", "WP1AG2923CLA64129", "--plate", "沪BL7806"],
         "mappings list": ["mappings", "list"],
+        "plan": ["plan", "--records-per-day", "3000000", "--backlog", "1000000"],
         "version": ["version"],
     }
     for command, arguments in calls.items():
