@@ -14,8 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from routing.cases.shipped import Register
-from routing.errors import TableError
+from routing.cases.shipped import Register, register_text
 
 _PLACE = "register:"
 
@@ -26,14 +25,14 @@ class Registers:
     def __init__(self, options: Mapping[str, Any]) -> None:
         """`options`: settings of a derivation; those that are the path of a file name a register."""
         named = {name: Path(value) for name, value in options.items() if isinstance(value, str)}
-        self._texts = {name: _read(path) for name, path in named.items() if path.is_file()}
-        self.digests = {name: sha256(text).hexdigest() for name, text in self._texts.items()}
+        self._texts = {name: register_text(str(path)) for name, path in named.items() if path.is_file()}
+        self.digests = {name: sha256(text.encode()).hexdigest() for name, text in self._texts.items()}
         """Option -> digest of the file that it names."""
 
     def given(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as a derivation is made of them: with the registers as they were read here."""
         return {
-            name: Register(value, self._texts[name].decode("utf-8")) if name in self._texts else value
+            name: Register(value, self._texts[name]) if name in self._texts else value
             for name, value in options.items()
         }
 
@@ -80,19 +79,8 @@ def restored(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> bytes:
-    try:
-        text = path.read_bytes()
-        text.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"无法读取 / cannot be read: {type(error).__name__}"
-        remedy = "请检查路径、权限与 UTF-8 编码 / check path, rights and UTF-8"
-        raise TableError(str(path), 0, problem, remedy) from None
-    return text
-
-
-def _packed(text: bytes) -> str:
-    return b85encode(zlib.compress(text)).decode()
+def _packed(text: str) -> str:
+    return b85encode(zlib.compress(text.encode())).decode()
 
 
 def _text(packed: str) -> str:

@@ -115,14 +115,19 @@ def _with(options: Options, name: str, read: Callable[[str, str, str], R]) -> di
     """The options with what is read of the register that one of them is, or names by its path."""
     given = options.get(name)
     if isinstance(given, str):
-        given = Register(given, _read(given))
+        given = Register(given, register_text(given))
     if not isinstance(given, Register):
         return dict(options)
     form = {".csv": "csv", ".toml": "toml"}.get(Path(given.path).suffix.lower(), "ndjson")
     return {**options, name: read(given.text, form, given.path)}
 
 
-def _read(path: str) -> str:
+def register_text(path: str) -> str:
+    """The text of a register.
+
+    Raises:
+        TableError: it cannot be read.
+    """
     try:
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
