@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
-from isal import isal_zlib
 from sqlalchemy import Connection, Row, Select, func, select
 
 from dlq.errors import SealError
@@ -19,7 +19,7 @@ from pipelines.journal import ADDRESSED, Journal
 from pipelines.problems import Problem
 from pipelines.sealedrows import open_piece, open_waiting
 
-_UNREADABLE = (ValueError, LookupError, TypeError, cast("type[Exception]", isal_zlib.error))
+_UNREADABLE = (ValueError, LookupError, TypeError, zlib.error)
 
 
 _MOST_BATCHES, _MOST_ENVELOPES = 500, 100_000

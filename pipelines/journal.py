@@ -7,11 +7,11 @@ the ledger is recomputed from and what `vingate trace` searches.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 LINE = np.dtype(
@@ -82,7 +82,8 @@ class Journal:
             separators=(",", ":"),
         ).encode()
         small = b"".join(np.ascontiguousarray(self.lines[name]).tobytes() for name in _SMALL)
-        packed = isal_zlib.compress(small, 1)
+        # isal, though faster, was seen to write the same input in two ways on one machine.
+        packed = zlib.compress(small, 1)
         digests = b"".join(np.ascontiguousarray(self.lines[name]).tobytes() for name in _DIGESTS)
         return b"".join((len(head).to_bytes(4, "big"), len(packed).to_bytes(4, "big"), head, packed, digests))
 
@@ -93,7 +94,7 @@ class Journal:
         head = json.loads(packed[8 : 8 + size])
         lines = np.zeros(head["lines"], LINE)
         for names, columns in (
-            (_SMALL, isal_zlib.decompress(packed[8 + size : 8 + size + small])),
+            (_SMALL, zlib.decompress(packed[8 + size : 8 + size + small])),
             (_DIGESTS, packed[8 + size + small :]),
         ):
             at = 0
