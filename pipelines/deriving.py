@@ -38,8 +38,9 @@ from connectors.engines import translated
 from connectors.sqlbase import ASKED, Store, StoreSettings
 from mappings import dates
 from mappings.documents import Document
-from mappings.documents.interchange import encode_document, encode_withdrawn
+from mappings.documents.interchange import encode_withdrawn
 from mappings.documents.kinds import kind
+from mappings.documents.quickinterchange import write_document
 from mappings.records import Withdrawal
 from pipelines.derivedrows import Holding, Loose, Reader, Row
 from pipelines.keptregisters import Registers, restored
@@ -272,7 +273,7 @@ class _Window:
             follows = _follows(*self._after, subject, loose.of(subject, now))
             for name, document in follows.items():
                 if name not in known or known[name].content() != document.content():
-                    yield encode_document(document, {})
+                    yield write_document(document)
             for issuer, listed in known.keys() - follows.keys():
                 yield encode_withdrawn(Withdrawal(issuer, listed, _GONE), {})
 

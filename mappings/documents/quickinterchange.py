@@ -3,11 +3,12 @@
 What was written by us and is read by us needs no tree to be looked through for what may be wrong in it: a document is
 built from its members, and where encoding it gives the bytes that came, nothing can be. Everything else is left to the
 careful path (`mappings.documents.interchange`), which says what is wrong. The law, tested: what goes this way is judged
-as by the careful path, to the last member.
+as by the careful path, to the last member. What this very process wrote a moment ago is not even built again.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,19 @@ from mappings.trees import DEFAULT_LIMITS, Limits
 _DEEPEST = 8
 """Deeper than any kind of document goes."""
 _NUL = b"\\u0000"
+_AT_HAND = 20_000
+"""Documents that are kept until they are read; the oldest go first where nobody reads them."""
+
+_at_hand: OrderedDict[bytes, Document] = OrderedDict()
+
+
+def write_document(document: Document) -> bytes:
+    """Encode a document that has no provenance yet; reading the bytes in this process finds the document itself."""
+    body = encode_document(document, {})
+    _at_hand[body] = document
+    while len(_at_hand) > _AT_HAND:
+        _at_hand.popitem(last=False)
+    return body
 
 
 class Written(NamedTuple):
@@ -65,6 +79,9 @@ def compile_written_reader(limits: Limits = DEFAULT_LIMITS) -> Callable[[Sequenc
     def one(body: bytes) -> Written | None:
         if len(body) > limits.payload_bytes or body.count(b",") >= commas or _NUL in body:
             return None
+        known = _at_hand.pop(body, None)
+        if known is not None:
+            return Written(known, {})
         try:
             sent = decode(body)
             document = kind(sent.kind).model_validate_json(bytes(sent.members))

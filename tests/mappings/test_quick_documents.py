@@ -9,9 +9,10 @@ from document_canaries import Maker, chance
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mappings.documents import quickinterchange
 from mappings.documents.interchange import encode_document, encode_withdrawn
 from mappings.documents.kinds import KINDS, kind
-from mappings.documents.quickinterchange import compile_written_reader
+from mappings.documents.quickinterchange import compile_written_reader, write_document
 from mappings.findings import profile
 from mappings.judging import Context
 from mappings.reading import judge, read
@@ -50,6 +51,33 @@ def test_what_we_write_goes_the_quick_way(name, provenance):
         assert found is not None
         assert found.document == written
         assert found.judgement() == carefully(encode_document(written, provenance))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_this_process_wrote_is_found_again_and_read_as_ever(name):
+    written = document(name, "found")
+    body = write_document(written)
+    assert body == encode_document(written, {})
+    [found], [again] = quickly([body]), quickly([bytes(bytearray(body))])
+    assert found.document is written
+    assert again.document is not written
+    assert found == again
+    assert found.judgement() == carefully(body)
+
+
+def test_limits_hold_for_what_this_process_wrote():
+    body = write_document(document("waste-case", "limits"))
+    assert compile_written_reader(Limits(payload_bytes=len(body) - 1))([body]) == [None]
+
+
+def test_what_nobody_reads_is_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(quickinterchange, "_AT_HAND", 3)
+    written = [document("complaint", n) for n in range(9)]
+    bodies = [write_document(one) for one in written]
+    assert len(quickinterchange._at_hand) == 3
+    found = quickly(bodies)
+    assert [one.document for one in found] == written
+    assert [one.document is other for one, other in zip(found, written, strict=True)] == [False] * 6 + [True] * 3
 
 
 BODY = encode_document(document("waste-case", "odd"), CARRIED)
