@@ -11,14 +11,15 @@ import re
 from mappings import divisions
 from mappings.folding import half_width
 
-_WORD = "报告编码"
+LINKING = "报告编码"
+"""The word behind which a repair names a report."""
 _LINK = re.compile(r"报告编码\s*:?\s*\{?\s*((?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,32})(?![0-9A-Za-z])")
 """A report number in a text (half width): letters and digits, in braces or not."""
 
 
 def linked(text: str) -> str | None:
     """The report number that a text names behind the word 报告编码 (rule 24), or None."""
-    found = _LINK.search(half_width(text)) if _WORD in text else None
+    found = _LINK.search(half_width(text)) if LINKING in text else None
     return found[1] if found else None
 
 

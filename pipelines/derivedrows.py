@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, SecretStr
 from sqlalchemy import Connection, Select, func, or_, select
 
@@ -68,13 +69,19 @@ class Reader:
             if subject:
                 yield subject
 
-    def told_of(self, subjects: Sequence[str], kinds: Collection[str], high: int) -> Iterator[str]:
-        """Those of these subjects of which there ever was a document of some kinds, up to `high`."""
-        if self._holds == "repairs":
-            return
+    def told_of(self, subjects: Sequence[str], by: Derivation, high: int) -> Iterator[str]:
+        """Those of these subjects of which there ever was what a derivation needs, up to `high`."""
         own = self._store.table.c
         of_them = select(self._subject).where(self._subject.in_(subjects), own.seq <= high, *self._asked()).distinct()
-        yield from self._connection.scalars(of_them.where(own.kind.in_(sorted(kinds))))
+        if self._holds == "documents":
+            yield from self._connection.scalars(of_them.where(own.kind.in_(sorted(by.needs))))
+        elif by.words:
+            in_projects = [orjson.dumps(word).decode()[1:-1] for word in by.words]  # as JSON writes it
+            told = [
+                *(own.faultdescription.contains(word, autoescape=True) for word in by.words),
+                *(own.projects.contains(word, autoescape=True) for word in in_projects),
+            ]
+            yield from self._connection.scalars(of_them.where(or_(*told)))
 
     def rows(self, subjects: Sequence[str], high: int) -> list[Row]:
         """Every version, up to `high`, of the records that ever were of one of these subjects."""

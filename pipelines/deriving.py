@@ -179,7 +179,7 @@ class DerivedSource(MarksInCommit):
                 subjects.update(reader.subjects(low.get(name, 0), told["to"].get(name, 0)))
             ordered = sorted(loose.beside(subjects))
             for at in range(0, len(ordered), ASKED):
-                chosen = self._of_interest(ordered[at : at + ASKED], readers, loose, told["to"])
+                chosen = self._of_interest(window.by, ordered[at : at + ASKED], readers, loose, told["to"])
                 bodies += window.envelopes(chosen, _all_rows(readers, loose, chosen, told["to"]), loose)
                 while len(bodies) >= block:
                     yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
@@ -187,14 +187,23 @@ class DerivedSource(MarksInCommit):
         if bodies:
             yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
 
+    @staticmethod
     def _of_interest(
-        self, subjects: Sequence[str], readers: Mapping[str, Reader], loose: Loose, high: Numbers
+        by: Sequence[Derivation],
+        subjects: Sequence[str],
+        readers: Mapping[str, Reader],
+        loose: Loose,
+        high: Numbers,
     ) -> Sequence[str]:
-        """Those of which something may follow, or may have followed."""
-        needs = self._derivation.needs
-        if not needs:
+        """Those of which something may follow, or may have followed, by one of these derivations."""
+        if not all(one.needs for one in by):
             return subjects
-        told = {one for name, reader in readers.items() for one in reader.told_of(subjects, needs, high.get(name, 0))}
+        told = {
+            subject
+            for one in by
+            for name, reader in readers.items()
+            for subject in reader.told_of(subjects, one, high.get(name, 0))
+        }
         return [one for one in subjects if one in told or one in loose]
 
     def following(self, subject: str) -> list[Document]:
@@ -263,6 +272,7 @@ class _Window:
     ) -> None:
         """`before` is None where what followed is not known any more: then everything is told again."""
         self._before, self._after, self._begin, self._end = before, after, begin, end
+        self.by = list({(one[0].needs, one[0].words): one[0] for one in (before, after) if one is not None}.values())
 
     def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[Row]], loose: Loose) -> Iterator[bytes]:
         """The documents that are new or differ, and withdrawals of those that no longer follow."""

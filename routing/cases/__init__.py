@@ -50,6 +50,9 @@ class Derivation(Protocol):
     """Kinds that it looks at: facts of no other kind are given."""
     needs: frozenset[str]
     """Kinds without a fact of which nothing follows; where it names none, something may follow from any fact."""
+    words: tuple[str, ...]
+    """Where `needs` names kinds: a repair of which something follows all the same has one of these texts in its fault
+    description or in a project."""
     gives: frozenset[str]
     """Kinds of the documents that it gives."""
     daily: bool

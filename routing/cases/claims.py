@@ -100,6 +100,7 @@ class Claims:
     by: Subject = "vin"
     takes = frozenset({REPAIR, Estimate.KIND, Assessment.KIND, OldPartDisposal.KIND})
     needs = frozenset({Estimate.KIND, Assessment.KIND})
+    words: tuple[str, ...] = ()
     gives = frozenset({AccidentRepair.KIND, ClaimComparison.KIND, OldPartReturn.KIND})
     daily = False
 

@@ -133,6 +133,7 @@ class Credit:
         {REPAIR, *(one.KIND for one in (Evaluation, SpotCheck, Complaint, Appeal, Transmission, CreditSubject))}
     )
     needs = frozenset[str]()
+    words: tuple[str, ...] = ()
     gives = frozenset({CreditEntry.KIND, CreditGap.KIND})
     daily = False
 

@@ -71,6 +71,7 @@ class Defects:
     by: Subject = "model"
     takes = frozenset({REPAIR})
     needs = frozenset[str]()
+    words: tuple[str, ...] = ()
     gives = frozenset({DefectLead.KIND})
     daily = False
 

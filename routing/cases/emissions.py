@@ -34,7 +34,7 @@ from mappings.documents.imcases import Event, ImCase, Match, State
 from mappings.documents.inspections import Inspection
 from mappings.documents.mstations import MStation
 from mappings.records import RepairRow
-from mappings.reportnumbers import folded, linked
+from mappings.reportnumbers import LINKING, folded, linked
 from routing.cases import REPAIR, Fact, Subject
 from routing.cases.visits import Visit, visits
 from routing.mstations import MStations
@@ -99,13 +99,14 @@ class Emissions:
     name = "emissions"
     by: Subject = "vin"
     takes = frozenset({REPAIR, Inspection.KIND, Match.KIND, Closure.KIND})
-    needs = frozenset[str]()
+    needs = frozenset({Inspection.KIND, Match.KIND, Closure.KIND})
     gives = frozenset({Closure.KIND, ImCase.KIND})
     daily = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._words = re.compile("|".join(map(re.escape, settings.words)) or "(?!)")
+        self.words = (LINKING, *settings.words)
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[Document]:
         """Closures and cases of one vehicle. `today` changes nothing: what is overdue, the reports ask for a day."""

@@ -40,6 +40,7 @@ class RoadAdministration:
     by: Subject = "issuer"
     takes = frozenset({REPAIR, OperatorFiling.KIND, Rectification.KIND})
     needs = frozenset[str]()
+    words: tuple[str, ...] = ()
     gives = frozenset({OperatorNotice.KIND})
     daily = True
 

@@ -46,6 +46,7 @@ class UsedCars:
     by: Subject = "vin"
     takes = frozenset({REPAIR, HistoryOrder.KIND})
     needs = frozenset({HistoryOrder.KIND})
+    words: tuple[str, ...] = ()
     gives = frozenset({HistoryReport.KIND, ExportCertificate.KIND})
     daily = False
 

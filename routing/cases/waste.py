@@ -88,6 +88,7 @@ class Waste:
         }
     )
     needs = frozenset[str]()
+    words: tuple[str, ...] = ()
     gives = frozenset({WasteExpected.KIND, WasteBalance.KIND, WasteCase.KIND})
     daily = True
     """Storage, silence and licences depend on the day."""

@@ -49,19 +49,23 @@ class Milestone(Document):
 class Milestones:
     """One milestone a vehicle that came at least so often; with `daily` it also says what day it is."""
 
-    name, by, needs = "milestones", "vin", frozenset()
+    name, by, needs, words = "milestones", "vin", frozenset(), ()
     takes, gives = frozenset({"repair"}), frozenset({"milestone"})
 
     class Options(BaseModel):
         model_config = ConfigDict(extra="forbid")
         least: int = 1
         daily: bool = False
+        words: tuple[str, ...] = ()
 
     def __init__(self, options: Mapping[str, object]) -> None:
         self._options = self.Options.model_validate(options)
         self.daily = self._options.daily
+        if self._options.words:
+            self.needs, self.words = frozenset({"complaint"}), self._options.words
 
     def derive(self, subject, facts, today):
+        facts = [fact for fact in facts if not self.words or any(word in str(fact.record) for word in self.words)]
         if len(facts) >= self._options.least:
             last = max(fact.record.settledate for fact in facts)
             yield Milestone(car=subject, visits=len(facts), last=last, until=today if self.daily else None)
@@ -212,6 +216,23 @@ def test_a_new_day_and_new_settings_are_looked_at_with_every_subject(gate):
     assert gate.derive({"daily": True}, today="2026-09-22")["delivered"] == 2
     gate.derive({"least": 2, "daily": True}, today="2026-09-22")
     assert gate.documents()[-1] == (vin(2), 3, "gone")
+
+
+def test_only_vehicles_are_looked_at_of_which_what_they_need_is_told(gate, monkeypatch):
+    asked = []
+    whole = Milestones.derive
+    monkeypatch.setattr(Milestones, "derive", lambda *given: asked.append(given[1]) or whole(*given))
+    worded, options = record("J2", serial=2), {"words": ["尾气", '"三元"', "0%"]}
+    worded["repairprojectlist"][0]["repairproject"] = '更换"三元"催化器'
+    put(gate, record("J1", fault="尾气超标"), worded, record("J3", serial=3, fault="异响 100"))
+    gate.derive(options)
+    assert gate.documents() == [(vin(1), 1, 1), (vin(2), 1, 1)]
+    put(gate, record("J1", fault="异响"))  # it told of it once, and something had followed
+    gate.derive(options)
+    assert gate.documents()[2:] == [(vin(1), 2, "gone")]
+    assert vin(3) not in asked
+    gate.derive({"words": ["异响 1"]})  # what followed by the words of before is found as well
+    assert gate.documents()[3:] == [(vin(3), 1, 1), (vin(2), 2, "gone")]
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
