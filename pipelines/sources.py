@@ -26,7 +26,7 @@ from pipelines.errors import SettingsError
 from pipelines.settings import Connector
 from pipelines.storeform import DOCUMENTS, REPAIRS
 
-SEVERAL, DERIVED, TRANSMISSIONS = "several", "derived", "transmissions"
+SEVERAL, DERIVED, TRANSMISSIONS, OLD_PARTS = "several", "derived", "transmissions", "old-parts"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
 M = TypeVar("M", bound=BaseModel)
 _OF_ROWS = ("sql", "query")
@@ -133,6 +133,10 @@ def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
         from pipelines.transmissions import TransmissionSettings, TransmissionSource  # late, as above
 
         return TransmissionSource(_own(TRANSMISSIONS, TransmissionSettings, options))
+    if source.connector == OLD_PARTS:
+        from pipelines.oldparts import OldPartSettings, OldPartSource  # late, as above
+
+        return OldPartSource(_own(OLD_PARTS, OldPartSettings, options))
     if source.connector != "sql":
         return registry.source(source.connector, options)
     options.setdefault("table", table)
@@ -198,7 +202,7 @@ def _parts(source: Connector) -> dict[str, Connector]:
     except ValidationError:
         message = "[source.of.名称] 缺少 connector / a [source.of.NAME] section lacks its connector"
         raise Misconfigured(message, "请写 connector = ... / write connector = ...") from None
-    alone = {part.connector for part in parts.values()} & {DERIVED, TRANSMISSIONS}
+    alone = {part.connector for part in parts.values()} & {DERIVED, TRANSMISSIONS, OLD_PARTS}
     if alone:
         message = f"{', '.join(alone)} 只能单独作为来源 / is a source by itself only"
         raise Misconfigured(message, "请为它单设一个交换 / make an exchange of its own for it")

@@ -1,4 +1,4 @@
-"""Owners' evaluations by the shipped exchanges: one a visit, the same again is a duplicate, a second one corrects nothing."""
+"""Owners' evaluations by shipped exchanges: one a visit; the same again is a duplicate, a second changes nothing."""
 
 from __future__ import annotations
 

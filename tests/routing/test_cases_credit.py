@@ -159,7 +159,7 @@ def test_evaluations_that_do_not_count_are_listed_with_the_reason():
 
 
 def test_a_second_one_without_a_number_counts_beside_nothing_and_replaces_nothing():
-    """Of one day the one that was received first counts, whatever its number comes to, and those with numbers before."""
+    """Of one day the one that was received first counts, whatever its number; before it those with one of their own."""
     for first, later in ((1, 5), (5, 1)):
         one, other = (evaluation(f"W1/{VIN}/{stars}", stars=stars) for stars in (first, later))
         given = [

@@ -1,7 +1,4 @@
-"""Claims without a VIN: a store of repairs is asked by plate, so it has an index on it.
-
-A state's tables stay as they are.
-"""
+"""Indexes for two questions: which repairs have a plate (claims without a VIN), which orders some batches assembled."""
 
 from __future__ import annotations
 
@@ -17,10 +14,12 @@ _COLUMN = "plate"
 
 
 def upgrade() -> None:
-    """Add the index to a store of a spec that has it, where no sink did so already."""
+    """Add the indexes: to a store of a spec that has it, where no sink did so already, and to a state."""
     if context.config.attributes["role"] == "state":
+        op.create_index("fragments_by_batch", "fragments", ["exchange", "assembled"])
         return
     spec = context.config.attributes["spec"]
     name = f"ix_{spec.name}_{_COLUMN}"
-    if _COLUMN in spec.indexes and name not in {one["name"] for one in sa.inspect(op.get_bind()).get_indexes(spec.name)}:
+    there = {one["name"] for one in sa.inspect(op.get_bind()).get_indexes(spec.name)}
+    if _COLUMN in spec.indexes and name not in there:
         op.create_index(name, spec.name, [_COLUMN])
