@@ -144,7 +144,7 @@ def test_the_order_s_word_on_old_parts_is_a_message_of_its_own_and_nothing_perso
     assert (judgement.record.KIND, judgement.record.disposal) == ("old-part-disposal", "1")
 
 
-@pytest.mark.parametrize(("said", "told"), [("", None), ("无", None), (2, "2"), (" 3 ", "3")])
+@pytest.mark.parametrize(("said", "told"), [("", None), ("无", None), (2, "2")])
 def test_what_an_order_says_of_old_parts(said, told):
     body = old_parts([pieces()[0], ("order", json.dumps({**ORDER, "oldPartDisposal": said}).encode())], "S1")
     assert (None if body is None else json.loads(body)["oldPartDisposal"]) == told
