@@ -118,6 +118,43 @@ class OfDays:
         return list(self._source.check())
 
 
+class Anew:
+    """A source that derives, asked for everything that follows, whatever it knows of what followed before."""
+
+    marks_in_commit = True
+
+    def __init__(self, source: Source, state: Path, exchange: str) -> None:
+        if not hasattr(source, "anew"):
+            message = (
+                "--again 只用于来源为 derived 的交换；其他来源请用 --from、--to 或重新投放文件"
+                " / --again is for exchanges that derive; of others read days again, or put the files there again"
+            )
+            raise SettingsError(message)
+        self._source: Any = source
+        self._told = str(state), exchange
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """A window of everything, then what came since the mark."""
+        from pipelines.deriving import Telling  # late: other exchanges need none of it
+
+        yield from self._source.anew(done, Telling(*self._told))
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The item's envelopes."""
+        yield from self._source.read(item, block)
+
+    def mark(self, path: str) -> str:
+        """Nothing: marks are made when items are planned."""
+        return str(self._source.mark(path))
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Nothing to do: the mark tells how far."""
+
+    def check(self) -> list[str]:
+        """What the source says."""
+        return list(self._source.check())
+
+
 def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
     """The source that settings name; `table` is what stores hold that name no table of their own.
 
