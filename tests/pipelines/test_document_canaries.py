@@ -61,7 +61,8 @@ class Lane:
         settings["mapping"]["kinds"] = self.kinds
         settings["routing"]["table"] = settings["routing"]["table"].format(here=DEPLOY / "exchanges")
         settings["retry"] = {"first_seconds": 0}
-        settings["sinks"][self.name] |= {"url": url, "retry": {"tries": 1}}
+        patient = {"call_seconds": 300, "connect_seconds": 60, "retry": {"tries": 1, "deadline_seconds": 600}}
+        settings["sinks"][self.name] |= {"url": url, **patient}
         settings["agreements"] = ["own-store", self.name]
         for own in ("documents", "cases"):
             settings["sinks"][own] = {"connector": "sql", "for": own, "url": f"sqlite:///{{state}}/{own}.db"}
