@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pydantic import Field, SecretStr
-from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, null, select
+from sqlalchemy import Connection, Engine, Index, MetaData, Table, func, inspect, null, select
 from sqlalchemy.exc import NoSuchTableError
 
 from connectors.confidential import revealed
@@ -125,6 +125,11 @@ class Store:
         missing = [name for name in self.spec.added if name not in there]
         self._whole = not missing
         return missing
+
+    def unindexed(self) -> list[Index]:
+        """Indexes of the spec that the table lacks, since it was made before they came."""
+        there = {one["name"] for one in inspect(self.engine).get_indexes(self.spec.name)}
+        return sorted((one for one in self.table.indexes if one.name not in there), key=lambda one: str(one.name))
 
     def given(self, own: Any, names: Iterable[str] = ()) -> list[Any]:  # noqa: ANN401 - columns of a table or a selection
         """These columns of the spec, all by themselves, of a table or a selection; null where the table lacks one."""

@@ -76,7 +76,7 @@ class SqlSink:
         return type(self), (self.settings,)
 
     def create(self) -> None:
-        """Create the table in a fresh store; one that exists gets the columns that came to its spec since.
+        """Create the table in a fresh store; one that exists gets the columns and indexes that came to its spec since.
 
         Raises:
             Misconfigured: the database cannot be created or written.
@@ -85,14 +85,24 @@ class SqlSink:
         with translated(), self._store.engine.begin() as connection:
             self._store.writing.settle(connection)  # of several processes that start together, one makes it
             self._store.table.create(connection, checkfirst=True)
-        if self._store.lacking():
-            alone = self._store.engine.connect().execution_options(**{WRITES: True})
-            with translated(), alone as connection, connection.begin():
-                self._store.writing.settle(connection)
-                for name in self._store.lacking():
-                    column = self._store.table.c[name]
-                    kind = column.type.compile(self._store.engine.dialect)
-                    connection.execute(text(f'ALTER TABLE "{self._store.spec.name}" ADD COLUMN "{name}" {kind}'))
+        with translated():
+            whole = not self._store.lacking() and not self._store.unindexed()
+        if not whole:
+            self._complete()
+
+    def _complete(self) -> None:
+        """Add what the table lacks; an index of many rows may take longer than a statement may otherwise."""
+        alone = self._store.engine.connect().execution_options(**{WRITES: True})
+        with translated(), alone as connection, connection.begin():
+            self._store.writing.settle(connection)
+            for name in self._store.lacking():
+                column = self._store.table.c[name]
+                kind = column.type.compile(self._store.engine.dialect)
+                connection.execute(text(f'ALTER TABLE "{self._store.spec.name}" ADD COLUMN "{name}" {kind}'))
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+            for index in self._store.unindexed():
+                index.create(connection)
 
     def write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One outcome for each delivery, in order; one transaction and one commit in all.

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Table, cast, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Insert,
+    LargeBinary,
+    Row,
+    Table,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from connectors.contracts import Tally
@@ -287,19 +302,25 @@ class LetterStore:
 
 def _insert(conn: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
     """Insert rows, whose values stand in the order of the columns, and leave rows alone whose id is there."""
+    statement, positional = _insertion(conn.dialect, table)
+    if positional:
+        # a third of the cost of `execute`, which makes a dict of every row; all columns are of types without processing
+        conn.exec_driver_sql(positional, list(rows))
+    else:
+        conn.execute(statement, [dict(zip(table.c.keys(), row, strict=True)) for row in rows])
+
+
+@lru_cache(maxsize=16)
+def _insertion(dialect: Dialect, table: Table) -> tuple[Insert, str]:
+    """The statement, and its text where the driver takes values by place; made once: letters often come singly."""
     make: Any = sqlite_insert
-    if conn.dialect.name == "postgresql":
+    if dialect.name == "postgresql":
         # Imported where it is used: it costs every start else.
         from sqlalchemy.dialects.postgresql import insert as make
 
-    names = table.c.keys()
-    statement = make(table).on_conflict_do_nothing(index_elements=["id"])
-    compiled = statement.compile(dialect=conn.dialect, column_keys=names)
-    if compiled.positional:
-        # a third of the cost of `execute`, which makes a dict of every row; all columns are of types without processing
-        conn.exec_driver_sql(str(compiled), list(rows))
-    else:
-        conn.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
+    statement: Insert = make(table).on_conflict_do_nothing(index_elements=["id"])
+    compiled = statement.compile(dialect=dialect, column_keys=table.c.keys())
+    return statement, str(compiled) if compiled.positional else ""
 
 
 def _right(row: Row[Any], tried: Sequence[Tried]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from mappings.documents.oldparts import OF_ORDER
 from mappings.placeholders import clean, is_placeholder
 from mappings.reading import read_step
 
@@ -67,6 +68,22 @@ def assemble(pieces: Sequence[Piece], companycode: str = "", companyname: str = 
     document |= {name: _text(members[name]) for name in _SCALARS if name in members}
     document |= {name: _rows(members[name]) for name in ("parts", "projects") if name in members}
     return orjson.dumps(document)
+
+
+def old_parts(pieces: Sequence[Piece], companycode: str) -> bytes | None:
+    """What the shop says of the old parts of one 二级维护 order: a message of the form `old-part-disposal`.
+
+    None while an upload is missing, and where the order says nothing (domain 1.7: an empty member).
+    """
+    if missing(pieces) or family(pieces[0][0]) != MAINTENANCE:
+        return None
+    members: dict[str, Any] = {}
+    for step, body in _ranked(pieces):
+        members |= read_step(body, step).members
+    if is_placeholder(members.get("disposal")):
+        return None
+    told = {wire: _text(members.get(name)) for wire, name in OF_ORDER.items()}
+    return orjson.dumps({"companycode": companycode, "vin": _text(members.get("vin")), **told})
 
 
 def _ranked(pieces: Sequence[Piece]) -> list[Piece]:

@@ -56,14 +56,15 @@ SHIPPED = (
 _REPAIR = frozenset(RepairRow._fields) - {"parts", "projects"}
 CANONICAL: dict[str, frozenset[str]] = {
     "repair": _REPAIR | {"test_no"},
-    "step": _REPAIR | {"fuel", "use", "companyunifiedsocialcreditidentifier", "inspection", "engine", "brand"},
+    "step": _REPAIR
+    | {"fuel", "use", "companyunifiedsocialcreditidentifier", "inspection", "engine", "brand", "disposal"},
     "registration": frozenset(Operator.model_fields) | {"companypassword"},
     "token": frozenset({"companycode", "companypassword"}),
     "vehicle": frozenset(VehicleRegistration.model_fields),
     "withdrawal": frozenset({"companycode", "costlistcode", "withdrawn"}),
 }
 """Kind of draft -> the canonical members that a mapping may fill. A step's fuel, use, engine, brand and USCC and a
-record's test_no are judged and not kept."""
+record's test_no are judged and not kept; a step's disposal (旧件处理) stands in a message of its own."""
 
 _SOME_DAY = datetime(2024, 3, 18, 9, 20, 5, tzinfo=UTC)
 """A day that no form of a date can give by leaving something out: it is no first day and no first month."""

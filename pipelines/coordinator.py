@@ -32,7 +32,7 @@ from pipelines.runnable import EMBEDDED
 from pipelines.runs import Runs
 from pipelines.settings import Exchange
 from pipelines.sinks import Sinks
-from pipelines.sources import OfDays
+from pipelines.sources import Anew, OfDays
 from pipelines.state import State
 from pipelines.work import Job, Task
 from pipelines.workbench import make_source, owned
@@ -82,15 +82,16 @@ class Coordinator:
         self.newest = 0
         """Number of the newest batch that was opened here; 0 before the first."""
 
-    def run(self, days: tuple[date, date] | None = None) -> int:
+    def run(self, days: tuple[date, date] | None = None, *, again: bool = False) -> int:
         """Do everything that there is to do; the number of the run, whose batches tell the result.
 
         Args:
             days: read the source's records of these days, whatever was read before; what is known is a duplicate.
+            again: of a source that derives: derive everything anew; only what differs from what was told is told.
         """
         self.begin()
         try:
-            self.scan(days)
+            self.scan(days, again=again)
             self.follow_up()
             self._sweep()
         finally:
@@ -114,14 +115,16 @@ class Coordinator:
         self._recover()
         self.closer.queues.changed()
 
-    def scan(self, days: tuple[date, date] | None = None) -> None:
-        """Take in everything that the source has now, or its records of some days.
+    def scan(self, days: tuple[date, date] | None = None, *, again: bool = False) -> None:
+        """Take in everything that the source has now, or its records of some days, or all that follows anew.
 
         Raises:
-            SettingsError: the source knows no days.
+            SettingsError: the source knows no days, or derives nothing.
         """
         source = make_source(self.exchange)
-        if days is None:
+        if again:
+            self._take_in(Anew(source, self.state.path, self.exchange.name))
+        elif days is None:
             self._take_in(source)
         else:
             self._take_in(OfDays(source, days))

@@ -18,16 +18,19 @@ windows were taken are kept in the commit that decides their batch.
 
 Where the day, the settings, or a register that these name by its path changed, every subject is looked at again: what
 followed by the old ones is compared with what follows by the new. So that it can be, the registers are kept beside the
-mark (`pipelines.keptregisters`).
+mark (`pipelines.keptregisters`). What followed by code or shipped rules that were changed since cannot be known any
+more: then all is derived anew (`DerivedSource.anew`) and compared with what was told (`pipelines.toldnames`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,6 +48,7 @@ from mappings.records import Withdrawal
 from pipelines.derivedrows import Holding, Loose, Reader, Row
 from pipelines.keptregisters import Registers, restored
 from pipelines.marking import MarksInCommit
+from pipelines.toldnames import Named, names_told
 from routing.cases import Derivation, Fact
 from routing.cases.shipped import DERIVATIONS, derivation
 
@@ -72,6 +76,14 @@ Numbers = Mapping[str, int]
 """Name of a store -> number of a row (`seq`)."""
 
 
+class Telling(NamedTuple):
+    """Where it stands what an exchange has told."""
+
+    state: str
+    """Folder of the state."""
+    exchange: str
+
+
 class DerivedSource(MarksInCommit):
     """What follows from some stores, as envelopes of documents in our own form."""
 
@@ -96,19 +108,31 @@ class DerivedSource(MarksInCommit):
             Misconfigured: a store is not there.
             Unavailable: a store is not to be had now.
         """
+        yield from self._planned(done, None)
+
+    def anew(self, done: Mapping[str, str], told: Telling) -> Iterator[WorkItem]:
+        """The same, but a window of all subjects comes first in any case, as if nothing were known of what followed.
+
+        What was told already is a duplicate by its content; what was told and does not follow now is withdrawn.
+        """
+        yield from self._planned(done, told)
+
+    def _planned(self, done: Mapping[str, str], told_before: Telling | None) -> Iterator[WorkItem]:
         mark = orjson.loads(done.get(self.settings.derivation) or "{}")
         begin: dict[str, int] = mark.get("to", {})
         turn = int(mark.get("turn", 0))
         told, today, registers = self.settings.with_, self._today().isoformat(), Registers(self.settings.with_)
         beside = registers.keeping(done)
         if mark and (
-            (self._derivation.daily and mark["day"] != today)
+            told_before is not None
+            or (self._derivation.daily and mark["day"] != today)
             or (mark["with"], mark["registers"]) != (told, registers.digests)
         ):
-            known = registers.before(told, mark["with"], mark["registers"], done)
+            known = registers.before(told, mark["with"], mark["registers"], done) if told_before is None else None
             before = {"day": mark["day"], "with": known} if known is not None else None
             turn += 1
-            yield self._item(begin, begin, before, today, registers.digests, beside, turn, everyone=True)
+            item = self._item(begin, begin, before, today, registers.digests, beside, turn, everyone=True)
+            yield item if told_before is None else replace(item, extra={**item.extra, "told": list(told_before)})
             beside = {}
         last = {name: self._last(name) for name in self._given}
         begin = {name: begin.get(name, 0) for name in last}
@@ -184,8 +208,11 @@ class DerivedSource(MarksInCommit):
                 while len(bodies) >= block:
                     yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
                     bodies, begin = bodies[block:], begin + block
-        if bodies:
-            yield Block(item, bodies, list(range(begin, begin + len(bodies))), [])
+        if "told" in told:
+            bodies += window.gone(names_told(Path(told["told"][0]), told["told"][1]))
+        for at in range(0, len(bodies), block):
+            some = bodies[at : at + block]
+            yield Block(item, some, list(range(begin + at, begin + at + len(some))), [])
 
     @staticmethod
     def _of_interest(
@@ -273,6 +300,7 @@ class _Window:
         """`before` is None where what followed is not known any more: then everything is told again."""
         self._before, self._after, self._begin, self._end = before, after, begin, end
         self.by = list({(one[0].needs, one[0].words): one[0] for one in (before, after) if one is not None}.values())
+        self._followed: set[Named] = set()
 
     def envelopes(self, subjects: Sequence[str], rows: Mapping[str, Sequence[Row]], loose: Loose) -> Iterator[bytes]:
         """The documents that are new or differ, and withdrawals of those that no longer follow."""
@@ -281,11 +309,18 @@ class _Window:
         for subject in subjects:
             known = _follows(*self._before, subject, loose.of(subject, was)) if self._before is not None else {}
             follows = _follows(*self._after, subject, loose.of(subject, now))
+            if self._before is None:
+                self._followed.update(follows)
             for name, document in follows.items():
                 if name not in known or known[name].content() != document.content():
                     yield write_document(document)
             for issuer, listed in known.keys() - follows.keys():
                 yield encode_withdrawn(Withdrawal(issuer, listed, _GONE), {})
+
+    def gone(self, told: Set[Named]) -> Iterator[bytes]:
+        """Withdrawals of what was told and does not follow, where what followed before is not known."""
+        for issuer, listed in sorted(told - self._followed):
+            yield encode_withdrawn(Withdrawal(issuer, listed, _GONE), {})
 
 
 def _all_rows(

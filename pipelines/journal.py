@@ -66,17 +66,20 @@ class Journal:
     """Ordinal -> destination -> outcome, where it is not `delivered`."""
     notes: dict[str, str] = field(default_factory=dict)
     """Ordinal -> why a record was filtered or waits."""
+    names: list[str] = field(default_factory=list)
+    """Sealed names of the records, where they are derived (`pipelines.toldnames`)."""
 
     def pack(self) -> bytes:
         """Compressed bytes, the same for the same journal."""
+        told: dict[str, object] = {
+            "routes": self.routes,
+            "findings": self.findings,
+            "outcomes": self.outcomes,
+            "notes": self.notes,
+            "lines": len(self.lines),
+        }
         head = json.dumps(
-            {
-                "routes": self.routes,
-                "findings": self.findings,
-                "outcomes": self.outcomes,
-                "notes": self.notes,
-                "lines": len(self.lines),
-            },
+            told | {"names": self.names} if self.names else told,
             ensure_ascii=False,
             sort_keys=True,
             separators=(",", ":"),
@@ -108,6 +111,7 @@ class Journal:
             [tuple(f) for f in head["findings"]],
             head["outcomes"],
             head["notes"],
+            head.get("names", []),
         )
 
     def counts(self) -> dict[str, int]:
@@ -157,6 +161,7 @@ def join(pieces: Sequence[Journal]) -> Journal:
     parts: list[Lines] = []
     outcomes: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
+    names: list[str] = []
     for piece in pieces:
         lines = piece.lines.copy()
         lines["routes"] = np.array([routes[r] for r in piece.routes], "<u4")[piece.lines["routes"]]
@@ -164,10 +169,11 @@ def join(pieces: Sequence[Journal]) -> Journal:
         parts.append(lines)
         outcomes.update(piece.outcomes)
         notes.update(piece.notes)
+        names += piece.names
     lines = np.concatenate(parts)
     lines = lines[np.argsort(lines["ordinal"], kind="stable")]
     ordered = _renumbered(lines, "routes", routes.table), _renumbered(lines, "findings", findings.table)
-    return Journal(lines, *ordered, outcomes, notes)
+    return Journal(lines, *ordered, outcomes, notes, names)
 
 
 def _renumbered(lines: Lines, column: str, table: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 from mappings import divisions
 
@@ -24,6 +25,8 @@ COLUMNS = {
 }
 _ENDS = ("delivered", "merged", "duplicate", "dead", "filtered", "waiting")
 _PROVINCE = "province-"
+_FEW = 3
+"""Fewer provinces than so many stand by themselves."""
 _TILES = {
     "bt": (0, 0), "65": (0, 1), "23": (0, 8), "15": (1, 5), "22": (1, 8), "62": (2, 3), "64": (2, 4), "14": (2, 5),
     "11": (2, 6), "12": (2, 7), "21": (2, 8), "63": (3, 2), "61": (3, 4), "41": (3, 5), "13": (3, 6), "37": (3, 7),
@@ -41,6 +44,7 @@ margin:0 auto;max-width:72rem;padding:1.5rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:right}
 th:first-child,td:first-child{text-align:left}
+details{margin-top:1rem}summary{cursor:pointer}
 tr.exchange td{background:var(--soft);font-weight:600}.scroll{overflow-x:auto}
 .verdict{font-size:1.15rem;font-weight:600}
 .good{color:var(--good)}.bad{color:var(--bad)}svg text{fill:currentColor;font:12px system-ui,sans-serif}
@@ -56,10 +60,16 @@ class Row(NamedTuple):
     exchange: bool = False
     called: str = ""
     """What it is called in Chinese, beside its name."""
+    wrong: str = ""
+    """Of several destinations in one: those that do not balance."""
 
     @property
     def balanced(self) -> bool:
         """Whether every record that was addressed there has an end. Of an exchange only its destinations say so."""
+        return not self.wrong and self._whole
+
+    @property
+    def _whole(self) -> bool:
         return self.exchange or self.counts["received"] == sum(self.counts[end] for end in _ENDS)
 
 
@@ -129,32 +139,81 @@ def _called(key: str) -> str:
 def _bars(counts: Mapping[str, int]) -> str:
     if not counts:
         return "<p>没有 / none</p>"
-    most = max(counts.values())
+    most, left = max(counts.values()), max(map(_width, counts))
     bars = [
-        f'<g transform="translate(0,{at * 24})"><text x="430" y="15" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="440" y="3" height="16" width="{max(2, round(300 * number / most))}" fill="#d9822b"/>'
-        f'<text x="{446 + max(2, round(300 * number / most))}" y="15">{number:,}</text></g>'
+        f'<g transform="translate(0,{at * 24})"><text x="{left}" y="15" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="{left + 10}" y="3" height="16" width="{max(2, round(300 * number / most))}" fill="#d9822b"/>'
+        f'<text x="{left + 16 + max(2, round(300 * number / most))}" y="15">{number:,}</text></g>'
         for at, (name, number) in enumerate(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
     ]
-    return f'<div class="scroll"><svg width="830" height="{24 * len(bars)}" role="img">{"".join(bars)}</svg></div>'
+    size = f'width="{left + 400}" height="{24 * len(bars)}"'
+    return f'<div class="scroll"><svg {size} role="img">{"".join(bars)}</svg></div>'
 
 
-def _table(rows: Iterable[Row]) -> str:
+def _width(text: str) -> int:
+    """Pixels that a text of 12 px takes at most, in a font that nobody knows here."""
+    return sum(13 if east_asian_width(one) in "WFA" else 10 if one.isupper() else 9 for one in text)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Exchanges and destinations; an exchange's provinces in one line, and each by itself below, folded."""
+    each = [row for group in _groups(rows) if len(group) > 1 for row in group]
+    provinces = [row for row in each if row.exchange or _is_province(row)]
+    folded = (
+        f"<details><summary>各省明细 / each province</summary>{_framed(provinces)}</details>"
+        if any(_is_province(row) for row in provinces)
+        else ""
+    )
+    return _framed([row for group in _groups(rows) for row in _in_one(group)]) + folded
+
+
+def _framed(rows: Iterable[Row]) -> str:
     heads = "".join(f"<th>{escape(head)}</th>" for head in COLUMNS.values())
     return (
         '<div class="scroll"><table><thead><tr><th>交换 → 目的地 / exchange → destination</th>'
-        f"{heads}<th>平衡 balance</th></tr></thead><tbody>{''.join(_lines(rows))}</tbody></table></div>"
+        f"{heads}<th>平衡 balance</th></tr></thead><tbody>{''.join(map(_line, rows))}</tbody></table></div>"
     )
 
 
-def _lines(rows: Iterable[Row]) -> Iterator[str]:
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Exchanges with their destinations."""
+    group: list[Row] = []
     for row in rows:
-        cells = "".join(f"<td>{row.counts[name]:,}</td>" if row.counts[name] else "<td>·</td>" for name in COLUMNS)
-        name = row.name if row.exchange else f"→ {_place(row.name)}"
-        name = f"{name} {row.called}" if row.called else name
-        mark = "" if row.exchange else '<span class="good">✓</span>' if row.balanced else '<span class="bad">✗</span>'
-        kind = ' class="exchange"' if row.exchange else ""
-        yield f"<tr{kind}><td>{escape(name)}</td>{cells}<td>{mark}</td></tr>"
+        if row.exchange and group:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _in_one(group: Sequence[Row]) -> Iterator[Row]:
+    """A group with all of its provinces as one line, where there are several."""
+    provinces = [row for row in group if _is_province(row)]
+    if len(provinces) < _FEW:
+        yield from group
+        return
+    together: Counter[str] = Counter()
+    for row in provinces:
+        together.update(row.counts)
+    wrong = [row.name for row in provinces if not row.balanced]
+    one = Row(f"{len(provinces)} 个省 provinces", together, wrong=", ".join(_place(name) for name in wrong))
+    yield from (row for row in group if row.exchange)
+    yield one
+    yield from (row for row in group if not row.exchange and not _is_province(row))
+
+
+def _is_province(row: Row) -> bool:
+    return not row.exchange and row.name.startswith(_PROVINCE)
+
+
+def _line(row: Row) -> str:
+    cells = "".join(f"<td>{row.counts[name]:,}</td>" if row.counts[name] else "<td>·</td>" for name in COLUMNS)
+    name = row.name if row.exchange else f"→ {_place(row.name)}"
+    name = f"{name} {row.called}" if row.called else name
+    mark = '<span class="good">✓</span>' if row.balanced else f'<span class="bad">✗ {escape(row.wrong)}</span>'
+    kind = ' class="exchange"' if row.exchange else ""
+    return f"<tr{kind}><td>{escape(name)}</td>{cells}<td>{'' if row.exchange else mark}</td></tr>"
 
 
 def _place(name: str) -> str:

@@ -122,13 +122,16 @@ def _oldest(
 def _in_order(rows: Sequence[Any], held: Container[int], *, all_at_once: bool) -> tuple[list[Any], list[Any]]:
     """Rows that may go now and those that go after them; what is held goes another time.
 
-    Of one vehicle only the first may, unless the destination takes or leaves a call as a whole.
+    Of one vehicle only the first may, unless the destination takes or leaves a call as a whole. Documents of no vehicle
+    (hash 0) have none in common.
     """
     seen: set[int] = set()
     now: list[Any] = []
     later: list[Any] = []
     for row in rows:
-        if row.vin not in held:
+        if not row.vin:
+            now.append(row)
+        elif row.vin not in held:
             (later if row.vin in seen and not all_at_once else now).append(row)
             seen.add(row.vin)
     return now, later

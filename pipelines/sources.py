@@ -26,7 +26,7 @@ from pipelines.errors import SettingsError
 from pipelines.settings import Connector
 from pipelines.storeform import DOCUMENTS, REPAIRS
 
-SEVERAL, DERIVED, TRANSMISSIONS = "several", "derived", "transmissions"
+SEVERAL, DERIVED, TRANSMISSIONS, OLD_PARTS = "several", "derived", "transmissions", "old-parts"
 """Name of the connector that holds others: `[source.of.NAME]`, each with a connector of its own."""
 M = TypeVar("M", bound=BaseModel)
 _OF_ROWS = ("sql", "query")
@@ -118,6 +118,43 @@ class OfDays:
         return list(self._source.check())
 
 
+class Anew:
+    """A source that derives, asked for everything that follows, whatever it knows of what followed before."""
+
+    marks_in_commit = True
+
+    def __init__(self, source: Source, state: Path, exchange: str) -> None:
+        if not hasattr(source, "anew"):
+            message = (
+                "--again 只用于来源为 derived 的交换；其他来源请用 --from、--to 或重新投放文件"
+                " / --again is for exchanges that derive; of others read days again, or put the files there again"
+            )
+            raise SettingsError(message)
+        self._source: Any = source
+        self._told = str(state), exchange
+
+    def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
+        """A window of everything, then what came since the mark."""
+        from pipelines.deriving import Telling  # late: other exchanges need none of it
+
+        yield from self._source.anew(done, Telling(*self._told))
+
+    def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
+        """The item's envelopes."""
+        yield from self._source.read(item, block)
+
+    def mark(self, path: str) -> str:
+        """Nothing: marks are made when items are planned."""
+        return str(self._source.mark(path))
+
+    def finish(self, paths: Iterable[str]) -> None:
+        """Nothing to do: the mark tells how far."""
+
+    def check(self) -> list[str]:
+        """What the source says."""
+        return list(self._source.check())
+
+
 def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
     """The source that settings name; `table` is what stores hold that name no table of their own.
 
@@ -133,6 +170,10 @@ def make(source: Connector, table: TableSpec = REPAIRS) -> Source:
         from pipelines.transmissions import TransmissionSettings, TransmissionSource  # late, as above
 
         return TransmissionSource(_own(TRANSMISSIONS, TransmissionSettings, options))
+    if source.connector == OLD_PARTS:
+        from pipelines.oldparts import OldPartSettings, OldPartSource  # late, as above
+
+        return OldPartSource(_own(OLD_PARTS, OldPartSettings, options))
     if source.connector != "sql":
         return registry.source(source.connector, options)
     options.setdefault("table", table)
@@ -198,7 +239,7 @@ def _parts(source: Connector) -> dict[str, Connector]:
     except ValidationError:
         message = "[source.of.名称] 缺少 connector / a [source.of.NAME] section lacks its connector"
         raise Misconfigured(message, "请写 connector = ... / write connector = ...") from None
-    alone = {part.connector for part in parts.values()} & {DERIVED, TRANSMISSIONS}
+    alone = {part.connector for part in parts.values()} & {DERIVED, TRANSMISSIONS, OLD_PARTS}
     if alone:
         message = f"{', '.join(alone)} 只能单独作为来源 / is a source by itself only"
         raise Misconfigured(message, "请为它单设一个交换 / make an exchange of its own for it")

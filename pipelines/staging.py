@@ -24,7 +24,9 @@ from pipelines.bodies import by_reference, too_long
 from pipelines.errors import SettingsError
 from pipelines.journal import ADDRESSED, DEAD, FRAGMENT, LINE, UNPLACED, Interned, Journal, Lines
 from pipelines.segments import PIECE, RECORD, REMARKS, WITHDRAWAL, RowWriter, StagedRow, StagedWithdrawal
+from pipelines.sources import DERIVED
 from pipelines.steps import Encoder, company_of, dialect_of, documents, withdrawals
+from pipelines.toldnames import Named, sealed_names
 from pipelines.vinhash import vin_hashes
 from pipelines.work import Dead, Load, Receipt, Task
 from pipelines.workbench import Workbench
@@ -40,6 +42,7 @@ class JournalWriter:
         self._routes, self._findings = Interned(), Interned()
         self._pieces: list[Lines] = []
         self._notes: dict[str, str] = {}
+        self._names: dict[int, Named] = {}
 
     def add(self, bench: Workbench, system: str, load: Load) -> None:
         """Lines for the records of a load."""
@@ -67,6 +70,9 @@ class JournalWriter:
             vins = [vin or "" for vin in vins]
         else:
             keys = key_digests(scope, system, companies, codes)
+        if bench.exchange.source.connector == DERIVED:
+            named = zip(load.ordinals, companies, codes, strict=True)
+            self._names.update({o: (company, code) for o, company, code in named if company is not None})
         halves = np.frombuffer(b"".join(keys), ">u8").reshape(-1, 2)
         lines["key_hi"], lines["key_lo"] = halves[:, 0], halves[:, 1]
         lines["content"] = np.frombuffer(b"".join(content_digests(load.contents)), ">u8")
@@ -101,10 +107,11 @@ class JournalWriter:
         lines["findings"] = [findings[(dead.stage,)] for _ in dead.ordinals]
         self._pieces.append(lines)
 
-    def write(self, path: Path) -> str:
+    def write(self, bench: Workbench, path: Path) -> str:
         """Write the lines; returns the path. The decision copies them into the state, so they are not synced."""
         lines = np.concatenate(self._pieces) if self._pieces else np.zeros(0, LINE)
-        packed = Journal(lines, self._routes.table, self._findings.table, {}, self._notes).pack()
+        names = [sealed_names(bench.sealer, bench.job.batch, self._names)] if self._names else []
+        packed = Journal(lines, self._routes.table, self._findings.table, {}, self._notes, names).pack()
         with path.open("xb") as file:
             file.write(packed)
         return str(path)
@@ -201,7 +208,7 @@ class Stager:
         """Close everything that was staged; the receipt."""
         parts = tuple(writer.close() for _, writer in sorted(self._parts.items()))
         rows = self._rows.close() if self._rows is not None else ""
-        path = self._journal.write(self._folder / f"{self._name}.journal")
+        path = self._journal.write(self._bench, self._folder / f"{self._name}.journal")
         return Receipt(self._task.number, self._total, path, parts, rows)
 
     def abort(self) -> None:
@@ -287,7 +294,7 @@ class LetterStager:
         """One receipt for each item that had dead."""
         for number, lines in sorted(self._journals.items()):
             self._flush(number)
-            path = lines.write(Path(self._bench.job.staging) / f"{number:05d}-{self._name}.dead")
+            path = lines.write(self._bench, Path(self._bench.job.staging) / f"{number:05d}-{self._name}.dead")
             rows = self._rows[number].close() if number in self._rows else ""
             yield Receipt(number, -1, path, (), rows, tuple(self._segments.get(number, ())))
 

@@ -40,7 +40,7 @@ REPAIRS = TableSpec(
         "findings": "json",
         "withdrawn": "text",
     },
-    indexes=("vin",),
+    indexes=("vin", "plate"),  # by plate claims without a VIN find their repair
     added=("withdrawn",),
 )
 """The table of a provincial or the ministry's store.

@@ -223,6 +223,7 @@ fragments = Table(
     Column("batch", Text, nullable=False),
     Column("assembled", Integer, nullable=False, default=0),  # number of the batch that took it, 0 while it waits
     Index("fragments_by_order", "exchange", "system", "company", "order"),
+    Index("fragments_by_batch", "exchange", "assembled"),
 )
 
 visits = Table(

@@ -1,7 +1,8 @@
 """Where the records of a vehicle went: every version, duplicate and letter, over all exchanges of a state.
 
 The journals hold a hash of each VIN: it finds lines fast, and may find a wrong one; the record itself, read back from
-its destination or from what waits, proves. Of records that stand nowhere (filtered ones) only the hash is known.
+its destination or from what waits, proves. Of records that stand nowhere (filtered ones) only the hash is known, and of
+derived ones that nobody here keeps also the name.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipelines.lookup import Lookup, Name
 from pipelines.places import Place, Places
 from pipelines.pulls import Pull, key_of, pulls_of
 from pipelines.state import State
+from pipelines.toldnames import Named, opened_names
 from pipelines.vinhash import vin_hash
 from pipelines.withdrawing import is_withdrawn
 
@@ -68,7 +70,7 @@ def trace(state: State, sealer: Sealer, vin: str) -> dict[str, Any]:
         with state.reading() as connection:
             hits = sorted(_hits(connection, vin), key=lambda hit: (hit.batch.number, hit.item))
             promoted = _promoted(connection, {hit.batch.id for hit in hits})
-            found = _versions(connection, lookup, hits, promoted)
+            found = _versions(connection, lookup, hits, promoted, _called(sealer, hits))
             _add_disclosures(connection, hits, found)
             _add_letters(connection, sealer, vin, found)
             _add_pulls(connection, vin, found)
@@ -109,7 +111,11 @@ def _promoted(connection: Connection, batches: set[str]) -> dict[tuple[str, str]
 
 
 def _versions(
-    connection: Connection, lookup: Lookup, hits: list[_Hit], promoted: dict[tuple[str, str], bool]
+    connection: Connection,
+    lookup: Lookup,
+    hits: list[_Hit],
+    promoted: dict[tuple[str, str], bool],
+    called: dict[tuple[int, int], Named],
 ) -> list[tuple[Place, dict[str, Any]]]:
     names: dict[tuple[str, tuple[int, int]], Name] = {}
     held: dict[tuple[str, tuple[int, int]], list[str]] = {}
@@ -124,7 +130,21 @@ def _versions(
     found = []
     for hit in sorted(hits, key=lambda one: one.place):
         at = lookup.scope(connection, hit.batch.run), hit.key
-        found.append((hit.place, _entry(hit, names.get(at), held.get(at, []), promoted)))
+        entry = _entry(hit, names.get(at), held.get(at, []), promoted)
+        if not entry["proved"] and hit.key in called:
+            entry["companycode"], entry["costlistcode"] = called[hit.key]
+        found.append((hit.place, entry))
+    return found
+
+
+def _called(sealer: Sealer, hits: list[_Hit]) -> dict[tuple[int, int], Named]:
+    """Key -> name of the derived records among some lines, as their journals have it."""
+    found: dict[tuple[int, int], Named] = {}
+    for hit in hits:
+        for sealed in hit.book.names if hit.key not in found else ():
+            name = opened_names(sealer, hit.batch.id, sealed).get(int(hit.line["ordinal"]))
+            if name is not None:
+                found[hit.key] = name
     return found
 
 
@@ -183,8 +203,14 @@ def _add_disclosures(connection: Connection, hits: list[_Hit], found: list[tuple
             name = destination["name"]
             places = [own, *(part.final for part in mine if part.destination == name)]
             if destination["outcome"] in RECEIVED:
-                rows = [row for kind in told.kinds(name) for row in told.of(name, kind, *places)]
+                rows = [row for kind in _kinds(told, name, entries[hit.place]) for row in told.of(name, kind, *places)]
                 entries[hit.place]["disclosed"] += [_disclosed(name, row) for row in rows]
+
+
+def _kinds(told: disclosures.Told, destination: str, entry: dict[str, Any]) -> list[str]:
+    """The kind of one record of a batch; all kinds of which the destination got any where its name is not known."""
+    kinds, own = told.kinds(destination), entry["costlistcode"].partition(":")[0]
+    return [own] if own in kinds else kinds
 
 
 def _disclosed(destination: str, row: Any) -> dict[str, Any]:

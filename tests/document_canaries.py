@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel
 
 from mappings.dates import SHANGHAI
@@ -138,6 +139,28 @@ def with_more(value: Any, chance: random.Random, found: list[str]) -> Any:
     more |= {"owner": {"name": f"禁{chance.randrange(10**9)}", "sum": [f"禁{chance.randrange(10**9)}"]}}
     found += texts(more)
     return {name: with_more(one, chance, found) for name, one in value.items()} | more
+
+
+class Haystack:
+    """A long text in which many are looked for: all at once by their first bytes, then those that may be there."""
+
+    _BEGIN = 8
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        data = np.frombuffer(text.encode(), np.uint8).astype(np.uint64)
+        places = max(0, len(data) - self._BEGIN + 1)
+        parts = (data[at : at + places] << np.uint64(8 * at) for at in range(self._BEGIN))
+        self._begins = np.unique(sum(parts, np.zeros(places, np.uint64)))
+
+    def holding(self, values: Iterable[str]) -> set[str]:
+        """Those of some texts that stand in this one."""
+        wanted = {one.encode(): one for one in values}
+        short = {one for raw, one in wanted.items() if len(raw) < self._BEGIN}
+        long = [raw for raw in wanted if len(raw) >= self._BEGIN]
+        begins = np.array([int.from_bytes(raw[: self._BEGIN], "little") for raw in long], np.uint64)
+        likely = np.flatnonzero(np.isin(begins, self._begins)).tolist()
+        return {one for one in (*short, *(wanted[long[at]] for at in likely)) if one in self._text}
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -81,7 +82,7 @@ class Evaluation(Document):
 
     companycode: str
     evaluationno: str
-    """Its number with who collects evaluations; where that gives none, list code and VIN: one for each visit."""
+    """Its number with who collects evaluations; where that gives none, `number_of` what it says."""
     costlistcode: str
     vin: str
     evaluatedon: date
@@ -101,6 +102,21 @@ class Evaluation(Document):
     def identity(self) -> Identity:
         """Shop, number of the evaluation, its day, and the vehicle."""
         return Identity(self.companycode, self.evaluationno, self.evaluatedon, self.vin)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether its number is that of who collects evaluations: a later one of that number then corrects it."""
+        return not self.evaluationno.startswith(f"{self.costlistcode}/{self.vin}/")
+
+
+def number_of(costlistcode: str, vin: str, said: Sequence[object]) -> str:
+    """The number of an evaluation that came without one: list code, VIN, and a digest of what it says.
+
+    So the same again is a duplicate, and another one of the visit is an evaluation of its own, which does not count
+    beside the first (domain 8.4: one a visit) and replaces nothing.
+    """
+    digest = blake2b("\n".join(map(str, said)).encode(), digest_size=6).hexdigest()
+    return f"{costlistcode}/{vin}/{digest}"
 
 
 class CheckedItem(_Part):

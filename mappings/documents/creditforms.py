@@ -13,7 +13,9 @@ everything else is our own schema, and this module is the boundary to a partner'
 | complaint | complaintno | companycode, receiveddate, subject, outcome, closeddate (O), costlistcode (O), vin (O) |
 | appeal | appealno | companycode, fileddate, about, aboutno, decision, decideddate, corrections (O: member, value) |
 
-(a) is companycode, costlistcode, vin, evaluationdate, evaluationno (O). An accepted appeal has its decideddate.
+(a) is companycode, costlistcode, vin, evaluationdate, evaluationno (O). An accepted appeal has its decideddate. An
+evaluation without a number gets one made of what it says, so that the same again is the same and another one is not a
+correction of the first: of a visit only the first counts (domain 8.4).
 
 Transmissions are told by our own ledger and travel as `vingate.document/1`. Comments, replies and pictures of an
 evaluation are left out (UNKNOWN_MEMBER, by name): free text holds names and phones, and no figure needs it.
@@ -39,6 +41,7 @@ from mappings.documents.credit import (
     Correction,
     Evaluation,
     SpotCheck,
+    number_of,
     span,
 )
 from mappings.documents.kinds import Form, Judged
@@ -129,11 +132,11 @@ def _evaluation(edition: Edition, case: Case) -> Judged:
         "evaluatedon": members.past_day(case, "evaluatedon"),
         "edition": edition.name,
     }
-    if values["evaluationno"] is None and values["costlistcode"] and values["vin"]:
-        values["evaluationno"] = f"{values['costlistcode']}/{values['vin']}"
     asked = set(edition.items.values())
     for item in (*ITEMS, "overall"):
         values[item] = _stars(case, item) if item in asked else None
+    if values["evaluationno"] is None and values["costlistcode"] and values["vin"]:
+        values["evaluationno"] = number_of(values["costlistcode"], values["vin"], list(values.values()))
     return members.built(Evaluation, values)
 
 

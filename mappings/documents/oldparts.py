@@ -1,8 +1,9 @@
 """Old parts of a visit (旧件处理): what the shop says became of them.
 
 Public is the code alone: `oldPartDisposal` of the 二级维护 order (domain section 1.7). The repair record has no member
-for it and may get none (各省不得自行增减), so it comes as a message of its own, in our own form: `companycode`, `vin`,
-and from that order `settlementSeq`, `settlementDate` and `oldPartDisposal` (table `old-part-disposals`).
+for it and may get none (各省不得自行增减), so it is a message of its own, in our own form: `companycode`, `vin`,
+and from that order `settlementSeq`, `settlementDate` and `oldPartDisposal` (table `old-part-disposals`). Of an order
+that came by that interface the source `old-parts` makes it; a shop without it may send it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class OldPartDisposal(Document):
         return Identity(self.companycode, self.costlistcode, self.settledate, self.vin)
 
 
-_NAMES = {"settlementseq": "costlistcode", "settlementdate": "settledate", "oldpartdisposal": "disposal"}
+OF_ORDER = {"settlementSeq": "costlistcode", "settlementDate": "settledate", "oldPartDisposal": "disposal"}
+"""Member of the 二级维护 order -> what it is here."""
+_NAMES = {wire.lower(): name for wire, name in OF_ORDER.items()}
 
 
 def _recognises(members: Mapping[str, Any]) -> bool:

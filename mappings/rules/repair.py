@@ -38,8 +38,8 @@ STEP_DEMANDS: Mapping[str, frozenset[str]] = {
 """Step -> the members that it must bring (domain 1.6 and 1.7, M). The mileage, which 1.6 leaves unmarked and JT/T
 1132.2 demands, has no other step to come in. A correction is judged by what it holds."""
 
-_STEP_CODES: Mapping[str, str] = {"fuel": "fuel", "use": "nature-of-use"}
-"""Coded members of the insert step that stand in no record -> their tables."""
+_STEP_CODES: Mapping[str, str] = {"fuel": "fuel", "use": "nature-of-use", "disposal": "old-part-disposals"}
+"""Coded members of the insert and the order step that stand in no record -> their tables."""
 
 
 def repair(case: Case) -> tuple[RepairRow | None, Display]:

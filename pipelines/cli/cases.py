@@ -146,7 +146,7 @@ def claims(
         "核定 approved",
         "结果 remark",
     ):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")
     for one in differing:
         for line in one.differences:
             amounts = ("-" if amount is None else str(amount) for amount in (line.repaired, line.approved))

@@ -13,7 +13,7 @@ import typer
 
 from pipelines.cli import uncollected, without
 from pipelines.cli.days import chosen_days
-from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.out import AsJson, console, emit, wrong_use
 from pipelines.cli.running import EnvironmentConfig, EnvironmentType, JobEndpoint, Prism, Runner, as_overrides
 from pipelines.cli.watching import watching
 from pipelines.crew import crew
@@ -47,6 +47,14 @@ def run(
         str, typer.Option("--from", help="补读此日起的记录，与 --to 同用 / read records of days again: first day")
     ] = "",
     last: Annotated[str, typer.Option("--to", help="末日，默认同首日 / last day; default: the first")] = "",
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="推导类交换：代码或规则变更后全部重新推导，只发送不同之处"
+            " / of an exchange that derives, after code or rules changed: derive all anew, tell only what differs",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """运行一个交换：读取、校验、路由、投递并入账 / run an exchange: take in all that waits, account for it.
@@ -66,6 +74,10 @@ def run(
 
     vingate run upload.toml --from 2026-08-01 --to 2026-08-31 --state var/shop
 
+    [bold]规则或程序更新后重新推导，只发送不同之处 / derive anew by new rules or code: only what differs is told[/bold]
+
+    vingate run deploy/exchanges/solid-waste.toml --again --state var/nation
+
     [bold]同样的步骤，另一个 runner / the same steps on another runner[/bold] (docs/runners.md):
 
     vingate run collect.toml --state var/collect --runner prism --prism ~/bin/prism
@@ -73,6 +85,8 @@ def run(
     vingate run collect.toml --state var/collect --runner portable --job-endpoint localhost:8099
     """
     days = chosen_days(first, last)
+    if again and days is not None:
+        wrong_use("--again 与 --from、--to 不能同用 / --again does not go together with --from and --to")
     where = as_overrides(
         runner=runner,
         prism=prism,
@@ -90,7 +104,7 @@ def run(
         with uncollected(), without("pymongo", "pyarrow", "requests"):
             from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else
 
-        counts = counts_of(opened, Coordinator(opened, exchange, observer).run(days))
+        counts = counts_of(opened, Coordinator(opened, exchange, observer).run(days, again=again))
         letters = open_letters(opened, exchange.name)
     told = as_object(exchange, state, counts, letters, time.monotonic() - began)
     if as_json:

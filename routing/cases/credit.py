@@ -4,7 +4,8 @@ An entry of a period is due as soon as the ledger tells of the period's last day
 and a period that nobody tells of has no entry. Whatever comes later for it makes a new version of the entry.
 
 - An evaluation counts if the shop has a repair record of that list code and VIN, begun no later than the evaluation;
-  of several for one visit the earliest counts. The others stand in the entry as uncounted, with the reason.
+  of several for one visit the earliest counts, by its day, and of one day by numbers; those that came without one stand
+  behind, in the order of receipt. The others stand in the entry as uncounted, with the reason.
 - A transmission of a month stands for its days.
 - An accepted appeal corrects an item or strikes it. The entry shows both, and the score with and without appeals.
 """
@@ -12,9 +13,9 @@ and a period that nobody tells of has no entry. Whatever comes later for it make
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -260,7 +261,17 @@ def _evaluations(known: Iterable[Fact], uncounted: list[tuple[date, Uncounted]])
             visit = (row.costlistcode, row.vin)
             begun[visit] = min(row.repairdate, begun.get(visit, row.repairdate))
     counted: dict[tuple[str, str], Evaluation] = {}
-    for one in sorted(_once(known, Evaluation, uncounted), key=lambda one: (one.evaluatedon, one.evaluationno)):
+    received: dict[str, datetime] = {}
+    for fact in known:
+        if isinstance(fact.record, Evaluation):
+            received.setdefault(fact.record.evaluationno, fact.received_at)
+
+    def place(one: Evaluation) -> tuple[Any, ...]:
+        if one.numbered:
+            return one.evaluatedon, 0, one.evaluationno
+        return one.evaluatedon, 1, received[one.evaluationno], one.evaluationno
+
+    for one in sorted(_once(known, Evaluation, uncounted), key=place):
         visit = (one.costlistcode, one.vin)
         if visit not in begun:
             reason = UNKNOWN_VISIT

@@ -38,11 +38,23 @@ def test_every_naming_gives_the_same_items(form, edition, asked):
     one = judged(FORMS[form]).record
     assert (one.quality, one.efficiency, one.charge, one.attitude, one.environment, one.overall) == asked
     assert one.edition == edition
-    assert one.identity == ("310000010001", f"W1/{VIN}", date(2026, 10, 3), VIN)
+    assert one.identity._replace(number="") == ("310000010001", "", date(2026, 10, 3), VIN)
 
 
 def test_an_evaluation_with_a_number_of_its_own_bears_it():
-    assert judged(changed("evaluation-2021", evaluationno="E-9")).record.identity.number == "E-9"
+    one = judged(changed("evaluation-2021", evaluationno="E-9")).record
+    assert (one.identity.number, one.numbered) == ("E-9", True)
+
+
+@pytest.mark.parametrize("form", EVALUATIONS)
+def test_one_without_a_number_is_the_same_only_where_it_says_the_same(form):
+    one = judged(FORMS[form]).record
+    item = next(name for name, value in FORMS[form].items() if value in (5, "5"))
+    others = [changed(form, **{item: 1}), changed(form, evaluationdate="2026-10-04")]
+    assert one.identity.number.startswith(f"W1/{VIN}/")
+    assert not one.numbered
+    assert judged(FORMS[form]).record == one
+    assert len({one.identity.number, *(judged(other).record.identity.number for other in others)}) == 3
 
 
 def test_an_evaluation_is_never_taken_for_a_repair_record():

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from mappings.assembly import assemble, missing
+from mappings.assembly import assemble, missing, old_parts
 from mappings.findings import FLAG, REJECT, profile
 from mappings.judging import Context
 from mappings.reading import judge, read, read_step
@@ -57,6 +57,7 @@ def test_a_documented_member_that_is_absent_is_flagged_and_an_empty_one_is_not(n
         ({**ORDER, "repairMileage": "N/A"}, "MANDATORY_MISSING", "mileage"),
         ({**ORDER, "repairItems": "", "repairParts": ""}, "EMPTY_CONTENT", "parts"),
         ({**ORDER, "repairItems": "{"}, "STRUCTURE_WRONG", "repairItems"),
+        ({**ORDER, "oldPartDisposal": "4"}, "CODE_NOT_IN_TABLE", "disposal"),
     ],
 )
 def test_what_a_record_cannot_be_without_rejects(value, code, field):
@@ -125,6 +126,33 @@ def test_the_two_uploads_make_one_record_in_any_order_and_nothing_personal_is_in
         "91310112132259241T",
     ):
         assert told not in body.decode()
+
+
+def test_the_order_s_word_on_old_parts_is_a_message_of_its_own_and_nothing_personal_is_in_it():
+    bodies = {old_parts(order, "310000010001") for order in permutations(pieces())}
+    assert [json.loads(body) for body in bodies] == [
+        {
+            "companycode": "310000010001",
+            "vin": "WAUAYD4LXAD021549",
+            "settlementSeq": "JS20201223001",
+            "settlementDate": "2020-12-23",
+            "oldPartDisposal": "1",
+        }
+    ]
+    judgement = judge(read(bodies.pop()), Context(profile("strict"), RECEIVED))
+    assert not judgement.rejected
+    assert (judgement.record.KIND, judgement.record.disposal) == ("old-part-disposal", "1")
+
+
+@pytest.mark.parametrize(("said", "told"), [("", None), ("无", None), (2, "2")])
+def test_what_an_order_says_of_old_parts(said, told):
+    body = old_parts([pieces()[0], ("order", json.dumps({**ORDER, "oldPartDisposal": said}).encode())], "S1")
+    assert (None if body is None else json.loads(body)["oldPartDisposal"]) == told
+
+
+def test_one_order_alone_and_one_of_the_other_interface_say_nothing_of_old_parts():
+    assert old_parts(pieces()[1:], "S1") is None
+    assert old_parts([("insert", b"{}"), ("items", b"{}"), ("settle", b"{}")], "S1") is None
 
 
 def test_one_upload_waits_for_the_other_and_the_last_of_each_stands():

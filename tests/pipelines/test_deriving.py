@@ -15,16 +15,18 @@ import pytest
 from engine_samples import Killed
 from pydantic import BaseModel, ConfigDict
 from row_gate import SHOP, Gate, record, registration, vin
+from sqlalchemy import select
 
 from connectors.contracts import Misconfigured
 from mappings.documents import Document, Identity
 from mappings.documents import kinds as document_kinds
-from pipelines import batchwork
+from pipelines import batchwork, tables
 from pipelines.coordinator import Coordinator
 from pipelines.counting import count
 from pipelines.errors import SettingsError
 from pipelines.ledger import prove
 from pipelines.settings import Exchange
+from pipelines.toldnames import names_told
 from pipelines.trace import trace
 from pipelines.usable import usable
 from pipelines.workbench import make_source
@@ -136,10 +138,10 @@ class Derived(Gate):
         }
         return Exchange.model_validate(settings).placed(self.folder)
 
-    def derive(self, options=None, **changes):
+    def derive(self, options=None, *, again=False, **changes):
         exchange = self.derived(options, **changes)
         usable(exchange)
-        run = Coordinator(self.state, exchange).run()
+        run = Coordinator(self.state, exchange).run(again=again)
         assert prove(self.state).problems == []
         with self.state.reading() as connection:
             found = [one for one in count(connection, [run]) if one.exchange == "milestones"]
@@ -319,3 +321,83 @@ def test_a_registration_says_where_a_document_goes(gate):
     gate.register(registration(1, "44"))
     Coordinator(gate.state, exchange).run()
     assert (gate.folder / "stores/environment-44.db").exists()
+
+
+# -- code and shipped rules that change --------------------------------------------------------------------------------
+
+
+def _other_rules(monkeypatch, least, also=0):
+    """From now on a milestone takes so many visits, and counts so many more than there were from the third visit on."""
+
+    def derive(self, subject, facts, today):
+        if len(facts) >= least:
+            last = max(fact.record.settledate for fact in facts)
+            visits = len(facts) + (also if len(facts) > 2 else 0)
+            yield Milestone(car=subject, visits=visits, last=last)
+
+    monkeypatch.setattr(Milestones, "derive", derive)
+
+
+def test_after_a_change_of_rules_one_command_tells_what_differs_and_nothing_twice(gate, monkeypatch):
+    put(gate, record("J1"), record("J2", serial=2), record("J3", serial=2))
+    put(gate, *(record(f"K{n}", serial=3) for n in range(3)))
+    gate.derive()
+    told = [(vin(1), 1, 1), (vin(2), 1, 2), (vin(3), 1, 3)]
+    assert sorted(gate.documents()) == sorted(told)
+    _other_rules(monkeypatch, least=2, also=7)
+    assert gate.derive() == {}, "what only the code says is not seen by itself"
+    totals = gate.derive(again=True)
+    assert (totals["received"], totals["delivered"], totals["duplicate"]) == (3, 2, 1)
+    told += [(vin(3), 2, 10), (vin(1), 2, "gone")]
+    assert sorted(gate.documents(), key=str) == sorted(told, key=str)
+    for _ in range(2):
+        totals = gate.derive(again=True)
+        assert (totals["received"], totals["delivered"], totals["duplicate"]) == (2, 0, 2)
+    assert gate.derive() == {}
+    _other_rules(monkeypatch, least=1)
+    assert gate.derive(again=True)["delivered"] == 2, "it lives again, and the other counts as before"
+    told += [(vin(3), 3, 3), (vin(1), 3, 1)]
+    assert sorted(gate.documents(), key=str) == sorted(told, key=str)
+
+
+def test_what_came_meanwhile_is_told_by_the_same_command(gate, monkeypatch):
+    put(gate, record("J1"))
+    gate.derive()
+    put(gate, record("J2", serial=2), record("J3", day="20260912"))
+    _other_rules(monkeypatch, least=1)
+    gate.derive(again=True, rows=1)
+    assert sorted(gate.documents()) == sorted([(vin(1), 1, 1), (vin(1), 2, 2), (vin(2), 1, 1)])
+    assert gate.derive() == {}
+
+
+def test_killed_while_all_is_derived_anew(gate, monkeypatch):
+    put(gate, record("J1"), record("J2", serial=2), record("J3", serial=2))
+    gate.derive()
+    _other_rules(monkeypatch, least=2)
+    keep = batchwork.BatchWork._commit
+
+    def killed(*given):
+        keep(*given)
+        raise Killed
+
+    for moment in (killed, lambda *_: (_ for _ in ()).throw(Killed)):
+        monkeypatch.setattr(batchwork.BatchWork, "_commit", moment)
+        with pytest.raises(Killed):
+            gate.derive(again=True)
+        monkeypatch.setattr(batchwork.BatchWork, "_commit", keep)
+    gate.derive(again=True)
+    assert sorted(gate.documents(), key=str) == sorted([(vin(1), 1, 1), (vin(2), 1, 2), (vin(1), 2, "gone")], key=str)
+
+
+def test_names_of_what_was_told_stand_nowhere_in_the_clear(gate):
+    put(gate, record("J1"), record("J2", serial=2))
+    gate.derive()
+    assert names_told(gate.folder, "milestones") == {(SHOP, f"milestone:{vin(n)}") for n in (1, 2)}
+    with gate.state.reading() as connection:
+        packed = connection.execute(select(tables.journals.c.lines)).scalars().all()
+    assert [vin(1).encode() in one for one in packed] == [False] * len(packed)
+
+
+def test_a_source_that_derives_nothing_is_not_asked_to(gate):
+    with pytest.raises(SettingsError, match="--again"):
+        Coordinator(gate.state, gate.exchange("collect")).run(again=True)

@@ -218,6 +218,7 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path, lett
         with state.engine.begin() as connection:
             for statement in (
                 "DROP INDEX items_by_batch",
+                "DROP INDEX fragments_by_batch",
                 "ALTER TABLE letters DROP COLUMN mark",
                 "ALTER TABLE letters DROP COLUMN ref_inside",
                 "DROP TABLE replay_orders",

@@ -17,6 +17,7 @@ from row_gate import Gate, record, vin
 from mappings.documents.claimforms import encode_assessment
 from mappings.documents.claims import SUMS, Assessment, FittedPart
 from pipelines.partners.hosting import Hosted, hosted
+from pipelines.trace import trace
 
 SHOP, SYSTEM, PLATE = "440103000000002", "44", "粤A12345"
 
@@ -88,3 +89,29 @@ def test_where_an_old_part_went_meets_the_ledger_and_a_correction_turns_the_case
     assert derive(gate, running) == [], "the owner has it, and nobody says otherwise"
     assert derive(gate, running) == []
     assert gate.letters() == []
+
+
+def test_a_trace_tells_of_each_document_the_fields_of_its_own_kind(gate, running):
+    gate.shop(repair(), company=SHOP, system=SYSTEM)
+    gate.run("collect")
+    word = {"companycode": SHOP, "vin": vin(1), "settlementSeq": "W1", "settlementDate": "2026-09-10"}
+    gate.put("outside", packet(back=True), name="a.xml")
+    gate.put("outside", {**word, "oldPartDisposal": "2"})
+    gate.run("outside-in")
+    derive(gate, running)
+    told = trace(gate.state, gate.state.sealer(), vin(1))["versions"]
+    fields = {
+        (one["exchange"], one["costlistcode"].partition(":")[0], disclosed["destination"]): {
+            field["path"] for field in disclosed["fields"]
+        }
+        for one in told
+        for disclosed in one["disclosed"]
+    }
+    kinds = {kind for exchange, kind, _ in fields if exchange == "outside-in"}
+    assert kinds == {"assessment", "old-part-disposal"}
+    assert "members.disposal" in fields["outside-in", "old-part-disposal", "documents"]
+    assert "members.disposal" not in fields["outside-in", "assessment", "documents"]
+    assert {len(one["disclosed"]) for one in told if one["exchange"] == "outside-in"} == {1}
+    assert ("insurers", "accident-repair", "insurers") in fields, "named by its journal: nobody here keeps it"
+    assert "members.approvedhours" in fields["insurers", "claim-comparison", "insurers"]
+    assert "members.approvedhours" not in fields["insurers", "accident-repair", "insurers"]

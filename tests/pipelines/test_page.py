@@ -52,6 +52,36 @@ def test_a_destination_that_lost_one_shows_it():
     assert "✗" in page("t", rows(received=3, delivered=2), {}, [], "")
 
 
+def nation(**wrong: int) -> str:
+    """A page of one exchange with four provinces, one of which has these counts."""
+    good = Counter(received=2, delivered=2)
+    found = [Row(f"province-{key}", good, called="") for key in ("11", "12", "13")]
+    told = [Row("collect", Counter(received=8), exchange=True), *found, Row("province-44", Counter(wrong))]
+    return page("t", [*told, Row("receipts", good), Row("credit", good, exchange=True)], {}, [], "")
+
+
+def test_provinces_stand_in_one_line_and_each_by_itself_below():
+    text = nation(received=2, delivered=2)
+    found = Reader(text).texts
+    assert found.index("→ 4 个省 provinces") < found.index("→ receipts") < found.index("credit")
+    assert found.index("credit") < found.index("→ 44 广东省")
+    assert found[found.index("→ 4 个省 provinces") + 1] == "8"
+    assert found.count("→ 44 广东省") == 1
+    assert "✗" not in text
+
+
+def test_one_province_that_lost_one_is_named_in_the_line_of_all():
+    found = Reader(nation(received=3, delivered=2)).texts
+    assert "✗ 44 广东省" in found
+    assert found.count("✗ ") == 1, "and by itself below"
+
+
+def test_a_long_reason_is_not_cut():
+    name = "车辆识别代号含有不允许的字符，且与品牌、厂牌型号、发动机号均不相符 VIN_ALPHABET_AND_MORE"
+    text = page("t", [], {name: 1}, [], "")
+    assert int(re.search(rf'<text x="(\d+)" y="15" text-anchor="end">{name}', text)[1]) >= 33 * 12 + 22 * 8
+
+
 def test_a_destination_is_called_what_it_is_called():
     told = page("t", [Row("credit", Counter(received=1, delivered=1), called="信用交通")], {}, [], "")
     assert "→ credit 信用交通" in Reader(told).texts

@@ -1,6 +1,6 @@
 """Credit entries: what counts, what does not and why, appeals, and that the order of facts changes nothing."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -156,6 +156,23 @@ def test_evaluations_that_do_not_count_are_listed_with_the_reason():
         ("evaluation", "E4", "unknown-visit"),
         ("evaluation", "E6", "before-visit"),
     }, "E5 is of September"
+
+
+def test_a_second_one_without_a_number_counts_beside_nothing_and_replaces_nothing():
+    """Of one day the one that was received first counts, whatever its number; before it those with one of their own."""
+    for first, later in ((1, 5), (5, 1)):
+        one, other = (evaluation(f"W1/{VIN}/{stars}", stars=stars) for stars in (first, later))
+        given = [
+            *facts(SUBJECT, OCTOBER, repair()),
+            fact(one)._replace(received_at=datetime(2026, 10, 4, 8, tzinfo=UTC)),
+            fact(other)._replace(received_at=datetime(2026, 10, 4, 9, tzinfo=UTC)),
+        ]
+        for told in (given, given[::-1]):
+            made = derived(Credit(), told)["S1", "credit-entry:2026-10"]
+            assert figures(made)["evaluation_mean"] == first
+            assert uncounted(made) == {("evaluation", other.evaluationno, "second")}
+        made = derived(Credit(), [*given, fact(evaluation("Z9", stars=3))])["S1", "credit-entry:2026-10"]
+        assert figures(made)["evaluation_mean"] == 3
 
 
 def test_only_the_newest_version_of_an_item_counts():
