@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -110,17 +109,32 @@ class S3Settings(ConnectorSettings):
         return S3Settings(**{name: getattr(self, name) for name in S3Settings.model_fields})
 
 
+_clients: dict[tuple[S3Settings, int], Any] = {}
+_MOST = 16
+
+
 def client(settings: S3Settings) -> Any:  # noqa: ANN401 - botocore makes its classes as it runs
     """The client of this process.
 
     Raises:
         Misconfigured: credentials or certificates that the settings name cannot be read.
     """
-    return _client(settings.line, os.getpid())
+    name = settings.line, os.getpid()
+    if name not in _clients:
+        forget(_MOST - 1)
+        _clients[name] = _made(name[0])
+    return _clients[name]
 
 
-@lru_cache(maxsize=16)
-def _client(settings: S3Settings, _process: int) -> Any:  # noqa: ANN401 - as above
+def forget(left: int = 0) -> None:
+    """Close clients, the oldest first, but for so many: the next call reads credentials anew."""
+    for name in list(_clients)[: max(len(_clients) - left, 0)]:
+        made = _clients.pop(name)
+        if name[1] == os.getpid():  # what a fork inherits is its parent's
+            made.close()
+
+
+def _made(settings: S3Settings) -> Any:  # noqa: ANN401 - as above
     if settings.ca is not None and not settings.ca.is_file():
         message = f"证书文件不存在 / no such file of certificates: {settings.ca}"
         raise Misconfigured(message, "请检查 ca / check ca")
@@ -179,7 +193,7 @@ def translated(place: str) -> Iterator[None]:
     except (said.NoCredentialsError, said.PartialCredentialsError, said.CredentialRetrievalError):
         message = f"{place}: 没有找到凭证 / no credentials were found"
         raise Misconfigured(message, "请设置 access_key 与 secret_key / set access_key and secret_key") from None
-    except (said.HTTPClientError, said.ReadTimeoutError, said.IncompleteReadError, OSError) as error:
+    except (said.ConnectionError, said.HTTPClientError, said.IncompleteReadError, OSError) as error:
         slow = isinstance(error, said.ConnectTimeoutError | said.ReadTimeoutError | TimeoutError)
         what = "超时 / timed out" if slow else "连接失败或中断 / cannot be reached, or was cut"
         message = f"{place}: {what} ({type(error).__name__})"
@@ -194,7 +208,7 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     words = masked(str(error.response.get("Error", {}).get("Message", "")), (), 200)
     told = f"{code}: {words}" if words else code
     if code in _REFUSED or status == 401:
-        _client.cache_clear()
+        forget()
         return Misconfigured(f"{place}: AUTH_FAILED: 凭证被拒绝 / our credentials are refused ({told})", _KEYS)
     if code == "RequestTimeTooSkewed":
         message = f"{place}: 本机时钟不准 / the clock of this machine is off ({told})"

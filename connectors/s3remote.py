@@ -60,6 +60,7 @@ class Bucket:
             yield [
                 Entry(one["Key"], one["Size"], _seconds(one["LastModified"]), one.get("ETag", "").strip('"'))
                 for one in answer.get("Contents", ())
+                if not one["Key"].endswith("/")  # what some write to have a folder to show
             ]
             if not answer.get("IsTruncated"):
                 return

@@ -170,7 +170,7 @@ class S3Source:
 
 
 def _passed_over(name: str) -> bool:
-    return name.endswith(("/", *UNFINISHED)) or any(part.startswith(".") for part in name.split("/"))
+    return name.endswith(UNFINISHED) or any(part.startswith(".") for part in name.split("/"))
 
 
 def _same(mark: str, found: Found) -> bool:
