@@ -3,8 +3,8 @@
     make objects            # OBJECTS=10000: fewer
 
 The server is that of the tests (S3Proxy over a folder), and the objects are laid into its folder by hand, since putting
-them takes longer than all the rest. It walks the whole bucket for every page of a listing, so that most of the time that
-is told is the server's; our own is told beside it. The very last line is one JSON object.
+them takes longer than all the rest. It walks the whole bucket for every page of a listing: most of the time that is
+told is the server's, so that our own CPU is told beside it. The very last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def main() -> None:
     if told.plan:
         print(json.dumps(planned(json.loads((told.plan / "settings.json").read_text()), told.plan / "marks.json")))
         return
-    with tempfile.TemporaryDirectory(prefix="vingate-objects-") as scratch, s3proxy.serving(Path(scratch) / "s3") as server:
+    folder = tempfile.TemporaryDirectory(prefix="vingate-objects-")
+    with folder as scratch, s3proxy.serving(Path(scratch) / "s3", ()) as server:
         bucket = server.bucket("objects")
         for number in range(told.objects):
             line = b'{"n": %d}\n' % number

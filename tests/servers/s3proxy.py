@@ -14,7 +14,7 @@ import http.client
 import os
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,8 +47,8 @@ _LOGGING = """<configuration>
 class Server:
     """The server; it can be stopped and started again on its port."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, options: Sequence[str]) -> None:
+        self.folder, self.options = folder, options
         self.data = folder / "data"
         self.data.mkdir(parents=True)
         (folder / "logback.xml").write_text(_LOGGING)
@@ -62,7 +62,7 @@ class Server:
             raise RuntimeError(message)
         text = _SETTINGS.format(port=self.port, key=KEY, secret=_escaped(SECRET), data=self.data)
         (self.folder / "settings").write_text(text, "ascii")
-        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        command = ["java", "-Xmx256m", "-XX:+UseSerialGC", *self.options,
                    f"-Dlogback.configurationFile={self.folder / 'logback.xml'}", "-cp", f"{HOME}/*",
                    "org.gaul.s3proxy.Main", "--properties", self.folder / "settings"]  # fmt: skip
         self._process = processes.spawn(command, os.environ, self.folder / "log")
@@ -127,9 +127,9 @@ def _escaped(text: str) -> str:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """The server, while it lasts."""
-    server = Server(folder)
+def serving(folder: Path, options: Sequence[str] = ("-XX:TieredStopAtLevel=1",)) -> Iterator[Server]:
+    """The server, while it lasts; `options` are those of Java, by default for a quick start."""
+    server = Server(folder, options)
     server.start()
     try:
         yield server
