@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-servers cluster cluster-crash test crash check bench lock clean
+.PHONY: help run demo-servers cluster cluster-crash objects test crash check bench lock clean
 
 BIN := .venv/bin
 # Tests that wait for servers leave a core idle: one process more than there are cores, four at most.
@@ -30,8 +30,13 @@ cluster-crash: .venv/.ready-dev  ## Kill parts of a Spark cluster at work, twent
 	bash scripts/cluster var/spark
 	PYTHONPATH=.:tests:tests/pipelines $(BIN)/python tests/pipelines/spark_rounds.py $(or $(ROUNDS),20) $(SEED)
 
+objects: .venv/.ready-dev  ## See what is new in a bucket of OBJECTS (100,000), twice, on an S3 server of its own
+	bash scripts/objectstore var/s3proxy
+	PYTHONPATH=.:tests $(BIN)/python bench/objects.py --objects $(or $(OBJECTS),100000)
+
 test: .venv/.ready-dev  ## Set up, then run all tests (SPARK=no: but those that need a Spark cluster)
 	bash scripts/servers
+	bash scripts/objectstore var/s3proxy
 	$(if $(filter no,$(SPARK)),,bash scripts/cluster var/spark)
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 

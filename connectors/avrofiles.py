@@ -17,7 +17,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import fastavro
 import orjson
@@ -31,6 +31,8 @@ from connectors.contracts import Block, Misconfigured, StagedPart, Unreadable, W
 from connectors.folders import Folder, FolderSettings
 from connectors.lines import KEPT
 from connectors.parts import PartFolder, PartNames, PartSettings, StagedFile
+from connectors.settings import ConnectorSettings
+from connectors.storages import Changed, Storage
 from connectors.unpacking import Limit
 
 Schema = Path | dict[str, Any]
@@ -55,8 +57,21 @@ def load_schema(schema: Schema) -> dict[str, Any]:
     return value
 
 
-class AvroSource:
-    """Avro files below a folder, or one file: each record an envelope.
+class AvroReading(ConnectorSettings):
+    """How Avro files are read, and how large things may be."""
+
+    avro_schema: Schema | None = Field(default=None, alias="schema")
+    """Schema that the files are read as; one that does not resolve to it is a problem. None: each file's own."""
+    max_block_bytes: int = Field(default=64 << 20, ge=1 << 10)
+    """Bytes of a block, as it is stored and unpacked."""
+    max_expansion: float = Field(default=200.0, gt=1)
+    """Unpacked bytes for each stored one of a file's blocks, asked from 16 MB on."""
+    max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
+    """Unpacked bytes of one file whose blocks are compressed."""
+
+
+class AvroReader:
+    """Avro files of a storage: each record an envelope.
 
     Its body is the record as JSON: members in the schema's order, decimals as text, dates and times in ISO 8601,
     bytes in base64. Its offset is the record's number in the file. A record that cannot be decoded ends its block,
@@ -64,34 +79,18 @@ class AvroSource:
     and one without records a problem.
     """
 
-    class Settings(FolderSettings):
-        """Settings of an Avro source."""
-
-        include: tuple[str, ...] = ("*.avro",)
-        avro_schema: Schema | None = Field(default=None, alias="schema")
-        """Schema that the files are read as; one that does not resolve to it is a problem. None: each file's own."""
-        max_block_bytes: int = Field(default=64 << 20, ge=1 << 10)
-        """Bytes of a block, as it is stored and unpacked."""
-        max_expansion: float = Field(default=200.0, gt=1)
-        """Unpacked bytes for each stored one of a file's blocks, asked from 16 MB on."""
-        max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
-        """Unpacked bytes of one file whose blocks are compressed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._folder = Folder(settings)
+    def __init__(self, settings: AvroReading, storage: Storage) -> None:
+        self.settings: AvroReading = settings
+        self._storage = storage
         self._reader = None if settings.avro_schema is None else load_schema(settings.avro_schema)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.settings,)
-
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """One item for each file that waits, by path. Reads each of them once for its digest.
+        """One item for each file that waits, by path.
 
         Raises:
             Misconfigured: the folder cannot be read.
         """
-        for one in self._folder.plan(done):
+        for one in self._storage.plan(done):
             problem = one.problem or ("" if one.size else "空文件 / the file is empty")
             extra = {"mark": one.mark, **({"problem": problem} if problem else {})}
             yield WorkItem(one.name, one.identity, 0, one.size, one.company, one.system, extra)
@@ -100,13 +99,13 @@ class AvroSource:
         """The file's records as JSON.
 
         Raises:
-            Unreadable: the file is gone, shrank or changed since it was planned.
+            Changed: the file is gone, shrank or changed since it was planned.
         """
         if item.extra.get("problem"):
             yield Block(item, [], [], [(0, b"", item.extra["problem"])])
             return
         number = 0
-        with io.BufferedReader(self._folder.open(item.source, item.extra["mark"])) as file:
+        with io.BufferedReader(cast("io.RawIOBase", self._storage.open(item.source, item.extra["mark"]))) as file:
             try:
                 limit = Limit(self.settings.max_expansion, self.settings.max_unpacked_bytes)
                 reader = BlockReader(file, self.settings.max_block_bytes, limit)
@@ -125,19 +124,21 @@ class AvroSource:
                         return
                 if not number:
                     yield Block(item, [], [], [(0, b"", "没有记录 / no record")])
+            except Changed:
+                raise
             except Unreadable as error:
                 yield Block(item, [], [], [(number, b"", str(error))])
 
     def mark(self, path: str) -> str:
         """`size:mtime_ns:digest` of the file as it was planned by this object, else as it is now; "" if gone."""
-        return self._folder.mark(path)
+        return self._storage.mark(path)
 
     def finish(self, paths: Iterable[str]) -> None:
         """Mark or archive the files, as `finished` says. Idempotent; a file that changed since stays.
 
         A mapping of paths to the marks that the gateway kept is taken too: give that after a restart.
         """
-        self._folder.finish(paths)
+        self._storage.finish(paths)
 
     def check(self) -> list[str]:
         """What waits.
@@ -145,7 +146,22 @@ class AvroSource:
         Raises:
             Misconfigured: the path or the schema cannot be used.
         """
-        return self._folder.check()
+        return self._storage.check()
+
+
+class AvroSource(AvroReader):
+    """Avro files below a folder, or one file; each is read once for its digest when it is planned."""
+
+    class Settings(FolderSettings, AvroReading):
+        """Settings of an Avro source."""
+
+        include: tuple[str, ...] = ("*.avro",)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, Folder(settings))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
 
 
 class _Decoder:
@@ -252,18 +268,23 @@ class AvroPartWriter(StagedFile):
         return super().close()
 
 
+class AvroWriting(ConnectorSettings):
+    """How Avro files are written."""
+
+    codec: Literal["deflate", "null"] = "deflate"
+    level: int = Field(default=1, ge=0, le=3)
+    """Of deflate: 0 is fastest, 3 smallest."""
+    block_bytes: int = Field(default=64 << 10, ge=1 << 10)
+
+
 class AvroSink(PartFolder):
     """Avro files, one for each destination, batch and item; see `connectors.parts`."""
 
-    class Settings(PartSettings):
+    class Settings(PartSettings, AvroWriting):
         """Settings of an Avro sink."""
 
         avro_schema: Schema = Field(alias="schema")
         """Schema of the records that are handed in."""
-        codec: Literal["deflate", "null"] = "deflate"
-        level: int = Field(default=1, ge=0, le=3)
-        """Of deflate: 0 is fastest, 3 smallest."""
-        block_bytes: int = Field(default=64 << 10, ge=1 << 10)
 
     suffix = ".avro"
     count = staticmethod(count_records)

@@ -23,10 +23,12 @@ import orjson
 from pydantic import Field
 
 from connectors.contracts import Block, Unreadable, WorkItem
-from connectors.folders import Folder, FolderSettings, Found
+from connectors.folders import Folder, FolderSettings
 from connectors.lines import CHUNK, Read, Run, lines
 from connectors.parts import PartFolder, PartSettings, StagedFile
+from connectors.settings import ConnectorSettings
 from connectors.slicing import Piece, Rows, csv_payloads, whole_payloads
+from connectors.storages import Changed, Found, Storage
 from connectors.unpacking import Limit, Unpacked, Zip, inner_name, packing
 
 Format = Literal["auto", "ndjson", "json", "csv", "xml", "lines"]
@@ -39,48 +41,51 @@ _BLANK = "只有空白 / nothing but white space"
 _NOTHING = {"csv": "没有数据行 / no line of data", "json": "没有元素 / an array without elements"}
 
 
-class FilesSource:
-    """Files below a folder, or one file; see the module."""
+class PayloadSettings(ConnectorSettings):
+    """How payloads stand in files, and how large things may be."""
 
-    class Settings(FolderSettings):
-        """Settings of a file source."""
+    format: Format = "auto"
+    """How payloads stand in a file; `auto` goes by the ending, and by the first lines where that says nothing."""
+    item_bytes: int = Field(default=32 << 20, ge=1)
+    """Size of the items that a file of lines is cut into."""
+    max_payload_bytes: int = Field(default=64 << 20, ge=1)
+    """A longer payload becomes a problem with its first 64 KB, length and SHA-256; it is never held in memory."""
+    max_expansion: float = Field(default=200.0, gt=1)
+    """Unpacked bytes for each packed one, asked from 16 MB on."""
+    max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
+    """Unpacked bytes of one compressed file or member."""
+    max_members: int = Field(default=10_000, ge=1)
+    """Files in one zip file."""
+    group_by: str = ""
+    """CSV: consecutive rows that are equal in this column are one envelope."""
+    encoding: Literal["auto", "utf-8", "gbk"] = "auto"
+    """CSV: how the `group_by` column is read; bodies stay bytes."""
+    delimiter: str = Field(default="auto", pattern=r"^(auto|[,;\t|])$")
+    """CSV: `auto` takes the commonest of comma, semicolon, tab and bar in the header."""
 
-        format: Format = "auto"
-        """How payloads stand in a file; `auto` goes by the ending, and by the first lines where that says nothing."""
-        item_bytes: int = Field(default=32 << 20, ge=1)
-        """Size of the items that a file of lines is cut into."""
-        max_payload_bytes: int = Field(default=64 << 20, ge=1)
-        """A longer payload becomes a problem with its first 64 KB, length and SHA-256; it is never held in memory."""
-        max_expansion: float = Field(default=200.0, gt=1)
-        """Unpacked bytes for each packed one, asked from 16 MB on."""
-        max_unpacked_bytes: int = Field(default=8 << 30, ge=1)
-        """Unpacked bytes of one compressed file or member."""
-        max_members: int = Field(default=10_000, ge=1)
-        """Files in one zip file."""
-        group_by: str = ""
-        """CSV: consecutive rows that are equal in this column are one envelope."""
-        encoding: Literal["auto", "utf-8", "gbk"] = "auto"
-        """CSV: how the `group_by` column is read; bodies stay bytes."""
-        delimiter: str = Field(default="auto", pattern=r"^(auto|[,;\t|])$")
-        """CSV: `auto` takes the commonest of comma, semicolon, tab and bar in the header."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._folder = Folder(settings)
+class PayloadReader:
+    """Payloads of the files of a storage; see the module.
+
+    Args:
+        settings: how payloads stand in them.
+        storage: where they lie.
+    """
+
+    def __init__(self, settings: PayloadSettings, storage: Storage) -> None:
+        self.settings: PayloadSettings = settings
+        self._storage = storage
         self._last_zip: tuple[tuple[str, str], Zip] | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.settings,)
-
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
-        """Items of the files that wait, by path and offset. Reads each of them once for its digest.
+        """Items of the files that wait, by path and offset.
 
         `extra["mark"]` is the file's mark at this moment: what `mark` gives once the file is finished.
 
         Raises:
             Misconfigured: the folder cannot be read.
         """
-        for found in self._folder.plan(done):
+        for found in self._storage.plan(done):
             yield from self._items(found)
 
     def _items(self, found: Found) -> Iterator[WorkItem]:
@@ -99,12 +104,14 @@ class FilesSource:
 
     def _members(self, found: Found, extra: dict[str, Any]) -> Iterator[WorkItem]:
         try:
-            with self._folder.open(found.name, found.mark) as file:
+            with self._storage.open(found.name, found.mark) as file:
                 archive = self._archive(found.name, found.mark, file)
                 inside = archive.members(self.settings.max_members)
                 for index, name in inside:
                     given = self._inside(name, partial(archive.member, file, index, self._limit()))
                     yield self._item(found, {**extra, "member": index, "member_name": name, **given})
+        except Changed:
+            return  # what is there now is planned next time
         except Unreadable as error:
             yield self._item(found, {**extra, "problem": str(error)})
         else:
@@ -117,6 +124,8 @@ class FilesSource:
             return {"problem": "压缩包中的压缩包 / an archive inside an archive"}
         try:
             return {"format": self._sniffed(name, opened)}
+        except Changed:
+            raise
         except Unreadable as error:
             return {"problem": str(error)}
 
@@ -138,7 +147,7 @@ class FilesSource:
 
     def _format(self, found: Found, packed: str) -> str:
         try:
-            with self._folder.open(found.name, found.mark) as file:
+            with self._storage.open(found.name, found.mark) as file:
                 read = Unpacked(file, packed, self._limit(), found.size).read if packed else file.read
                 return self._sniffed(inner_name(found.name), lambda: read)
         except Unreadable:
@@ -154,7 +163,7 @@ class FilesSource:
         """The item's envelopes; offsets are bytes in the file, unpacked bytes in a compressed one.
 
         Raises:
-            Unreadable: the file is gone, shrank or changed since it was planned.
+            Changed: the file is gone, shrank or changed since it was planned.
         """
         if item.extra.get("problem"):
             yield Block(item, [], [], [(0, b"", item.extra["problem"])])
@@ -162,7 +171,7 @@ class FilesSource:
         mark = item.extra["mark"]
         size = int(mark.partition(":")[0])
         seen = False
-        with self._folder.open(item.source, mark) as file:
+        with self._storage.open(item.source, mark) as file:
             last = item.offset
             try:
                 if "member" in item.extra:
@@ -177,6 +186,8 @@ class FilesSource:
                     seen = True
                     last = one.offsets[-1] if one.offsets else last
                     yield one
+            except Changed:
+                raise
             except Unreadable as error:
                 yield Block(item, [], [], [(last + 1 if seen else last, b"", str(error))])
                 return
@@ -202,14 +213,14 @@ class FilesSource:
 
     def mark(self, path: str) -> str:
         """`size:mtime_ns:digest` of the file as it was planned by this object, else as it is now; "" if gone."""
-        return self._folder.mark(path)
+        return self._storage.mark(path)
 
     def finish(self, paths: Iterable[str]) -> None:
         """Mark or archive the files, as `finished` says. Idempotent; a file that changed since stays.
 
         A mapping of paths to the marks that the gateway kept is taken too: give that after a restart.
         """
-        self._folder.finish(paths)
+        self._storage.finish(paths)
 
     def check(self) -> list[str]:
         """What waits.
@@ -217,7 +228,20 @@ class FilesSource:
         Raises:
             Misconfigured: the path does not exist or cannot be read.
         """
-        return self._folder.check()
+        return self._storage.check()
+
+
+class FilesSource(PayloadReader):
+    """Files below a folder, or one file; each is read once for its digest when it is planned."""
+
+    class Settings(FolderSettings, PayloadSettings):
+        """Settings of a file source."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, Folder(settings))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,)
 
 
 class _Bounded:

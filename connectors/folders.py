@@ -12,36 +12,28 @@ is appended later is planned next time.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatch
-from hashlib import blake2b, file_digest, sha256
+from hashlib import blake2b, file_digest
 from io import FileIO
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from connectors.contracts import Misconfigured, Unreadable
-from connectors.settings import ConnectorSettings
+from connectors.contracts import Misconfigured
+from connectors.storages import UNFINISHED, Changed, Found, WhichFiles
 
-UNFINISHED = (".part", ".tmp", ".writing")
 DONE, READ = ".done", ".read"
 
 
-class FolderSettings(ConnectorSettings):
+class FolderSettings(WhichFiles):
     """Where the files are and how they are handled."""
 
     path: Path
     """A folder (watched with everything below it) or a single file (read in place, never moved or marked)."""
-    include: tuple[str, ...] = ("*",)
-    """Patterns of which a file's name or its path inside the folder must match one."""
-    layout: str = ""
-    """What the path's parts mean, e.g. `{system}/{company}/*`; `*` is one part, `**` any number."""
     complete: Literal["rename", "marker", "stable"] = "rename"
     """rename: unfinished files bear another name; marker: `x.done` lies beside x; stable: unchanged for a while."""
     stable_seconds: float = Field(default=5.0, ge=0)
@@ -50,59 +42,6 @@ class FolderSettings(ConnectorSettings):
     """What happens to a file that was read: nothing, an `x.read` beside it, or a move to the archive folder."""
     archive: Path | None = None
     """Archive folder, on the same file system; default `.archive` inside the watched folder."""
-
-    @field_validator("layout")
-    @classmethod
-    def _layout_compiles(cls, layout: str) -> str:
-        layout_pattern(layout)
-        return layout
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that waits, as planning saw it; `problem` says why it cannot be read at all."""
-
-    name: str
-    size: int = 0
-    mtime: int = 0
-    company: str = ""
-    system: str = ""
-    problem: str = ""
-    digest: str = ""
-
-    @property
-    def identity(self) -> str:
-        """What makes its envelopes unique: its content, or for a file that cannot be read its name and why."""
-        return self.digest or sha256(f"{self.name}\0{self.problem}".encode()).hexdigest()
-
-    @property
-    def mark(self) -> str:
-        """What identifies this state of the file."""
-        if self.problem:
-            return "!" + blake2b(self.problem.encode(), digest_size=8).hexdigest()
-        return f"{self.size}:{self.mtime}:{self.digest}"
-
-
-def layout_pattern(layout: str) -> re.Pattern[str]:
-    """The regular expression of a layout.
-
-    Raises:
-        ValueError: a part in braces is neither `{system}` nor `{company}`, or stands twice.
-    """
-    text = ""
-    for token in re.split(r"(\{\w*\}|\*\*|\*)", layout):
-        if token in ("{system}", "{company}"):
-            text += f"(?P<{token[1:-1]}>[^/]+)"
-        elif token.startswith("{"):
-            message = f"layout 中只有 {{system}} 与 {{company}} / layout knows {{system}} and {{company}}, not {token}"
-            raise ValueError(message)
-        else:
-            text += {"**": ".+", "*": "[^/]+"}.get(token, re.escape(token))
-    try:
-        return re.compile(text, re.DOTALL)
-    except re.error as error:
-        message = f"layout 有误 / layout cannot be used: {error.msg}"
-        raise ValueError(message) from None
 
 
 def to_name(relative: str) -> str:
@@ -140,7 +79,6 @@ class Folder:
         if settings.archive is not None and settings.archive.resolve() == self.root.resolve():
             message = f"archive 不能是被监视的目录本身 / archive cannot be the watched folder itself: {self.root}"
             raise Misconfigured(message, "请为 archive 另设目录 / give archive a folder of its own")
-        self._layout = layout_pattern(settings.layout) if settings.layout else None
         self._planned: dict[str, str] = {}
 
     @property
@@ -218,7 +156,7 @@ class Folder:
             for file in sorted(files):
                 place = f"{folder}/{file}"
                 relative = os.path.relpath(place, top)
-                if not self._side_file(file, here) and self._included(file, relative):
+                if not self._side_file(file, here) and self.settings.included(relative):
                     yield to_name(relative), place
 
     def _unlisted(self, error: OSError) -> None:
@@ -231,18 +169,11 @@ class Folder:
             return True
         return file.endswith((DONE, READ)) and file[: -len(DONE)] in here
 
-    def _included(self, file: str, relative: str) -> bool:
-        return any(fnmatch(file, one) or fnmatch(relative, one) for one in self.settings.include)
-
     def _look(self, name: str, place: str) -> Found:
-        company = system = ""
-        if self._layout is not None and not self.single:
-            match = self._layout.fullmatch(from_name(name))
-            if match is None:
-                expected = self.settings.layout
-                return Found(name, problem=f"路径不符合 layout / path does not fit the layout {expected!r}")
-            parts = match.groupdict()
-            company, system = to_name(parts.get("company", "")), to_name(parts.get("system", ""))
+        sender = ("", "") if self.single else self.settings.sender(from_name(name))
+        if sender is None:
+            return Found(name, problem=self.settings.misplaced)
+        company, system = map(to_name, sender)
         try:
             status = Path(place).stat()
         except OSError as error:
@@ -283,23 +214,23 @@ class Folder:
         """Open a planned file for reading and make sure that it still begins with what was planned.
 
         Raises:
-            Unreadable: it is gone, shrank, or its planned part changed.
+            Changed: it is gone, shrank, or its planned part changed.
         """
         size, mtime, digest = (*mark.split(":"), "", "")[:3]
         place, remedy = self.place(name), "请放回原文件后重新运行 / put the original file back and run again"
         try:
             file = place.open("rb", buffering=0)
         except OSError as error:
-            raise Unreadable(f"{name}: {_why(error)}", remedy) from error  # noqa: EM102 - both parts are variable
+            raise Changed(f"{name}: {_why(error)}", remedy) from error  # noqa: EM102 - both parts are variable
         status = os.fstat(file.fileno())
         if status.st_size < int(size):
             file.close()
             message = f"{name}: 计划后文件变短 / it shrank after it was planned: {size} -> {status.st_size}"
-            raise Unreadable(message, remedy)
+            raise Changed(message, remedy)
         if status.st_mtime_ns != int(mtime) and _prefix_digest(file, int(size)) != digest:
             file.close()
             message = f"{name}: 计划后内容被改 / its content changed after it was planned"
-            raise Unreadable(message, remedy)
+            raise Changed(message, remedy)
         file.seek(0)
         return file
 

@@ -242,7 +242,7 @@ class PartFolder:
 
     def _already(self, part: StagedPart) -> None:
         try:
-            _, digest = self._again(part.final)
+            _, digest = self.counted(Path(part.final))
         except OSError:
             message = f"分片文件已丢失 / a part is lost: {part.final} ({part.temporary})"
             raise Misconfigured(message, "请从备份恢复该文件 / restore the file from a backup") from None
@@ -276,7 +276,7 @@ class PartFolder:
         found: dict[str, tuple[int, int]] = dict.fromkeys(batches, (0, 0))
         for batch, path in self._finals(batches):
             try:
-                records, hashed = self._again(path)
+                records, hashed = self.counted(Path(path))
             except OSError:
                 continue  # gone or unreadable: it counts as missing
             count, digest = found[batch]
@@ -291,8 +291,9 @@ class PartFolder:
                 if len(parts) == 3 and parts[1] in middles and name.endswith(self.suffix):
                     yield middles[parts[1]], f"{self._path}/{name}"
 
-    def _again(self, path: str) -> tuple[int, str]:
-        with Path(path).open("rb") as file:
+    def counted(self, path: Path) -> tuple[int, str]:
+        """Records and SHA-256 of a finished file. Raises OSError."""
+        with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return 0, sha256().hexdigest()
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:

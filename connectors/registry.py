@@ -31,6 +31,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "sql": "connectors.sqlstore:SqlSource",
         "query": "connectors.querysource:QuerySource",
         "sftp": "connectors.sftpsource:SftpSource",
+        "s3": "connectors.s3source:S3Source",
         "memory": "connectors.memory:MemorySource",
     },
     "feed": {
@@ -46,6 +47,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "rowsets": "connectors.rowsetsink:RowsetSink",
         "http": "connectors.restsink:HttpSink",
         "sftp": "connectors.sftpsink:SftpSink",
+        "s3": "connectors.s3sink:S3Sink",
         "drop": "connectors.dropsink:DropSink",
         "memory": "connectors.memory:MemorySink",
         "memory-parts": "connectors.memory:MemoryPartSink",

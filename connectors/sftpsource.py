@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from fnmatch import fnmatch
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +21,11 @@ from pydantic import Field, model_validator
 
 from connectors.contracts import Block, Unreadable, WorkItem
 from connectors.files import FilesSource
-from connectors.folders import DONE, READ, UNFINISHED, from_name, to_name
+from connectors.folders import DONE, READ, from_name, to_name
 from connectors.sftpline import SftpSettings, session
 from connectors.sftpremote import Entry, Remote
 from connectors.sftpspool import Spool, state
+from connectors.storages import UNFINISHED
 
 _DEEPEST = 16
 _BACK = "请放回原文件后重新运行 / put the original file back and run again"
@@ -128,12 +128,9 @@ class SftpSource:
                 if entry.is_folder:
                     if below != archive and depth < _DEEPEST:
                         inner.append((f"{folder}{entry.name}/", depth + 1))
-                elif not _beside(entry.name, here) and self._included(entry.name, folder + entry.name):
+                elif not _beside(entry.name, here) and self.settings.included(folder + entry.name):
                     yield folder, entry, here
             folders = inner + folders
-
-    def _included(self, file: str, relative: str) -> bool:
-        return any(fnmatch(file, one) or fnmatch(relative, one) for one in self.settings.include)
 
     def _complete(
         self,

@@ -71,6 +71,11 @@ class Destinations(Connector):
     pace: Pace = Pace()
     """Maintenance windows and call budget of each destination."""
 
+    @property
+    def avro(self) -> bool:
+        """Whether it writes Avro files."""
+        return self.connector == "avro" or (self.connector, self.options.get("format")) == ("s3", "avro")
+
 
 class Mapping_(_Section):
     """How payloads are read and judged."""

@@ -137,7 +137,7 @@ class Sinks:
         place = orjson.dumps([name, {k: str(v) for k, v in options.items()}]).decode()
         made = self._made.get(place)
         if made is None:
-            if sink.connector == "avro":
+            if sink.avro:
                 options.setdefault("schema", SCHEMA)
             if sink.connector == "sql":
                 options.setdefault("table", table_of(self._exchange.mapping.kinds))

@@ -48,8 +48,7 @@ def usable(exchange: Exchange) -> None:
     made = {name: built(sink, kinds) for name, sink in exchange.sinks.items()}
     parts = frozenset(name for name, sink in made.items() if hasattr(sink, "promote"))
     agree(exchange, needs_of(exchange, made), parts)
-    files = {exchange.sinks[name].connector for name in parts}
-    if "avro" in files and len(files) > 1 and len(files) == len({s.connector for s in exchange.sinks.values()}):
+    if parts == exchange.sinks.keys() and len({exchange.sinks[name].avro for name in parts}) > 1:
         message = (
             "一个交换的文件型 sink 须同为 avro 或同为其他格式；请拆成两个交换"
             " / the file sinks of one exchange are all avro or all others: make two exchanges of it"
@@ -74,7 +73,7 @@ def _documents_only(exchange: Exchange) -> None:
         if sink.form and sink.form not in OUTBOUND:
             message = f"sinks.{name}.form: 没有 {sink.form} / there is no {sink.form}: {', '.join(OUTBOUND)}"
             raise SettingsError(message)
-        if sink.connector == "avro":
+        if sink.avro:
             message = f"sinks.{name}: 单证没有 Avro 格式，请用 files / documents have no Avro form: use files"
             raise SettingsError(message)
 
@@ -97,7 +96,7 @@ def begun(exchange: Exchange) -> None:
 def built(sink: Destinations, kinds: Collection[str]) -> Any:
     """The sink as its settings say, `{destination}` left as it stands. Raises Misconfigured."""
     options = sink.options
-    if sink.connector == "avro":
+    if sink.avro:
         options.setdefault("schema", SCHEMA)
     if sink.connector == "sql":
         options.setdefault("table", table_of(kinds))

@@ -208,7 +208,7 @@ class Workbench:
     @cached_property
     def in_avro(self) -> bool:
         """Whether those files are Avro; else they hold canonical JSON, a record a line."""
-        return self.in_parts and all(sink.connector == "avro" for sink in self.exchange.sinks.values())
+        return self.in_parts and all(sink.avro for sink in self.exchange.sinks.values())
 
     @lru_cache(maxsize=4_096)  # noqa: B019 - a workbench lives as long as its process works on the job
     def sink_of(self, destination: str) -> str:
@@ -280,7 +280,7 @@ def make_part_sinks(exchange: Exchange) -> dict[str, PartSink]:
     for name, sink in exchange.sinks.items():
         if is_part_sink(exchange, name):
             options = sink.options
-            if sink.connector == "avro":
+            if sink.avro:
                 options.setdefault("schema", SCHEMA)
             made[name] = cast("PartSink", registry.sink(sink.connector, options))
     return made
