@@ -42,6 +42,7 @@ REPAIRS = TableSpec(
     },
     indexes=("vin",),
     added=("withdrawn",),
+    month="settledate",
 )
 """The table of a provincial or the ministry's store.
 
