@@ -35,7 +35,7 @@ __all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0012"
 """The newest revision of the migration history (pipelines/migrations)."""
 _SHARED_SINCE = "0007"
 _SCHEMA = select(tables.meta.c.value).where(tables.meta.c.name == "schema")
