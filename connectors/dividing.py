@@ -7,8 +7,9 @@ which the store is *unavailable*, and twice their room.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, MetaData, Table, text
 
+from connectors.catalogue import catalogue_of
 from connectors.pgmonths import FIRST_YEAR, LAST_YEAR, digested, keys_of, make_partitions
 
 _KIND = text("SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)")
@@ -30,6 +31,8 @@ def make_divided(connection: Connection, table: Table, day: str) -> None:
         table.create(connection)
         keys_of(table.name).create(connection)
         make_partitions(connection, table.name, [0])
+    for one in catalogue_of(table.name, MetaData()):
+        one.create(connection, checkfirst=True)
 
 
 def _take_over(connection: Connection, table: Table, day: str) -> None:

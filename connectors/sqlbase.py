@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, MetaData, Table, and_,
 from sqlalchemy.exc import NoSuchTableError
 
 from connectors.confidential import revealed
-from connectors.contracts import Delivery
+from connectors.contracts import Delivery, Tally
 from connectors.engines import Limits, address, open_engine, translated
 from connectors.litewriting import LiteWriting
 from connectors.settings import ConnectorSettings
@@ -141,6 +141,14 @@ class Store:
         from connectors.pgmonths import at_home  # late: stores on SQLite need none of it
 
         return at_home(self.spec.name, own)
+
+    def archived(self, connection: Connection, batches: Sequence[str]) -> dict[str, Tally]:
+        """Batch -> what of it was archived, by the catalogue."""
+        if not self.divided:
+            return {}
+        from connectors.catalogue import archived  # late: stores on SQLite need none of it
+
+        return archived(connection, self.spec.name, batches)
 
     def lacking(self) -> list[str]:
         """Columns of the spec that the table lacks, since it was made before they came."""

@@ -179,6 +179,9 @@ class SqlSink:
                         one = Delivery(identity, "", key, version, content, rows.body(values), batch, merged)
                         found[batch][0] += 1
                         found[batch][1] += fingerprint(one)
+                for batch, kept in self._store.archived(connection, asked[at : at + ASKED]).items():
+                    found[batch][0] += kept.count
+                    found[batch][1] += kept.digest
         return {batch: Tally(count, digest % 2**64) for batch, (count, digest) in found.items()}
 
     def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:

@@ -128,7 +128,10 @@ def _versions(
     found = []
     for hit in sorted(hits, key=lambda one: one.place):
         at = lookup.scope(connection, hit.batch.run), hit.key
-        found.append((hit.place, _entry(hit, names.get(at), held.get(at, []), promoted)))
+        entry = _entry(hit, names.get(at), held.get(at, []), promoted)
+        if not entry["proved"] and hit.routes and not entry["note"]:
+            entry["note"] = ", ".join(lookup.archived(connection, hit.batch.run, hit.batch.id, hit.routes))
+        found.append((hit.place, entry))
     return found
 
 
