@@ -67,6 +67,7 @@ from pipelines.storeform import REPAIRS
 from pipelines.trace import trace
 from pipelines.verifying import Verifier
 from pipelines.versions import pack_intake, signed
+from pipelines.versiontable import VersionTable
 from pipelines.vinhash import vin_hashes
 
 BATCH, MONTHS, SHOPS, FIRST = 2_000, 36, 20_000, date(2023, 10, 1)
@@ -197,7 +198,7 @@ def payload_of(row: RepairRow) -> dict[str, Any]:
 
 
 def is_proved(batch: int) -> bool:
-    """Whether a batch of the fill has what proving it needs: its records' true digests, and the sums of their bodies."""
+    """Whether a batch of the fill has what proving needs: its records' true digests, and the sums of their bodies."""
     return batch == 1 or batch % PROVED_EVERY == 0
 
 
@@ -230,12 +231,12 @@ class Filler:
     """Rows of whole batches for every table of the store and the state."""
 
     def __init__(self, scope: str, received: str, held: int, divided: bool) -> None:
-        self._scope, self._received, self._held, self._divided = scope, received, held, divided
+        self.scope, self.received, self._held, self._divided = scope, received, held, divided
 
     def records(self, batch: int) -> list[Made]:
         """The records of a batch; the first one is 1."""
         first = (batch - 1) * BATCH
-        return [made(number, self._received) for number in range(first, first + BATCH)]
+        return [made(number, self.received) for number in range(first, first + BATCH)]
 
     def tables(self, batch: int, found: list[Made], *, proved: bool) -> dict[str, list[tuple[Any, ...]]]:
         name = f"growth-{batch:06d}"
@@ -247,7 +248,7 @@ class Filler:
             repairs.append((one.key, 1, identity, content, name, "", True, False, *one.values, *month))
         book = Journal(np.zeros(len(found), LINE), routes=[(), ("province-44",)])
         codes = [one.row.companycode for one in found], [one.row.costlistcode for one in found]
-        keys = key_digests(self._scope, "44", *codes)
+        keys = key_digests(self.scope, "44", *codes)
         lines = book.lines
         lines["ordinal"], lines["fate"], lines["version"], lines["routes"] = range(len(found)), ADDRESSED, 1, 1
         lines["key_hi"] = [int.from_bytes(key[:8], "big") for key in keys]
@@ -265,24 +266,29 @@ class Filler:
                 for place, (key, one) in enumerate(zip(keys, found, strict=True))
             ],
             "history": [
-                (self._scope, r.companycode, r.costlistcode, r.vin, r.plate, _iso(r.repairdate),
+                (self.scope, r.companycode, r.costlistcode, r.vin, r.plate, _iso(r.repairdate),
                  _iso(r.settledate), _text(r.mileage)) for r in (one.row for one in found)
             ],
             "vin_journals": [(vin, batch, 0) for vin in vins],
             "journals": [(name, 0, f"{batch}.ndjson", book.pack())],
-            "batches": [(name, "growth", batch, 1, "source", "closed", self._received, b"[]", count, count, count)],
+            "batches": [(name, "growth", batch, 1, "source", "closed", self.received, b"[]", count, count, count)],
             "batch_destinations": [(name, "province-44", "provinces", count, count, count, str(stands))],
         }  # fmt: skip
 
 
 COLUMNS = {
-    "repairs": ("record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late", *REPAIRS.columns),
+    "repairs": (
+        "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late",
+        *REPAIRS.columns,
+    ),
     "repairs_keys": ("key", "month"),
     "versions": ("key", "content", "intake", "version", "held"),
     "history": ("scope", "companycode", "costlistcode", "vin", "plate", "repairdate", "settledate", "mileage"),
     "vin_journals": ("vin", "number", "item"),
     "journals": ("batch", "item", "source", "lines"),
-    "batches": ("id", "exchange", "number", "run", "kind", "state", "received_at", "items", "received", "decoded", "addressed"),
+    "batches": (
+        "id", "exchange", "number", "run", "kind", "state", "received_at", "items", "received", "decoded", "addressed",
+    ),
     "batch_destinations": ("batch", "destination", "sink", "addressed", "delivered", "stands", "stands_digest"),
 }  # fmt: skip
 _ZEROS = {
@@ -455,7 +461,7 @@ class Bench:
     def fresh(self, filler: Filler, count: int, name: str) -> list[Delivery]:
         """Deliveries of records that nobody knows yet, of this month."""
         first, self.taken = self.taken, self.taken + count
-        return [delivery_of(made(n, filler._received, now=True), name) for n in range(first, first + count)]
+        return [delivery_of(made(n, filler.received, now=True), name) for n in range(first, first + count)]
 
     def told(self, records: int, calls: list[Callable[[], Any]]) -> Told:
         before = client_cpu(), server_cpu(self.cluster)
@@ -483,12 +489,11 @@ class Bench:
         self.cluster.execute("CHECKPOINT")
         found["insert of 2,000"] = self.told(BATCH, [lambda g=g: write(g, "accepted") for g in some[3:]])
         found["insert of 20"] = self.told(20, [lambda g=g: write(g, "accepted") for g in few])
-        known = rnd.sample(range(2, size // BATCH), 30)
         again = [
-            [delivery_of(made(n, filler._received), f"again-{size}") for n in rnd.sample(range(size), BATCH)]
+            [delivery_of(made(n, filler.received), f"again-{size}") for n in rnd.sample(range(size), BATCH)]
             for _ in range(6)
         ]
-        write([one for one in again[0] if True], "duplicate")
+        write(again[0], "duplicate")
         found["duplicate at the sink, 2,000"] = self.told(BATCH, [lambda g=g: write(g, "duplicate") for g in again[1:]])
         for given in (again[0][:20], again[1][:20]):
             write(given, "duplicate")
@@ -501,7 +506,7 @@ class Bench:
         if not self.divided:
             return found
         with self.state() as state:
-            self._measure_state(state, filler, size, rnd, known, found)
+            self._measure_state(state, filler, size, rnd, found)
         rows = [row_of(n, now=True) for n in range(self.taken, self.taken + 5 * BATCH)]
         self.taken += 5 * BATCH
         exchange = self.exchange(f"run-{size}.ndjson", rows)
@@ -511,29 +516,26 @@ class Bench:
         return found
 
     def _measure_state(
-        self, state: State, filler: Filler, size: int, rnd: random.Random, known: list[int], found: dict[str, Told]
+        self, state: State, filler: Filler, size: int, rnd: random.Random, found: dict[str, Told]
     ) -> None:
-        keys = [[key_digest(filler._scope, "44", r.companycode, r.costlistcode) for r in map(row_of, rnd.sample(range(size), BATCH))]
-                for _ in range(10)]  # fmt: skip
-        halves = [(np.array([int.from_bytes(k[:8], "big") for k in some], np.uint64),
-                   np.array([int.from_bytes(k[8:], "big") for k in some], np.uint64)) for some in keys]  # fmt: skip
+        halves = []
+        for _ in range(10):
+            some = [row_of(n) for n in rnd.sample(range(size), BATCH)]
+            keys = [key_digest(filler.scope, "44", row.companycode, row.costlistcode) for row in some]
+            hi = np.array([int.from_bytes(key[:8], "big") for key in keys], np.uint64)
+            halves.append((hi, np.array([int.from_bytes(key[8:], "big") for key in keys], np.uint64)))
 
         def find(hi: Any, lo: Any) -> None:
             with state.reading() as connection:
-                assert len(state.versions.find(connection, hi, lo)[0]) == BATCH
+                assert len(VersionTable().find(connection, hi, lo)[0]) == BATCH
 
-        versions = state.versions
-        if versions is None:
-            from pipelines.versiontable import VersionTable
-
-            state.versions = VersionTable()
         find(*halves[0])
         found["duplicate at the state, 2,000"] = self.told(BATCH, [lambda h=h: find(*h) for h in halves])
         strict, now = profile("strict"), datetime(2026, 9, 29, tzinfo=UTC)
 
         def judge(rows: list[RepairRow]) -> None:
             with state.reading() as connection:
-                batch_findings(rows, StateHistory(connection, filler._scope), now, strict, RULES)
+                batch_findings(rows, StateHistory(connection, filler.scope), now, strict, RULES)
 
         samples = [[row_of(n) for n in rnd.sample(range(size), BATCH)] for _ in range(6)]
         judge(samples[0])
@@ -600,10 +602,8 @@ def main() -> None:
             with alone(given.lock):
                 results[size] = bench.measure(filler, size)
             for name, one in results[size].items():
-                print(
-                    f"{size:>11,} {name:30} {one.milliseconds:9.2f} ms  CPU us: client {one.client:7.1f}, server {one.server:7.1f}",
-                    flush=True,
-                )
+                cpu = f"CPU us: client {one.client:7.1f}, server {one.server:7.1f}"
+                print(f"{size:>11,} {name:30} {one.milliseconds:9.2f} ms  {cpu}", flush=True)
         sizes = [
             f"{bench.cluster.execute(f'SELECT pg_database_size({name!r})')[0][0] / 1e9:.1f} GB {name}"
             for name in ("store", "state")
@@ -612,9 +612,8 @@ def main() -> None:
         least, most = min(results), max(results)
         for name, one in results[most].items():
             first = results[least][name]
-            print(
-                f"{most / least:g} times: {name:30} {one.milliseconds / first.milliseconds:5.2f} of the time, {one.cpu / first.cpu:5.2f} of the CPU"
-            )
+            time_, cpu = one.milliseconds / first.milliseconds, one.cpu / first.cpu
+            print(f"{most / least:g} times: {name:30} {time_:5.2f} of the time, {cpu:5.2f} of the CPU")
     finally:
         bench.cluster.stop()
 
