@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy import Connection, Engine, Table, TextClause, text
 
 from connectors.contracts import Delivery
 from connectors.copying import copy_rows, together
@@ -46,17 +46,7 @@ class PostgresWriting:
         self._lock = {"class": _CLASS, "table": digest64(table.name) >> 32}
         self._columns = [column for column in table.columns if column.name != "seq"]
         name = f'"{table.name}"'
-        # Key by key, whatever the planner believes of a table that was never analysed: it would read all of it.
-        each = "FROM unnest(CAST(:keys AS text[])) AS w (key)"
-        self._standing = text(
-            "SELECT r.record_key, r.version, r.delivery_id, r.content, r.batch"  # noqa: S608 - a name that was checked
-            f" {each} CROSS JOIN LATERAL (SELECT * FROM {name} AS t WHERE t.record_key = w.key OFFSET 0) AS r"
-        )
-        self._supersede = text(
-            f"UPDATE {name} SET current = false WHERE seq = ANY(ARRAY(SELECT r.seq {each} CROSS JOIN LATERAL"  # noqa: S608
-            f" (SELECT t.seq FROM {name} AS t WHERE t.record_key = w.key AND t.current OFFSET 0) AS r))"
-        )
-        self._taken = text(f"SELECT r.delivery_id, r.record_key {each} JOIN {name} AS r ON r.delivery_id = w.key")
+        self._standing, self._supersede, self._taken = standing_of(name), supersede_of(name), taken_of(name)
         indexed = {column.name for index in table.indexes for column in index.columns} - {"batch"}
         given = list(table.columns)[9:]
         self._indexed = [(at, column.name) for at, column in enumerate(given) if column.name in indexed]
@@ -108,6 +98,34 @@ class PostgresWriting:
             IntegrityError: an id or a version is there already.
         """
         copy_rows(connection, self._table, self._columns, rows)
+
+
+# Key by key, whatever the planner believes of a table that was never analysed: it would read all of it.
+_EACH = "FROM unnest(CAST(:keys AS text[])) AS w (key)"
+
+
+def standing_of(name: str) -> TextClause:
+    """Key, version, delivery id, content and batch of the rows of a table, by its quoted name, with some keys."""
+    return text(
+        "SELECT r.record_key, r.version, r.delivery_id, r.content, r.batch"  # noqa: S608 - a name that was checked
+        f" {_EACH} CROSS JOIN LATERAL (SELECT * FROM {name} AS t WHERE t.record_key = w.key OFFSET 0) AS r"
+    )
+
+
+def supersede_of(name: str) -> TextClause:
+    """No version of some keys is current any more."""
+    return text(
+        f"UPDATE {name} SET current = false WHERE seq = ANY(ARRAY(SELECT r.seq {_EACH} CROSS JOIN LATERAL"  # noqa: S608
+        f" (SELECT t.seq FROM {name} AS t WHERE t.record_key = w.key AND t.current OFFSET 0) AS r))"
+    )
+
+
+def taken_of(name: str) -> TextClause:
+    """Delivery id and key of the rows with some ids."""
+    return text(
+        f"SELECT r.delivery_id, r.record_key {_EACH} CROSS JOIN LATERAL"  # noqa: S608 - a name that was checked
+        f" (SELECT * FROM {name} AS t WHERE t.delivery_id = w.key OFFSET 0) AS r"
+    )
 
 
 def _too_long(name: str) -> str:

@@ -8,11 +8,24 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pydantic import Field, SecretStr
-from sqlalchemy import Connection, Engine, Index, MetaData, Table, func, inspect, null, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Index,
+    MetaData,
+    Table,
+    and_,
+    func,
+    inspect,
+    null,
+    select,
+    true,
+)
 from sqlalchemy.exc import NoSuchTableError
 
 from connectors.confidential import revealed
-from connectors.contracts import Delivery
+from connectors.contracts import Delivery, Tally
 from connectors.engines import Limits, address, open_engine, translated
 from connectors.litewriting import LiteWriting
 from connectors.settings import ConnectorSettings
@@ -92,13 +105,17 @@ class Writing(Protocol):
         """Add rows, whose columns are those of the table behind `seq`; IntegrityError where an id or version is."""
 
 
-def writing(engine: Engine, table: Table) -> Writing:
+def writing(engine: Engine, table: Table, spec: TableSpec) -> Writing:
     """The statements for a database."""
-    if engine.dialect.name == "postgresql":
-        from connectors.pgwriting import PostgresWriting  # late: stores on SQLite need none of it
+    if engine.dialect.name != "postgresql":
+        return LiteWriting(table)
+    if spec.month:
+        from connectors.pgmonths import DividedWriting  # late: stores on SQLite need none of it
 
-        return PostgresWriting(table)
-    return LiteWriting(table)
+        return DividedWriting(table, len(table.columns) - 2 - len(spec.columns) + list(spec.columns).index(spec.month))
+    from connectors.pgwriting import PostgresWriting
+
+    return PostgresWriting(table)
 
 
 class Store:
@@ -107,12 +124,44 @@ class Store:
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
         self.spec = settings.table
-        self.table = tables(settings.table, MetaData())
         self.rows = RowMap(settings.table)
         self.engine = settings.open()
-        self.writing = writing(self.engine, self.table)
+        self.divided = bool(self.spec.month) and self.engine.dialect.name == "postgresql"
+        """Whether the table has a partition for each month."""
+        self.table = tables(settings.table, MetaData(), divided=self.divided)
+        self.writing = writing(self.engine, self.table, self.spec)
         self._whole = not settings.table.added
         weakref.finalize(self, self.engine.dispose)  # a source has no close(), and sqlite3 warns of what is left open
+
+    def create(self, connection: Connection) -> None:
+        """Make the table where it is not there, in a transaction that holds off writers."""
+        if self.divided:
+            from connectors.dividing import make_divided  # late: stores on SQLite need none of it
+
+            make_divided(connection, self.table, self.spec.month)
+        else:
+            self.table.create(connection, checkfirst=True)
+
+    def of_one_record(self, one: Any, other: Any) -> ColumnElement[bool]:  # noqa: ANN401 - columns of a table or a selection
+        """Whether two rows are versions of the same record: those lie in one partition."""
+        same: ColumnElement[bool] = one.record_key == other.record_key
+        return and_(same, one.month == other.month) if self.divided else same
+
+    def in_place(self, own: Any) -> ColumnElement[bool]:  # noqa: ANN401 - columns of a table or a selection
+        """Whether a row lies where it is looked for."""
+        if not self.divided:
+            return true()
+        from connectors.pgmonths import at_home  # late: stores on SQLite need none of it
+
+        return at_home(self.spec.name, own)
+
+    def archived(self, connection: Connection, batches: Sequence[str]) -> dict[str, Tally]:
+        """Batch -> what of it was archived, by the catalogue."""
+        if not self.divided:
+            return {}
+        from connectors.catalogue import archived  # late: stores on SQLite need none of it
+
+        return archived(connection, self.spec.name, batches)
 
     def lacking(self) -> list[str]:
         """Columns of the spec that the table lacks, since it was made before they came."""

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, func, literal, literal_column, select, text, true
+from sqlalchemy import Connection, Select, Text, and_, func, literal, literal_column, select, text, true
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from connectors.contracts import (
@@ -84,7 +84,7 @@ class SqlSink:
         """
         with translated(), self._store.engine.begin() as connection:
             self._store.writing.settle(connection)  # of several processes that start together, one makes it
-            self._store.table.create(connection, checkfirst=True)
+            self._store.create(connection)
         with translated():
             whole = not self._store.lacking() and not self._store.unindexed()
         if not whole:
@@ -167,7 +167,7 @@ class SqlSink:
     def verify(self, batch: str) -> Tally:
         """Rows of the batch and the sum of their fingerprints, computed again from the columns.
 
-        A row whose `current` or `late` contradicts its versions is not counted.
+        A row is not counted whose `current` or `late` contradicts its versions, or that lies where nobody looks for it.
 
         Raises:
             Misconfigured: there is no such table.
@@ -189,6 +189,9 @@ class SqlSink:
                         one = Delivery(identity, "", key, version, content, rows.body(values), batch, merged)
                         found[batch][0] += 1
                         found[batch][1] += fingerprint(one)
+                for batch, kept in self._store.archived(connection, asked[at : at + ASKED]).items():
+                    found[batch][0] += kept.count
+                    found[batch][1] += kept.digest
         return {batch: Tally(count, digest % 2**64) for batch, (count, digest) in found.items()}
 
     def held(self, since: datetime, batches: Sequence[str]) -> Iterator[Held]:
@@ -210,12 +213,13 @@ class SqlSink:
         """Rows of some batches, and whether `current` and `late` are what their versions say."""
         source, own = self._rows_of(batches)
         other = self._store.table.alias("other")
-        same = other.c.record_key == own.record_key
+        same = self._store.of_one_record(other.c, own)
         newest = select(func.max(other.c.version)).where(same).scalar_subquery()
         before = select(func.max(other.c.version)).where(same, other.c.seq < own.seq).scalar_subquery()
         return source.add_columns(
             own.batch, own.delivery_id, own.record_key, own.version, own.content, own.merged_into,
-            own.current == (own.version == newest), own.late == (func.coalesce(before, own.version) > own.version),
+            and_(own.current == (own.version == newest), self._store.in_place(own)),
+            own.late == (func.coalesce(before, own.version) > own.version),
             *self._store.given(own),
         )  # fmt: skip
 

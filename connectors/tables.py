@@ -21,7 +21,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, St
 Kind = Literal["text", "int", "date", "decimal", "json"]
 """text; int (64 bits); date (`YYYY-MM-DD`); decimal (digits as text, `-12.50`); json (any value, kept as its text)."""
 
-OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
+OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late", "month")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,58}")
 _DECIMAL = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,60})?")
 
@@ -36,6 +36,8 @@ class TableSpec(BaseModel):
     indexes: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     """Columns that came to the spec later, last among them: a table that lacks one gets it from its sink."""
+    month: str = ""
+    """A column of ISO dates whose month divides the table on PostgreSQL (`connectors.months`); empty: it is one."""
 
     @field_validator("name")
     @classmethod
@@ -49,6 +51,7 @@ class TableSpec(BaseModel):
     def _fits(self) -> TableSpec:
         bad = [one for one in self.columns if one in OWN or not _NAME.fullmatch(one)]
         bad += [one for one in (*self.indexes, *self.added) if one not in self.columns]
+        bad += [one for one in (self.month,) if one and self.columns.get(one) not in ("text", "date")]
         if bad or not self.columns:
             message = f"列名不可用、被占用或不存在 / columns are none, reserved or unknown: {', '.join(bad)}"
             raise ValueError(message)
@@ -193,11 +196,16 @@ _SQL_TYPES: dict[str, Any] = {"text": Text, "int": BigInteger, "decimal": Text, 
 """JSON stays text, since a JSON type may reorder members, and dates stay ISO text: both come back byte for byte."""
 
 
-def tables(spec: TableSpec, metadata: MetaData) -> Table:
+def tables(spec: TableSpec, metadata: MetaData, *, divided: bool = False) -> Table:
     """Declare the table of a spec in a MetaData: for `create`, and for a migration history to compare with.
 
     A row per version. `seq` is its place in intake order; `current` is true for the newest version of a key; `late`
     for one that came after a newer one. Of the indexes, the one on `batch` serves `verify`.
+
+    Args:
+        spec: the table's form.
+        metadata: where it is declared.
+        divided: with a partition for each month, which every unique index then has to contain.
     """
     own: list[Any] = [
         Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
@@ -211,10 +219,13 @@ def tables(spec: TableSpec, metadata: MetaData) -> Table:
         Column("late", Boolean, nullable=False),
     ]
     given = [Column(name, _SQL_TYPES[kind]) for name, kind in spec.columns.items()]
+    month = [Column("month", Integer, primary_key=True, autoincrement=False)] if divided else []
+    within = ("month",) if divided else ()
     constraints = [
-        UniqueConstraint("record_key", "version", name=f"uq_{spec.name}_version"),
-        UniqueConstraint("delivery_id", name=f"uq_{spec.name}_delivery"),
+        UniqueConstraint("record_key", "version", *within, name=f"uq_{spec.name}_version"),
+        UniqueConstraint("delivery_id", *within, name=f"uq_{spec.name}_delivery"),
         Index(f"ix_{spec.name}_batch", "batch"),
         *(Index(f"ix_{spec.name}_{name}", name) for name in spec.indexes),
     ]
-    return Table(spec.name, metadata, *own, *given, *constraints, sqlite_autoincrement=True)
+    options: dict[str, Any] = {"postgresql_partition_by": "LIST (month)"} if divided else {}
+    return Table(spec.name, metadata, *own, *given, *month, *constraints, sqlite_autoincrement=True, **options)

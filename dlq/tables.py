@@ -70,6 +70,7 @@ def _letters(metadata: MetaData) -> Table:
         _text("ref_inside"),
     )
     Index("letters_batch", table.c.batch)
+    Index("letters_vin", table.c.vin)
     return table
 
 

@@ -22,7 +22,7 @@ from dlq.letters import LetterStore
 from dlq.sealing import Sealer
 from dlq.segments import read_segment
 from mappings.encoding import key_digest
-from pipelines import accounts, closing, flow, journal, tables
+from pipelines import accounts, closing, flow, journal, tables, vinplaces
 from pipelines.accounts import Account
 from pipelines.deciding import Decided, Item, Rule, apply, decide
 from pipelines.errors import Incomplete
@@ -332,6 +332,7 @@ class BatchWork:
             insert(tables.journals),
             {"batch": self._job.batch, "item": task.number, "source": item.source, "lines": book.pack()},
         )
+        vinplaces.keep(connection, self._job.number, task.number, book)
         t = tables.items
         if "inbox" in self._extra:  # its keys are remembered by the inbox
             return

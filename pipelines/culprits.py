@@ -96,7 +96,7 @@ def _wanted(connection: Connection, batch: str, destinations: Sequence[str]) -> 
 def _rows(sink: SqlSink, batch: str) -> Iterator[Mapping[str, Any]]:
     store = Store(sink.settings)
     own, other = store.table.c, store.table.alias("other")
-    newest = select(func.max(other.c.version)).where(other.c.record_key == own.record_key).scalar_subquery()
+    newest = select(func.max(other.c.version)).where(store.of_one_record(other.c, own)).scalar_subquery()
     try:
         with store.engine.connect().execution_options(yield_per=2_000) as connection:
             statement = select(store.table, newest.label("newest")).where(own.batch == batch).order_by(own.seq)

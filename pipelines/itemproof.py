@@ -12,11 +12,12 @@ from sqlalchemy import Connection, select
 
 from pipelines import tables
 from pipelines.journal import Journal
-from pipelines.knownitems import sender, stop, unpacked_items
+from pipelines.knownitems import RESTORED, sender, stop, unpacked_items
 from pipelines.problems import Problem
 
-_UNREMEMBERED = ("known", "inbox")
-"""Kinds of batches of which no item is remembered: an earlier batch's are, or the inbox knows its envelopes by key."""
+_UNREMEMBERED = ("known", "inbox", RESTORED)
+"""Kinds of batches of which no item is remembered: an earlier batch's are, the inbox knows its envelopes by key, or
+nobody knows any more what was read."""
 
 _Name = tuple[str, str, str, int]
 

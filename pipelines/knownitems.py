@@ -13,6 +13,9 @@ from sqlalchemy import Connection, insert, select
 from connectors.contracts import WorkItem
 from pipelines import tables
 
+RESTORED = "restored"
+"""Kind of a batch that was made again from the rows of stores (`pipelines.relearning`), and the source of its item."""
+
 
 def sender(item: WorkItem) -> str:
     """From whom an item is: the same bytes from two shops are two files."""

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from connectors.catalogue import files_of
 from connectors.contracts import ConnectorError
 from connectors.parts import place_of
 from connectors.sqlbase import Store
@@ -72,6 +73,23 @@ class Lookup:
                 if key_halves(key_digest(scope, *name)) == key:
                     return name
         return None
+
+    def archived(self, connection: Connection, run: int, batch: str, routes: Sequence[str]) -> list[str]:
+        """Names of the archives in which what a batch brought to these destinations lies."""
+        made = self._made(connection, run)
+        found: list[str] = []
+        for destination in routes if made is not None else ():
+            sink = made[1].row_sink(destination)[1] if made is not None else None
+            store = Store(sink.settings) if isinstance(sink, SqlSink) else None
+            if store is not None and store.divided:
+                try:
+                    with store.engine.connect() as asked:
+                        found += files_of(asked, store.spec.name, batch)
+                except (SQLAlchemyError, ConnectorError):
+                    continue
+                finally:
+                    store.engine.dispose()
+        return list(dict.fromkeys(found))
 
     def _made(self, connection: Connection, run: int) -> tuple[Exchange, Sinks] | None:
         if run not in self._runs:

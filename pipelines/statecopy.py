@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Integer, Table, create_engine, event,
 from sqlalchemy.exc import OperationalError
 
 from connectors.copying import copy_rows
-from pipelines import tables
+from pipelines import tables, vinplaces
 from pipelines.errors import StateBusy, StateMissing, StateNotEmpty
 from pipelines.state import State, lock_folder
 from pipelines.stateplace import DATABASE, keep_place, open_place
@@ -28,8 +28,8 @@ from pipelines.versions import VersionIndex
 from pipelines.versiontable import VersionTable
 
 MOVED = f"{DATABASE}.moved"
-_OWN = frozenset({"version_runs", "version_front", "versions", "leases"})
-"""Tables that are not copied row by row: the version index goes its own way, leases belong to their database."""
+_OWN = frozenset({"version_runs", "version_front", "versions", "vin_journals", "leases"})
+"""Tables that are not copied row by row: the indexes are made anew, leases belong to their database."""
 _AT_ONCE = 2_000
 
 
@@ -102,6 +102,7 @@ def _copied(source: Connection, target: Connection, folder: Path) -> dict[str, i
         for table in tables.metadata.sorted_tables
         if table.name not in _OWN
     }
+    vinplaces.fill(source, target)
     counts["versions"] = _copy_versions(source, target, folder)
     return counts
 

@@ -42,6 +42,7 @@ REPAIRS = TableSpec(
     },
     indexes=("vin", "plate"),  # by plate claims without a VIN find their repair
     added=("withdrawn",),
+    month="settledate",
 )
 """The table of a provincial or the ministry's store.
 

@@ -119,6 +119,14 @@ journals = Table(
     Column("lines", LargeBinary, nullable=False),
 )
 
+vin_journals = Table(  # which journals tell of a vehicle, on PostgreSQL; beside SQLite they are all read
+    "vin_journals",
+    metadata,
+    Column("vin", BigInteger, primary_key=True, autoincrement=False),  # hash
+    Column("number", Integer, primary_key=True),  # of the batch
+    Column("item", Integer, primary_key=True),
+)
+
 items = Table(
     "items",
     metadata,

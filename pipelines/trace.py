@@ -8,7 +8,7 @@ derived ones that nobody here keeps also the name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipelines.pulls import Pull, key_of, pulls_of
 from pipelines.state import State
 from pipelines.toldnames import Named, opened_names
 from pipelines.vinhash import vin_hash
+from pipelines.vinplaces import Told, told_of
 from pipelines.withdrawing import is_withdrawn
 
 
@@ -84,18 +85,21 @@ def _hits(connection: Connection, vin: str) -> Iterator[_Hit]:
     wanted = np.uint64(vin_hash(vin))
     if not wanted:
         return
-    j, b = tables.journals, tables.batches
-    batches = {
-        row.id: row
-        for row in connection.execute(select(b.c.id, b.c.number, b.c.exchange, b.c.run, b.c.state, b.c.received_at))
-    }
-    statement = select(j.c.batch, j.c.item, j.c.lines).execution_options(yield_per=8)
-    for batch, item, packed in connection.execute(statement):
-        where = np.flatnonzero(digest_column(packed, "vin") == wanted)
+    found: list[tuple[Told, Journal, list[int]]] = []
+    for told in told_of(connection, int(wanted)):
+        where = np.flatnonzero(digest_column(told.packed, "vin") == wanted)
         if len(where):
-            book = Journal.unpack(packed)
-            for index in where.tolist():
-                yield _Hit(batches[batch], item, book.lines[index], book)
+            found.append((told, Journal.unpack(told.packed), where.tolist()))
+    batches = _batches(connection, {told.batch for told, _, _ in found})
+    for told, book, lines in found:
+        for index in lines:
+            yield _Hit(batches[told.batch], told.item, book.lines[index], book)
+
+
+def _batches(connection: Connection, names: Collection[str]) -> dict[str, Any]:
+    b = tables.batches
+    wanted = select(b.c.id, b.c.number, b.c.exchange, b.c.run, b.c.state, b.c.received_at)
+    return {name: connection.execute(wanted.where(b.c.id == name)).one() for name in names}
 
 
 def _promoted(connection: Connection, batches: set[str]) -> dict[tuple[str, str], bool]:
@@ -131,6 +135,8 @@ def _versions(
     for hit in sorted(hits, key=lambda one: one.place):
         at = lookup.scope(connection, hit.batch.run), hit.key
         entry = _entry(hit, names.get(at), held.get(at, []), promoted)
+        if not entry["proved"] and hit.routes and not entry["note"]:
+            entry["note"] = ", ".join(lookup.archived(connection, hit.batch.run, hit.batch.id, hit.routes))
         if not entry["proved"] and hit.key in called:
             entry["companycode"], entry["costlistcode"] = called[hit.key]
         found.append((hit.place, entry))

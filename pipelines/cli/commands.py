@@ -76,6 +76,7 @@ COMMANDS: tuple[Command, ...] = (
         group=True,
     ),
     Command("companies", "companies", "app", "企业账户：批准、停用、重置密码 / accounts of shops", WORK, group=True),
+    Command("store", "store", "app", "库的按月归档 / months of a store: archive, reload", WORK, group=True),
     Command("state", "state", "app", "把状态迁移到 PostgreSQL / move a state to PostgreSQL", WORK, group=True),
     Command(
         "cases", "cases", "app", "案件：逾期、待匹配、废物异常 / cases: late, unmatched, out of order", LOOK, group=True

@@ -11,7 +11,7 @@ from pipelines.cli.out import AsJson, console, emit
 from pipelines.ledger import prove
 from pipelines.state import State
 
-app = typer.Typer(help="状态的保存位置 / where a state is kept", no_args_is_help=True)
+app = typer.Typer(help="状态的保存位置与恢复 / where a state is kept, and set back", no_args_is_help=True)
 
 
 @app.callback()
@@ -52,4 +52,39 @@ def copy(
     else:
         verdict = "平衡 / balanced" if proof.balanced else "不平衡 / not balanced: vingate ledger"
         console().print(f"已迁移 / moved: {sum(rows.values()):,} 行 / rows; {verdict}", highlight=False, markup=False)
+    raise typer.Exit(0 if proof.balanced else 1)
+
+
+@app.command("relearn")
+def relearn(
+    state: Annotated[Path, typer.Option("--state", help="状态目录 / the state's folder")] = Path("var/state"),
+    exchange: Annotated[
+        list[str] | None, typer.Option(help="只处理此交换，可多次 / only this exchange; may be given again")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """状态恢复到较早时刻后，从各库补回其后的批次 / learn from the stores what was delivered since a state's backup.
+
+    恢复后、启动服务前执行；可重复执行。随后对账，退出码 1：已补回但不平衡。
+    After a state was set back, before anything runs on it; again it does nothing. Exit 1: learnt, and not balanced.
+
+    [bold]示例 / example:[/bold]
+
+    vingate state relearn --state /var/lib/vingate/province
+    """
+    from pipelines.reconciling.commanding import exchanges  # late: nothing else here needs them
+    from pipelines.relearning import relearn as learn
+
+    with State(state, own=True) as opened:
+        found = {one.name: learn(opened, one) for one in exchanges(opened, exchange or ())}
+        proof = prove(opened)
+    counts = {name: {"batches": len(one), "records": sum(one.values())} for name, one in found.items()}
+    if as_json:
+        emit({"exchanges": counts, "balanced": proof.balanced, "problems": len(proof.problems)})
+    else:
+        for name, one in counts.items():
+            told = f"{name}: {one['batches']:,} 批 / batches, {one['records']:,} 条 / records"
+            console().print(told, highlight=False, markup=False)
+        verdict = "平衡 / balanced" if proof.balanced else "不平衡 / not balanced: vingate ledger"
+        console().print(verdict, highlight=False, markup=False)
     raise typer.Exit(0 if proof.balanced else 1)

@@ -228,6 +228,8 @@ def test_letters_of_an_older_state_are_marked_as_they_stand(tmp_path: Path, lett
                 "ALTER TABLE inbox DROP COLUMN partition",
                 "ALTER TABLE batches DROP COLUMN member",
                 "DROP TABLE backfill_orders",
+                "DROP TABLE vin_journals",
+                "DROP INDEX letters_vin",
                 "DROP TABLE pulls",
                 "DROP TABLE disclosures",
                 "DROP TABLE terms",

@@ -21,6 +21,9 @@ from pipelines.ledger import prove
 from pipelines.state import State
 from pipelines.statecopy import MOVED, copy_state
 from pipelines.stateplace import ADDRESS, DATABASE
+from pipelines.trace import trace
+
+VINS = [payload(n)["basicInfo"]["vin"] for n in (0, 3, 60, 505, 777)]
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def everything(state):
         rows = {
             table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
             for table in tables.metadata.sorted_tables
-            if table.name not in ("version_runs", "version_front", "versions", "leases")
+            if table.name not in ("version_runs", "version_front", "versions", "vin_journals", "leases")
         }
         if state.engine.dialect.name == "postgresql":
             held = connection.execute(select(tables.versions)).all()
@@ -72,17 +75,21 @@ def test_everything_is_there_and_balanced_and_goes_on(folder, postgres_url):
         with before.reading() as connection:
             assert len(before.versions.opened(connection)) == 2
             assert len(before.versions.front(connection)) == 11
+        found = [trace(before, before.sealer(), vin) for vin in VINS]
+        assert [len(one["versions"]) for one in found] == [2, 3, 1, 1, 0]
     counts = copy_state(state, postgres_url)
     assert counts == {**{name: len(found) for name, found in rows.items()}, "versions": len(index)}
     with State(state, own=True) as after:
         assert everything(after) == (rows, index)
         assert prove(after).problems == []
+        assert [trace(after, after.sealer(), vin) for vin in VINS] == found
     assert not (state / DATABASE).exists()
     assert (state / MOVED).is_file()
     run_bulk(folder, [*lines(10, first=500), payload(900), payload(1, faultdescription="三次")], "d.ndjson")
     with State(state, own=False) as after:
         proof = prove(after)
         assert (proof.problems, proof.totals["duplicate"]) == ([], 10)
+        assert [len(trace(after, after.sealer(), vin)["versions"]) for vin in VINS] == [2, 3, 1, 2, 0]
 
 
 def test_numbers_go_on_behind_those_that_were_given(folder, postgres_url):

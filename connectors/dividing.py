@@ -1,0 +1,81 @@
+"""Makes a store's table on PostgreSQL that is divided by months, and takes over one that is not.
+
+What an older vingate made is one table. Its rows are copied into partitions in one transaction, as they are, with their
+numbers, by the first sink that opens it: a kill in mid way leaves the old table. Ten million rows take some minutes, in
+which the store is *unavailable*, and twice their room.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, MetaData, Table, text
+
+from connectors.catalogue import catalogue_of
+from connectors.pgmonths import FIRST_YEAR, LAST_YEAR, digested, keys_of, make_partitions
+
+_KIND = text("SELECT relkind FROM pg_class WHERE oid = to_regclass(:name)")
+_PLAIN = "r"
+
+
+def make_divided(connection: Connection, table: Table, day: str) -> None:
+    """Make the table and what belongs to it, where they are not there.
+
+    Args:
+        connection: in a transaction that holds off writers.
+        table: declared as divided.
+        day: the column that tells the month.
+    """
+    kind = connection.scalar(_KIND, {"name": f'"{table.name}"'})
+    if kind == _PLAIN:
+        _take_over(connection, table, day)
+    elif kind is None:
+        table.create(connection)
+        keys_of(table.name).create(connection)
+        make_partitions(connection, table.name, [0])
+    for one in catalogue_of(table.name, MetaData()):
+        one.create(connection, checkfirst=True)
+
+
+def _take_over(connection: Connection, table: Table, day: str) -> None:
+    name, before = f'"{table.name}"', f'"{table.name}_before"'
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text(f"ALTER TABLE {name} RENAME TO {before}"))
+    for (index,) in connection.execute(
+        text("SELECT relname FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indrelid = to_regclass(:name)"),
+        {"name": before},
+    ).all():
+        connection.execute(text(f'ALTER INDEX "{index}" RENAME TO "{index}_before"'))
+    connection.execute(text(f'ALTER SEQUENCE "{table.name}_seq_seq" RENAME TO "{table.name}_seq_before"'))
+    table.create(connection)
+    keys = keys_of(table.name)
+    keys.create(connection)
+    connection.execute(
+        text(
+            f'INSERT INTO "{keys.name}" (key, month) SELECT DISTINCT ON (1) {digested("record_key")}, CASE'  # noqa: S608
+            f" WHEN \"{day}\" ~ '^[0-9]{{4}}-(0[1-9]|1[0-2])(-|$)'"
+            f' AND left("{day}", 4)::int BETWEEN {FIRST_YEAR} AND {LAST_YEAR}'
+            f" THEN replace(left(\"{day}\", 7), '-', '')::int ELSE 0 END FROM {before} ORDER BY 1, seq"
+        )
+    )
+    months = connection.execute(text(f'SELECT DISTINCT month FROM "{keys.name}"')).scalars()  # noqa: S608
+    make_partitions(connection, table.name, [0, *months])
+    there = {column for (column,) in connection.execute(_COLUMNS, {"name": before})}
+    copied = ", ".join(f'"{column.name}"' for column in table.columns if column.name in there)
+    connection.execute(
+        text(
+            f"INSERT INTO {name} ({copied}, month) SELECT {copied}, k.month FROM {before} b"  # noqa: S608
+            f' JOIN "{keys.name}" k ON k.key = {digested("b.record_key")} ORDER BY k.month, b.seq'
+        )
+    )
+    connection.execute(
+        text(
+            f"SELECT setval(pg_get_serial_sequence(:name, 'seq'), last_value, is_called)"  # noqa: S608
+            f' FROM "{table.name}_seq_before"'
+        ),
+        {"name": name},
+    )
+    connection.execute(text(f"DROP TABLE {before}"))
+
+
+_COLUMNS = text(
+    "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"
+)
