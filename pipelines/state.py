@@ -150,6 +150,11 @@ class State:
         return self.share is None or self.share.once
 
     @property
+    def sure(self) -> bool:
+        """Whether nobody can have taken over what is ours of a state that several share; from any thread."""
+        return self.share is None or self.share.sure
+
+    @property
     def member(self) -> str:
         """Our name among those who share the state; empty: it is ours alone."""
         return "" if self.share is None else self.share.name
