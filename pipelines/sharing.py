@@ -32,13 +32,13 @@ from pipelines.partitions import PARTITIONS, among
 LOG = logging.getLogger("vingate.sharing")
 MEMBER, PARTITION, ONCE = "member:", "partition:", "once"
 """Names of leases: `member:` and a name; `partition:07`; what must be done by one gateway alone."""
-SECONDS = 10.0
-"""How long a member's lease lasts without being renewed."""
+SECONDS = 8.0
+"""How long a member's lease lasts without being renewed: what it had is taken over within 15 s, whatever happened."""
 RENEWALS = 8
 GRACE = 3.0
 """Seconds without a session after which a member counts as dead: two renewals, should the server have been away."""
 LOOK_SECONDS = 1.0
-SURE_SECONDS = 2.5
+SURE_SECONDS = 2.0
 """With less left of its lease by its own clock a member counts on it no more: another may be about to take over."""
 KEY = "sealing-key"
 """The row of `meta` with the fingerprint of the key that all members seal with."""

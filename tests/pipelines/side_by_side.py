@@ -105,9 +105,8 @@ class Hosts(LinkedPair):
         led = self.leads(name)
         self.load(2)
         with self.while_it_lasts(service, pid, fault):
-            began = time.monotonic()
+            began, probe = time.monotonic(), f"m{self.published + 1}"
             self.burst()
-            probe = f"m{self.published}"
             self.load(2)
             told: dict[str, object] = {"fault": fault.name, "leader": led}
             if fault.server != BROKER:
@@ -151,16 +150,14 @@ class Hosts(LinkedPair):
 
 
 @contextmanager
-def made(seed: int, *, namespaces: bool = True) -> Iterator[Hosts]:
-    """A pair on servers of its own."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        base = Path(folder)
+def made(base: Path, folder: Path, seed: int, *, namespaces: bool = True) -> Iterator[Hosts]:
+    """A pair in a folder, on the servers of a test run."""
+    with ExitStack() as stack:
         server = stack.enter_context(postgres.start(base).shared())
         broker = stack.enter_context(rabbitmq.start(base).shared())
         url = stack.enter_context(server.database())
         own = stack.enter_context(hosts("one", "two")) if namespaces else {}
-        (base / "pair").mkdir()
-        pair = Hosts(base / "pair", server, url, broker, seed, own)
+        pair = Hosts(folder, server, url, broker, seed, own)
         stack.callback(pair.end)
         yield pair
 
@@ -173,7 +170,10 @@ def main() -> None:
     asked.add_argument("--processes", action="store_true", help="no network namespaces")
     options = asked.parse_args()
     began = time.monotonic()
-    with made(options.seed, namespaces=not options.processes) as pair:
+    with ExitStack() as stack:
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (base / "pair").mkdir()
+        pair = stack.enter_context(made(base, base / "pair", options.seed, namespaces=not options.processes))
         for number in range(options.rounds):
             _say({"round": number + 1, "of": options.rounds, **pair.round()})
         every = [one for found in pair.takeovers.values() for one in found]
