@@ -30,6 +30,7 @@ PATIENCE = 120
 KEY = "keys/sealing.key"
 ROLE = """
 name = "doors"
+drain_seconds = 0
 [state]
 url = "{url}"
 share = true

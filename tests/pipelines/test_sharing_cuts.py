@@ -29,7 +29,7 @@ url = "{url}"
 queue = "{queue}"
 company_header = "company"
 system_header = "system"
-prefetch = 10
+prefetch = 25
 heartbeat_seconds = 4
 backoff_limit_seconds = 1
 """
