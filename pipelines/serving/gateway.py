@@ -49,8 +49,6 @@ IDLE_SECONDS = 0.25
 GATHER_SECONDS = 0.02
 """How long it rests after a round that did something: a batch of what comes meanwhile costs little more than of one."""
 BEAT_SECONDS = 1.0
-CUT_OFF_SECONDS = 2.0
-"""A feed that is away so long is left to another gateway, where one shares the state: it may reach what we cannot."""
 FIRST_ASIDE, MOST_ASIDE = 3.0, 60.0
 """Seconds for which it is left to the others; doubled each time: where none reaches it, it goes round less often."""
 LOCK_SECONDS = 3.0
@@ -108,9 +106,9 @@ class Gateway:
     def _leave_to_others(self, share: Share) -> None:
         """Leave feeds that we cannot reach, and all else that one gateway does alone, to who can perhaps."""
         watched = {name: feeds.values() for name, feeds in self._feeds.items() if feeds}
-        away = sorted(name for name, feeds in watched.items() if any(one.away > CUT_OFF_SECONDS for one in feeds))
+        away = sorted(name for name, feeds in watched.items() if any(one.cut_off for one in feeds))
         if not away:
-            if all(one.connected for feeds in watched.values() for one in feeds):
+            if all(one.connected and one.seen for feeds in watched.values() for one in feeds):
                 self._aside = FIRST_ASIDE
         elif share.stand_aside(self._aside):
             log.warning("stands-aside", extra={"text": ", ".join(away), "seconds": self._aside})

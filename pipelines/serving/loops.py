@@ -31,6 +31,10 @@ KNOWN = (ConnectorError, PipelineError, DlqError, MappingError, ProfileError, Ro
 FIRST_PAUSE, MOST_PAUSE = 0.5, 30.0
 """Seconds until a failed exchange, or a feed that is away, is tried again; doubled each time."""
 
+CUT_OFF_SECONDS, CONNECTING_SECONDS = 2.0, 10.0
+"""A feed that is away so long is left to another gateway, where one shares the state; one that was never there gets the
+longer time, to connect."""
+
 REST, MOST_REST = 2.0, 0.1
 """So many times as long as a scan took, and at most so many seconds, none follows: what comes meanwhile costs one."""
 
@@ -220,6 +224,8 @@ class WatchedFeed:
     ) -> None:
         self._feed, self._exchange, self._name, self._clock, self._sure = feed, exchange, name, clock, sure
         self.connected = True
+        self.seen = False
+        """Whether it was ever there."""
         self._away_since = math.inf
         self._letting_go: threading.Thread | None = None
         self._failures = 0
@@ -239,10 +245,13 @@ class WatchedFeed:
             self._failures += 1
             if self._failures == _TELLING:
                 log.warning("feed-away", extra={"exchange": self._exchange, "text": f"{self._name}: {error}"})
-            self._retry_at, self._pause = self._clock() + self._pause, min(self._pause * 2, MOST_PAUSE)
+            self._retry_at = self._clock() + self._pause
+            if self.seen or self.away > CONNECTING_SECONDS:  # until then it is just connecting
+                self._pause = min(self._pause * 2, MOST_PAUSE)
             return []
         if self._failures >= _TELLING:
             log.info("feed-back", extra={"exchange": self._exchange, "text": self._name})
+        self.seen = True
         self._told(connected=True)
         self._failures, self._pause = 0, FIRST_PAUSE
         return found
@@ -253,6 +262,11 @@ class WatchedFeed:
             self._feed.ack()
         except Unavailable:
             self._told(connected=False)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it has been away for so long that another gateway should try."""
+        return self.away > (CUT_OFF_SECONDS if self.seen else CONNECTING_SECONDS)
 
     @property
     def away(self) -> float:

@@ -65,22 +65,24 @@ url = "{url}"
 class Member:
     """One `vingate serve`, and a client of its door."""
 
-    def __init__(self, folder, role, key=""):
+    def __init__(self, folder, role, key="", root=ROOT):
         more = ["--set", f"state.key=file:{key}"] if key else []
         command = [sys.executable, "-m", "pipelines", "serve", str(role), "--state", str(folder)]
         self.log = folder.with_suffix(".log")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(root)}
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [*command, "--set", "health.port=0", *more],
-                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
+                cwd=root, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
-        line = self._process.stdout.readline()
+        line = self.process.stdout.readline()
         if not line:
-            self._process.wait(PATIENCE)
-            self._process.stdout.close()
+            self.process.wait(PATIENCE)
+            self.process.stdout.close()
             raise AssertionError(self.log.read_text())
-        self.client = httpx.Client(base_url=json.loads(line)["door"], timeout=PATIENCE)
+        told = json.loads(line)
+        self.health = told["health"]
+        self.client = httpx.Client(base_url=told["door"], timeout=PATIENCE)
 
     def post(self, path, body):
         given = {"content": body} if isinstance(body, bytes) else {"json": body}
@@ -91,12 +93,12 @@ class Member:
 
     def stop(self):
         self.client.close()
-        self._process.terminate()
+        self.process.terminate()
         try:
-            return self._process.wait(PATIENCE)
+            return self.process.wait(PATIENCE)
         finally:
-            self._process.kill()
-            self._process.stdout.close()
+            self.process.kill()
+            self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")

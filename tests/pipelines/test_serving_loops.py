@@ -240,6 +240,29 @@ def test_a_feed_is_let_go_of_without_waiting_and_brings_nothing_until_it_is_clos
     assert feed.take(10, 0)
 
 
+def test_a_feed_that_was_never_there_gets_time_to_connect_and_is_asked_often():
+    clock, inner = Clock(), Away(1000)
+    feed = WatchedFeed("x", "queue", inner, clock)
+    for _ in range(20):
+        assert feed.take(10, 0) == []
+        assert not feed.cut_off
+        clock.now += 0.5
+    assert inner.asked == 20
+    clock.now += 0.5
+    assert feed.cut_off
+    assert not feed.seen
+
+
+def test_a_feed_that_was_there_is_cut_off_soon():
+    clock, inner = Clock(), Held()
+    feed = WatchedFeed("x", "queue", inner, clock)
+    assert feed.take(10, 0)
+    assert feed.take(10, 0) == []
+    assert not feed.cut_off
+    clock.now += 2.5
+    assert feed.cut_off
+
+
 def test_how_long_a_feed_has_been_away_is_known_and_closing_it_waits_for_nobody():
     clock, inner = Clock(), Held()
     feed = WatchedFeed("x", "queue", inner, clock)

@@ -141,11 +141,15 @@ class Reached:
     """A watched feed that is away, or not."""
 
     def __init__(self, away=0.0):
-        self.away, self.let_go_of = away, 0
+        self.away, self.seen, self.let_go_of = away, True, 0
 
     @property
     def connected(self):
         return not self.away
+
+    @property
+    def cut_off(self):
+        return self.away > 2
 
     def let_go(self):
         self.let_go_of += 1
