@@ -189,7 +189,7 @@ def test_each_call_of_every_dialect_may_go_to_the_other_door(doors):
     corrected = two.client.put(place, json={**CANONICAL, "faultdescription": "异响"}, headers=modern)
     assert corrected.json()["records"][0]["status"] == "accepted"
     receipt = corrected.json()["records"][0]["receipt"]
-    wait_for(lambda: one.client.get(f"/v1/receipts/{receipt}", headers=modern).json()["status"] == "delivered")
+    wait_for(lambda: one.client.get(f"/v1/receipts/{receipt}", headers=modern).json()["state"] == "delivered")
     withdrawn = one.client.request("DELETE", place, json={"reason": "重复"}, headers=modern)
     assert withdrawn.json()["records"][0]["status"] == "accepted"
 

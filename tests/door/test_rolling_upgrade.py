@@ -117,7 +117,7 @@ class Shops:
             one.start()
 
     def _upload(self) -> None:
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(0.15):  # not so much that nothing else gets on
             code = f"R{next(self._numbers)}"
             body = json.loads(json.dumps(self._body))
             body["basicInfo"]["costlistcode"] = code
