@@ -1,7 +1,7 @@
 # Everything is set up by itself: `make run` and `make test` are all that a fresh clone needs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-servers cluster cluster-crash objects test crash check bench lock clean
+.PHONY: help run demo-servers cluster cluster-crash objects test crash side-by-side check bench lock clean
 
 BIN := .venv/bin
 # Tests that wait for servers leave a core idle: one process more than there are cores, four at most.
@@ -44,6 +44,10 @@ crash: .venv/.ready-dev  ## Break the whole network under load, a hundred rounds
 	bash scripts/servers
 	$(BIN)/python tests/realtime/crash_rounds.py --rounds $(or $(ROUNDS),100) \
 		$(if $(FROM),--from $(FROM)) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record $(RECORD))
+
+side-by-side: .venv/.ready-dev  ## Kill, stop and cut off gateways that share a state, fifty rounds (ROUNDS, SEED): nothing lost
+	bash scripts/servers
+	PYTHONPATH=.:tests:tests/pipelines $(BIN)/python tests/pipelines/side_by_side.py --rounds $(or $(ROUNDS),50) $(if $(SEED),--seed $(SEED))
 
 check: .venv/.ready-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ConnectionClosed
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -37,6 +37,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it would log is rai
 CLOSED = Unavailable("已关闭 / closed")
 """Why a connection ends that its user closes."""
 _CLOSING_SECONDS = 5.0
+_SILENT_CLOSING_SECONDS = 1.0
+_MISSED = 1.5
+"""So many heartbeats without a byte: the connection is dead. pika itself would wait for two, and ten seconds more."""
 
 
 @contextmanager
@@ -139,6 +142,30 @@ class Linked:
             self.forget()
 
 
+class _Connection(SelectConnection):  # type: ignore[misc]  # pika names no types
+    """One that is closed as a whole, with its channel open, after all that was written to it.
+
+    pika would cancel consumers first. A queue with one active consumer gives what waits to the next one then, and
+    gives what the cancelled one holds back only when its channel ends: behind newer messages of the same vehicles.
+    The end of a connection gives them back in the same step that makes another consumer the active one.
+    """
+
+    def _close_channels(self, reply_code: int, reply_text: str) -> None:
+        self._open_ones = len(self._channels)
+
+    def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
+        """Say that the connection ends; channels end with it."""
+        self._open_ones = 0
+        super().close(reply_code, reply_text)
+        if self._open_ones:  # pika would wait for the channels, and goes on only then
+            self._on_close_ready()
+
+    def abandon(self) -> None:
+        """Wait no longer for the broker's word: the socket is closed now."""
+        if not self.is_closed:
+            self._terminate_stream(ConnectionClosed(0, "no answer"))
+
+
 class Link:
     """A connection with one channel.
 
@@ -156,7 +183,7 @@ class Link:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._loop: IOLoop | None = None
-        self._connection: SelectConnection | None = None
+        self._connection: _Connection | None = None
         self._served = False
         self._trouble: ConnectorError | None = None
         self._turn = count()
@@ -241,17 +268,18 @@ class Link:
             channel.add_on_close_callback(channel_closed)
             self._guarded(lambda: self._opened(channel))
 
-        def made(result: SelectConnection | BaseException) -> None:
+        def made(result: _Connection | BaseException) -> None:
             if isinstance(result, BaseException):
                 finished(None, result)
                 return
             self._connection = result
+            self._listen(result, result.bytes_received, time.monotonic(), address)
             result.add_on_close_callback(finished)
             result.channel(on_open_callback=channel_open)
             if self._stopping.is_set():  # pika cannot give up a connection that it is making
                 self._close(CLOSED)
 
-        SelectConnection.create_connection([address.parameters], made, custom_ioloop=loop)
+        _Connection.create_connection([address.parameters], made, custom_ioloop=loop)
         with self._lock:
             self._loop = loop
         try:
@@ -272,9 +300,23 @@ class Link:
         except AMQPError as error:  # the channel was closed since: what closed it is told in its own callback
             self._close(Unavailable(f"连接中断 / the connection was lost: {type(error).__name__}"))
 
-    def _close(self, why: ConnectorError) -> None:
+    def _listen(self, connection: _Connection, heard: int, at: float, address: Address) -> None:
+        """Look again and again whether the broker says anything; give the connection up where it does not."""
+        now = time.monotonic()
+        if connection.is_closing or connection.is_closed:
+            return
+        if connection.bytes_received != heard:
+            heard, at = connection.bytes_received, now
+        if now - at > _MISSED * self._settings.heartbeat_seconds:
+            why = Unavailable(f"服务器没有回应 / the broker says nothing: {address.place}", RETRIED)
+            self._close(why, _SILENT_CLOSING_SECONDS)
+            return
+        again = self._settings.heartbeat_seconds / 8
+        connection.ioloop.call_later(again, lambda: self._listen(connection, heard, at, address))
+
+    def _close(self, why: ConnectorError, patience: float = _CLOSING_SECONDS) -> None:
         self._trouble = self._trouble or why
         connection = self._connection
         if connection is not None and not (connection.is_closing or connection.is_closed):
-            connection.ioloop.call_later(_CLOSING_SECONDS, connection.ioloop.stop)  # a broker that does not answer
+            connection.ioloop.call_later(patience, connection.abandon)
             connection.close()

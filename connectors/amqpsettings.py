@@ -34,8 +34,9 @@ class BrokerSettings(ConnectorSettings):
     """Our own certificate (PEM), where the broker asks for one."""
     key: Path | None = None
     """Its key; default: in the same file."""
-    heartbeat_seconds: int = Field(default=30, ge=1, le=3600)
-    """After about twice this a dead connection is noticed. Kept alive by a thread, however busy the gateway is."""
+    heartbeat_seconds: int = Field(default=4, ge=1, le=3600)
+    """A broker that says nothing for one and a half times as long is given up, and gives us up after two or three
+    times: only then another gateway is given what we held back. Kept alive by a thread, however busy we are."""
     connect_seconds: float = Field(default=10.0, gt=0)
     """How long making a connection may take."""
     backoff_seconds: float = Field(default=0.2, gt=0)

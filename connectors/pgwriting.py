@@ -28,6 +28,10 @@ INDEXED_BYTES = 2600
 """What fits into an entry of an index: a third of a page, with something kept back."""
 _CLASS = 0x56_47
 """First half of the locks that stand for whole tables."""
+IDLE_SECONDS = 5.0
+"""A writer that does nothing for so long in the middle of a transaction was stopped, or its host is gone: the server
+ends it, since others wait for what it has locked."""
+_IDLE = text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)")
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(:class, :table)")
 _LOCK = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:keys AS bigint[])) AS one")
 
@@ -67,10 +71,13 @@ class PostgresWriting:
         """A transaction that no other writer of these keys can overlap."""
         with engine.begin() as connection:
             if len(keys) > FEW:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
+                with together(connection):
+                    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
             else:
                 numbers = sorted({digest64(self._table.name, key) for key in keys})
                 with together(connection):
+                    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
                     connection.execute(_SHARE, self._lock)
                     connection.execute(_LOCK, {"keys": numbers})
             yield connection

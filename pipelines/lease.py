@@ -66,6 +66,7 @@ class Lease:
         self._patience = PATIENCE if patience is None else patience
         self._session = self._open()
         self._ended = threading.Event()
+        self._renewed_at = float("-inf")
         try:
             self.epoch = self._take()
         except BaseException:
@@ -82,6 +83,11 @@ class Lease:
         """
         if connection.execute(_PROVE, {"name": self.name, "epoch": self.epoch}).first() is None:
             raise StateLost(self._path)
+
+    @property
+    def left(self) -> float:
+        """Seconds that the lease lasts at least, by our own clock; from any thread. Later it may be ours still."""
+        return self._renewed_at + self._seconds - time.monotonic()
 
     def close(self) -> None:
         """Give the lease back: the next process need not wait."""
@@ -133,8 +139,10 @@ class Lease:
                 expires=_NOW + self._seconds,
             )
         )
+        began = time.monotonic()
         taken = self._session.execute(change.returning(t.c.epoch), {"n": self.name}).scalar()
         if taken is not None:
+            self._renewed_at = began
             self._end(owner, session)
             self._alone()
         return int(taken or 0)
@@ -180,8 +188,10 @@ class Lease:
                 if self._session.closed:  # the server was away: its session, and the lock with it, is made again
                     self._session = self._open()
                     self._alone()
+                began = time.monotonic()
                 if self._session.execute(change).rowcount != 1:
                     return
+                self._renewed_at = began
             except (DBAPIError, PoolTimeout):
                 self._leave()
 

@@ -32,12 +32,14 @@ from pipelines.partitions import PARTITIONS, among
 LOG = logging.getLogger("vingate.sharing")
 MEMBER, PARTITION, ONCE = "member:", "partition:", "once"
 """Names of leases: `member:` and a name; `partition:07`; what must be done by one gateway alone."""
-SECONDS = 10.0
-"""How long a member's lease lasts without being renewed."""
+SECONDS = 8.0
+"""How long a member's lease lasts without being renewed: what it had is taken over within 15 s, whatever happened."""
 RENEWALS = 8
 GRACE = 3.0
 """Seconds without a session after which a member counts as dead: two renewals, should the server have been away."""
 LOOK_SECONDS = 1.0
+SURE_SECONDS = 2.0
+"""With less left of its lease by its own clock a member counts on it no more: another may be about to take over."""
 KEY = "sealing-key"
 """The row of `meta` with the fingerprint of the key that all members seal with."""
 _LIVES = text(
@@ -74,6 +76,7 @@ class Share:
         self.changes = 0
         """Rises whenever something was taken, inherited or given up: what is known of the state is to be read again."""
         self._silent: dict[str, float] = {}
+        self._aside_until = float("-inf")
         self._balanced = float("-inf")
         self._inherited = False
         self._ended = threading.Event()
@@ -107,10 +110,30 @@ class Share:
                 self._give(connection, held[fair:])
             elif len(held) < fair:
                 self._claim(connection, PARTITION, fair - len(held))
-            if ONCE not in mine:
+            if ONCE not in mine and (len(members) == 1 or time.monotonic() >= self._aside_until):
                 self._claim(connection, ONCE, 1)
             after = {row.name for row in self._rows(connection, self.name)}
         self._now_has(after, len(members))
+
+    @property
+    def sure(self) -> bool:
+        """Whether nobody can have taken over from us yet, by our own clock; from any thread, the database not asked."""
+        return self.lease.left > SURE_SECONDS
+
+    def stand_aside(self, seconds: float) -> bool:
+        """Give up what one gateway does alone, for another that can do it, and leave it to the others for so long.
+
+        To be called between batches only. False: something of ours is unfinished, all stays as it is.
+        """
+        with self._unit() as connection:
+            self.lease.proved(connection)
+            if self._busy(connection, self.held):
+                return False
+            mine = (_t.c.name == ONCE) & (_t.c.owner == self.name)
+            connection.execute(update(_t).where(mine).values(owner="", epoch=_t.c.epoch + 1))
+        self._aside_until = time.monotonic() + seconds
+        self.once, self.changes = False, self.changes + 1
+        return True
 
     def close(self) -> None:
         """Leave: what is finished is given up at once; what is not, others inherit as of a dead member."""

@@ -21,6 +21,7 @@ from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
 from pipelines.errors import KeyElsewhere, NotShareable, StateBusy, StateMissing, StateTooNew, StateTooOld
+from pipelines.schema import Standing, note, standing
 from pipelines.stateplace import DATABASE, keep_place, open_place, place_of
 from pipelines.versions import VersionIndex
 
@@ -30,15 +31,16 @@ if TYPE_CHECKING:
     from pipelines.sharing import Share
     from pipelines.versiontable import VersionTable
 
-__all__ = ["DATABASE", "SCHEMA_VERSION", "SETTINGS", "State"]
+__all__ = ["DATABASE", "SCHEMA_SINCE", "SCHEMA_VERSION", "SETTINGS", "State"]
 
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
 SCHEMA_VERSION = "0013"
 """The newest revision of the migration history (pipelines/migrations)."""
+SCHEMA_SINCE = "0010"
+"""The newest revision that does not expand: builds since this one work on a state of this schema."""
 _SHARED_SINCE = "0007"
-_SCHEMA = select(tables.meta.c.value).where(tables.meta.c.name == "schema")
 
 
 class State:
@@ -89,7 +91,7 @@ class State:
             )
             raise NotShareable(message)
         if self._shared and inspect(self.engine).has_table(tables.leases.name):
-            self._lease = self._leased(alone=not shared or self._schema() != SCHEMA_VERSION)  # before tables change
+            self._lease = self._leased(alone=not (shared and self._beside()))  # before tables change
         self._migrate()
         if self._shared:
             self._lease = self._lease or self._leased(alone=not shared)
@@ -119,9 +121,18 @@ class State:
             raise KeyElsewhere(self.key_path, known)
         return known
 
-    def _schema(self) -> str:
+    def _schema(self) -> Standing:
         with self.engine.connect() as connection:
-            return str(connection.execute(_SCHEMA).scalar())
+            return standing(connection)
+
+    def _beside(self) -> bool:
+        """Whether others may go on with the state while we come: nothing changes, or nothing that they would mind."""
+        found = self._schema()
+        if found.serves(SCHEMA_VERSION):
+            return True
+        from pipelines.migrations import expands
+
+        return expands(found.version)
 
     def _share_budgets(self) -> None:
         """Rate budgets of this process are those of all who work on this state, on other hosts and after us too."""
@@ -134,7 +145,7 @@ class State:
         from pipelines.lease import Lease  # late, as all of PostgreSQL: it costs every start else
 
         lease = Lease(self.engine, self.path)
-        if alone and self._schema() >= _SHARED_SINCE:
+        if alone and self._schema().version >= _SHARED_SINCE:
             from pipelines import sharing
 
             try:
@@ -148,6 +159,11 @@ class State:
     def leads(self) -> bool:
         """Whether what must be done by one gateway alone is ours."""
         return self.share is None or self.share.once
+
+    @property
+    def sure(self) -> bool:
+        """Whether nobody can have taken over what is ours of a state that several share; from any thread."""
+        return self.share is None or self.share.sure
 
     @property
     def member(self) -> str:
@@ -303,12 +319,12 @@ class State:
         with self.engine.connect() as connection:
             if not inspect(connection).has_table("meta"):
                 raise StateMissing(self.path)
-            found = connection.execute(_SCHEMA).scalar_one()
-        if found != SCHEMA_VERSION:
+            found = standing(connection)
+        if not found.serves(SCHEMA_VERSION):
             raise (
-                StateTooOld(self.path, found, SCHEMA_VERSION)
-                if found < SCHEMA_VERSION
-                else StateTooNew(found, SCHEMA_VERSION)
+                StateTooOld(self.path, found.version, SCHEMA_VERSION)
+                if found.version < SCHEMA_VERSION
+                else StateTooNew(found.version, SCHEMA_VERSION)
             )
 
     def _migrate(self) -> None:
@@ -318,11 +334,11 @@ class State:
             fresh = not inspect(connection).has_table("meta")
             if fresh:
                 tables.metadata.create_all(connection)
-                connection.execute(insert(tables.meta), {"name": "schema", "value": SCHEMA_VERSION})
+                note(connection, Standing(SCHEMA_VERSION, SCHEMA_SINCE))
                 connection.execute(insert(tables.destination_sets), {"id": 0, "names": "[]"})
                 return
-            found = connection.execute(_SCHEMA).scalar_one()
-        if found != SCHEMA_VERSION:
+            found = standing(connection)
+        if not found.serves(SCHEMA_VERSION):
             from pipelines.migrations import upgrade  # imported late: Alembic is needed by old states only
 
             upgrade(self.engine)

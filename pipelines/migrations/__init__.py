@@ -9,26 +9,32 @@ here:
 
 To change a table: change `pipelines.tables` (or `dlq.tables`, `connectors.tables`), run
 `python -m pipelines.migrations`, put what it prints into a new file in `versions/`, and set
-`pipelines.state.SCHEMA_VERSION` to its revision.
+`pipelines.state.SCHEMA_VERSION` to its revision. One that `expands` (says so: `expands = True`) adds what builds before
+it need not know, and locks no table for long; gateways of both builds share a state then. After any other one
+`SCHEMA_SINCE` is its revision too.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata, produce_migrations, render_python_code
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, MetaData, create_engine, delete, insert, inspect, select
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from connectors.tables import TableSpec
 from connectors.tables import tables as store_table
 from pipelines import tables
 from pipelines.errors import StateTooNew
+from pipelines.schema import Standing, note, standing
 
 STATE, STORE = "state", "store"
+_TRIES, _PAUSE, _WAIT_MS, _LOCKED = 60, 0.5, 500, "55P03"
 
 
 def head() -> str:
@@ -44,10 +50,29 @@ def upgrade(engine: Engine, spec: TableSpec | None = None, revision: str = "head
         spec: the table of a store; None for a state.
         revision: up to which.
 
+    Others may be at work on it: where one of them holds a table that is to change, that is tried again, since who
+    waits for a table makes all others wait.
+
     Raises:
         StateTooNew: a newer vingate made it.
+        DBAPIError: a table did not come free in `_TRIES` times.
     """
+    for _ in range(_TRIES - 1):
+        try:
+            _upgrade(engine, spec, revision)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", "") != _LOCKED:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+    _upgrade(engine, spec, revision)
+
+
+def _upgrade(engine: Engine, spec: TableSpec | None, revision: str) -> None:
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = {_WAIT_MS}"))
         config = _config(connection, spec)
         known = _known(connection, spec)
         if known and known not in {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}:
@@ -57,8 +82,21 @@ def upgrade(engine: Engine, spec: TableSpec | None = None, revision: str = "head
         command.upgrade(config, revision)
         if spec is None:
             now = _context(connection, spec).get_current_revision() or ""
-            connection.execute(delete(tables.meta).where(tables.meta.c.name == "schema"))
-            connection.execute(insert(tables.meta), {"name": "schema", "value": now})
+            applied = ScriptDirectory.from_config(config).iterate_revisions(now, known or "base")
+            bounds = [one.revision for one in applied if not _expands(one)]
+            note(connection, Standing(now, bounds[0] if bounds else standing(connection).since))
+
+
+def expands(known: str) -> bool:
+    """Whether all revisions behind a known one expand; not where it is unknown."""
+    scripts = ScriptDirectory.from_config(_config())
+    if known not in {one.revision for one in scripts.walk_revisions()}:
+        return False
+    return all(_expands(one) for one in scripts.iterate_revisions("head", known))
+
+
+def _expands(one: Script) -> bool:
+    return bool(getattr(one.module, "expands", False))
 
 
 def differences(connection: Connection, spec: TableSpec | None = None) -> list[Any]:

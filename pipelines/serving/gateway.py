@@ -49,6 +49,8 @@ IDLE_SECONDS = 0.25
 GATHER_SECONDS = 0.02
 """How long it rests after a round that did something: a batch of what comes meanwhile costs little more than of one."""
 BEAT_SECONDS = 1.0
+FIRST_ASIDE, MOST_ASIDE = 3.0, 60.0
+"""Seconds for which it is left to the others; doubled each time: where none reaches it, it goes round less often."""
 LOCK_SECONDS = 3.0
 """How long a start waits for the lock of a gateway that is just ending."""
 
@@ -56,8 +58,18 @@ LOCK_SECONDS = 3.0
 class Gateway:
     """Runs loops in turn until it is told to stop. Of a state that is shared, those that are this gateway's."""
 
-    def __init__(self, role: Role, build: Build, share: Share | None = None, bell: Bell | None = None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        build: Build,
+        share: Share | None = None,
+        bell: Bell | None = None,
+        feeds: Mapping[str, Mapping[str, WatchedFeed]] | None = None,
+    ) -> None:
         self.role, self._share, self._bell = role, share, bell or Bell()
+        self._feeds = {} if feeds is None else feeds
+        self._aside = FIRST_ASIDE
+        self._unsure = False
         self._led = share is None or share.once
         self._last = next(iter(role.exchanges))
         self.loops = {name: Loop(name, work, build) for name, work in role.exchanges.items()}
@@ -79,6 +91,8 @@ class Gateway:
             return
         try:
             self._share.tick()
+            if self._share.once and self._share.members > 1:
+                self._leave_to_others(self._share)
         except (DBAPIError, PoolTimeout) as error:  # the database is away: the exchanges say so
             log.warning("share-failed", extra={"text": type(error).__name__})
         if self._share.once and not self._led:
@@ -88,6 +102,37 @@ class Gateway:
                 if self.role.exchanges[name].feeds:
                     loop.renew()
         told(self._share)
+
+    def _leave_to_others(self, share: Share) -> None:
+        """Leave feeds that we cannot reach, and all else that one gateway does alone, to who can perhaps."""
+        watched = {name: feeds.values() for name, feeds in self._feeds.items() if feeds}
+        away = sorted(name for name, feeds in watched.items() if any(one.cut_off for one in feeds))
+        if not away:
+            if all(one.connected and one.seen for feeds in watched.values() for one in feeds):
+                self._aside = FIRST_ASIDE
+        elif share.stand_aside(self._aside):
+            log.warning("stands-aside", extra={"text": ", ".join(away), "seconds": self._aside})
+            self._led, self._aside = False, min(self._aside * 2, MOST_ASIDE)
+            for name, loop in self.loops.items():
+                if self.role.exchanges[name].feeds or not self._ours(loop):
+                    loop.renew()
+
+    def let_go(self) -> None:
+        """Give what the feeds have in hand back to its systems; from any thread."""
+        for feeds in list(self._feeds.values()):
+            for one in list(feeds.values()):
+                one.let_go()
+
+    def guard(self) -> None:
+        """Let go of the feeds in time where our lease may run out: what they hold back is another's soon. Any thread.
+
+        Whoever works may be waiting for a database that does not answer, and hear of nothing.
+        """
+        unsure = self._share is not None and not self._share.sure
+        if unsure and not self._unsure:
+            log.warning("lets-go", extra={"text": "the lease was not renewed in time"})
+            self.let_go()
+        self._unsure = unsure
 
     def run(self, stopping: threading.Event, order: Callable[[], Mapping[str, Any] | None]) -> None:
         """Round after round; `order` gives what the supervisor wants meanwhile."""
@@ -169,7 +214,7 @@ def serve(line: link.Link) -> None:
         observer = Observing(state, tracer, lambda exchange: gateway.moved(exchange))
         if state.share is not None:
             state.share.partitioned |= {name for name, work in role.exchanges.items() if by_partitions(work)}
-        gateway = Gateway(role, _build(state, feeds, observer, bell), state.share, bell)
+        gateway = Gateway(role, _build(state, feeds, observer, bell), state.share, bell, feeds)
         _beat(line, gateway, feeds)
         listener = Listener(state.engine, bell, role.exchanges) if state.notices else None
         try:
@@ -212,7 +257,7 @@ def _build(state: State, feeds: dict[str, dict[str, WatchedFeed]], observer: Obs
             options = replaced(part.options, "{state}", state.path.as_posix())
             one = registry.feed(part.connector, options)
             bell.hear(name, one)
-            made[feed] = feeds[name][feed] = WatchedFeed(name, feed, one)
+            made[feed] = feeds[name][feed] = WatchedFeed(name, feed, one, sure=lambda: state.sure)
         if work.every or work.cron:
             watch_folders(work, state.path)
         make_tables(work, state.path)
@@ -288,6 +333,7 @@ def _beat(line: link.Link, gateway: Gateway, feeds: Mapping[str, Mapping[str, Wa
 
     def beat() -> None:
         while True:
+            gateway.guard()
             for loop in gateway.loops.values():
                 loop.told_breakers()
             line.report(link.BEAT, loops=state_of(gateway.loops, feeds), metrics=carried(), share=gateway.sharing)

@@ -6,6 +6,7 @@ An exchange whose database or partner is away fails alone: it is built anew afte
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -29,6 +30,10 @@ KNOWN = (ConnectorError, PipelineError, DlqError, MappingError, ProfileError, Ro
 """Errors that an exchange is begun again after; any other one is a bug, which ends the process."""
 FIRST_PAUSE, MOST_PAUSE = 0.5, 30.0
 """Seconds until a failed exchange, or a feed that is away, is tried again; doubled each time."""
+
+CUT_OFF_SECONDS, CONNECTING_SECONDS = 2.0, 10.0
+"""A feed that is away so long is left to another gateway, where one shares the state; one that was never there gets the
+longer time, to connect."""
 
 REST, MOST_REST = 2.0, 0.1
 """So many times as long as a scan took, and at most so many seconds, none follows: what comes meanwhile costs one."""
@@ -204,18 +209,34 @@ class Loop:
 
 
 class WatchedFeed:
-    """A feed whose connection is watched: while it is away it brings nothing, and is asked again after a pause."""
+    """A feed whose connection is watched: while it is away it brings nothing, and is asked again after a pause.
 
-    def __init__(self, exchange: str, name: str, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
-        self._feed, self._exchange, self._name, self._clock = feed, exchange, name, clock
+    `sure` says whether another gateway may have come to read in our place; then nothing is taken.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        name: str,
+        feed: Feed,
+        clock: Callable[[], float] = time.monotonic,
+        sure: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._feed, self._exchange, self._name, self._clock, self._sure = feed, exchange, name, clock, sure
         self.connected = True
+        self.seen = False
+        """Whether it was ever there."""
+        self._away_since = math.inf
+        self._letting_go: threading.Thread | None = None
         self._failures = 0
         self._retry_at, self._pause = 0.0, FIRST_PAUSE
         self._told(connected=True)
 
     def take(self, most: int, seconds: float) -> list[Arrival]:
-        """What the feed brings; nothing while it is away."""
+        """What the feed brings; nothing while it is away, or may be another's."""
         if not self.connected and self._clock() < self._retry_at:
+            return []
+        if self._goes or not self._sure():
             return []
         try:
             found = self._feed.take(most, seconds)
@@ -224,10 +245,13 @@ class WatchedFeed:
             self._failures += 1
             if self._failures == _TELLING:
                 log.warning("feed-away", extra={"exchange": self._exchange, "text": f"{self._name}: {error}"})
-            self._retry_at, self._pause = self._clock() + self._pause, min(self._pause * 2, MOST_PAUSE)
+            self._retry_at = self._clock() + self._pause
+            if self.seen or self.away > CONNECTING_SECONDS:  # until then it is just connecting
+                self._pause = min(self._pause * 2, MOST_PAUSE)
             return []
         if self._failures >= _TELLING:
             log.info("feed-back", extra={"exchange": self._exchange, "text": self._name})
+        self.seen = True
         self._told(connected=True)
         self._failures, self._pause = 0, FIRST_PAUSE
         return found
@@ -239,16 +263,43 @@ class WatchedFeed:
         except Unavailable:
             self._told(connected=False)
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether it has been away for so long that another gateway should try."""
+        return self.away > (CUT_OFF_SECONDS if self.seen else CONNECTING_SECONDS)
+
+    @property
+    def away(self) -> float:
+        """Seconds since it was found away; 0: it is there."""
+        return max(0.0, self._clock() - self._away_since)
+
+    def let_go(self) -> None:
+        """Give what was not acked back to its system at once; from any thread, whatever ours is waiting for.
+
+        A later take opens the feed again, once it is closed. What was taken already is ours to commit or to lose.
+        """
+        if not self._goes:
+            self._letting_go = threading.Thread(target=self._feed.close, daemon=True, name="feed")
+            self._letting_go.start()
+
+    @property
+    def _goes(self) -> bool:
+        return self._letting_go is not None and self._letting_go.is_alive()
+
     def check(self) -> list[str]:
         """What the feed says."""
         return self._feed.check()
 
     def close(self) -> None:
-        """Give back what is held."""
-        self._feed.close()
+        """Give back what is held; where its system is away, nobody waits for that."""
+        if self.connected:
+            self._feed.close()
+        else:
+            self.let_go()
 
     def _told(self, *, connected: bool) -> None:
         self.connected = connected
+        self._away_since = math.inf if connected else min(self._away_since, self._clock())
         FEEDS.labels(self._exchange, self._name).set(connected)
 
 

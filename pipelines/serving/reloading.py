@@ -34,7 +34,7 @@ class Change(NamedTuple):
     """Sections that only a new start of the service takes up."""
 
 
-_UNMOVED = ("name", "state", "health", "metrics", "logging", "tracing", "audit", "stop_seconds")
+_UNMOVED = ("name", "state", "health", "metrics", "logging", "tracing", "audit", "drain_seconds", "stop_seconds")
 _ADDRESS = ("host", "port", "processes", "foshan", "foshan_host", "foshan_port")
 
 

@@ -150,6 +150,10 @@ class Audit(_Section):
     would hand anything out under the example approval of a shipped pattern does not start then."""
 
 
+DRAIN_SECONDS = 10.0
+"""How long a door of several goes on after SIGTERM, unless the role says."""
+
+
 class Role(_Section):
     """One role: any mix of door, feeds, scanned sources and schedules."""
 
@@ -163,8 +167,18 @@ class Role(_Section):
     logging: LogSettings = LogSettings()
     tracing: Tracing = Tracing()
     audit: Audit = Audit()
+    drain_seconds: float | None = Field(default=None, ge=0, le=600)
+    """So long after SIGTERM `/readyz` says no and everything goes on, so that balancers move on before the door ends:
+    choose more than they need to notice. Without it: 10 where gateways share a state and have a door, else 0."""
     stop_seconds: float = Field(default=28, gt=0, le=600)
-    """What is not finished so long after SIGTERM is killed; the state is safe, the next start goes on."""
+    """What is not finished so long after that is killed; the state is safe, the next start goes on."""
+
+    @property
+    def drains(self) -> float:
+        """Seconds for which a service that is to stop goes on."""
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return DRAIN_SECONDS if self.state.share and self.door is not None else 0.0
 
     @model_validator(mode="after")
     def _agrees(self) -> Role:

@@ -80,6 +80,7 @@ class Service:
                 tick=reloader.tick,
                 reload=reloader.begin,
                 on_stop=self._stopping,
+                drain_seconds=role.drains,
             )
             log.info("start", extra={"text": f"vingate {BUILD} {self._path}"})
             try:

@@ -39,8 +39,9 @@ class Supervisor:
     """Keeps children running until it is told to stop.
 
     `on_ready` is called once, when all children can be used for the first time; `on_beat` with a child and its beat;
-    `tick` some times a second; `reload` when SIGHUP asks for it; `on_stop` when the end begins. Children are started in
-    order, each after the one that its `after` names is ready, and are stopped together.
+    `tick` some times a second; `reload` when SIGHUP asks for it; `on_stop` when the end begins, so many seconds
+    (`drain_seconds`) before children are told. Children are started in order, each after the one that its `after` names
+    is ready, and are stopped together.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Supervisor:
         tick: Callable[[], None] = lambda: None,
         reload: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
+        drain_seconds: float = 0.0,
     ) -> None:
         self.children = list(children)
-        self._stop_seconds = stop_seconds
+        self._stop_seconds, self.drain_seconds = stop_seconds, drain_seconds
         self._on_ready, self._on_beat, self._on_stop = on_ready, on_beat, on_stop
         self._tick, self._reload = tick, reload
         self._selector = selectors.DefaultSelector()
@@ -77,10 +79,8 @@ class Supervisor:
         self._selector.register(wake, selectors.EVENT_READ)
         try:
             while not self._asked_to_stop():
-                self._start_due()
-                self._turn(_TICK)
-                self._end_overdue()
-                self._tick()
+                self._round()
+            self._drain()
             return self._stop()
         except BaseException:
             self._stop()
@@ -92,6 +92,19 @@ class Supervisor:
             self._selector.close()
             for end in (wake, poke):
                 os.close(end)
+
+    def _round(self) -> None:
+        self._start_due()
+        self._turn(_TICK)
+        self._end_overdue()
+        self._tick()
+
+    def _drain(self) -> None:
+        """Go on for a while, so that who sends calls hears that no more are wanted; a second signal ends it."""
+        self._on_stop()
+        until = time.monotonic() + self.drain_seconds
+        while time.monotonic() < until and not self._hurried():
+            self._round()
 
     def restart(self, child: Child, task: Mapping[str, Any]) -> None:
         """Have a child finish what it does and begin again with another task; one that hangs is killed in the end."""

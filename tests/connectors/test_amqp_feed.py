@@ -10,6 +10,7 @@ from itertools import count
 import orjson
 import pytest
 from amqp_samples import bench, broker, lone_bench  # noqa: F401 - fixtures
+from realtime.links import HALF, PASS, Links
 from servers import rabbitmq
 
 from connectors import registry
@@ -216,6 +217,22 @@ def test_heartbeats_go_out_while_the_caller_is_busy(bench, made):  # noqa: F811
     bench.put(queue, [b"2"])
     assert [one.body for one in drain(feed, 1)] == [b"2"]
     assert bench.proxy.accepted == 1
+
+
+def test_a_broker_that_says_nothing_is_given_up(bench):  # noqa: F811
+    queue = bench.queue()
+    bench.put(queue, [b"1"])
+    links = Links()
+    port = links.add("broker", bench.broker.port)
+    settings = {**bench.settings(queue=queue, heartbeat_seconds=1), "url": bench.broker.url(port=port)}
+    feed = AmqpFeed(AmqpFeed.Settings(**settings))
+    assert len(drain(feed, 1)) == 1
+    links.set("broker", HALF)  # the broker hears us, so it keeps us
+    bench.wait_for(lambda: _unavailable(feed))
+    assert "says nothing" in str(feed.error())
+    links.set("broker", PASS)
+    assert [one.body for one in drain(feed, 1)] == [b"1"]
+    feed.close()
 
 
 def misconfigured(feed):

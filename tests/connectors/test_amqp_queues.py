@@ -11,8 +11,8 @@ from connectors.amqpsink import AmqpSink
 from connectors.contracts import Delivery, Misconfigured, Unavailable
 
 
-def feed(bench, **form):  # noqa: F811
-    return AmqpFeed(AmqpFeed.Settings(**bench.settings(queue=f"{bench.name}.in", declare=form)))
+def feed(bench, prefetch=1000, **form):  # noqa: F811
+    return AmqpFeed(AmqpFeed.Settings(**bench.settings(queue=f"{bench.name}.in", prefetch=prefetch, declare=form)))
 
 
 def test_declaring_twice_is_one_queue_with_dead_letters(bench):  # noqa: F811
@@ -45,6 +45,32 @@ def test_who_takes_a_queue_over_is_given_first_what_the_one_before_held_back(ben
     bench.wait_for(lambda: found.extend(taken(second)) or len(found) >= 20)
     assert found == early + late
     second.close()
+
+
+@pytest.mark.parametrize("leaves", ["closes", "drops its connection"])
+def test_who_leaves_gives_back_what_it_held_before_anything_newer_is_given_on(bench, leaves):  # noqa: F811
+    first, second = feed(bench, prefetch=3), feed(bench, prefetch=3)
+    first.declare()
+    bodies = [b"%d" % n for n in range(12)]  # three are held back, nine wait behind them
+    bench.put(f"{bench.name}.in", bodies)
+    held: list[bytes] = []
+    bench.wait_for(lambda: held.extend(taken(first)) or held == bodies[:3])
+    bench.wait_for(lambda: taken(second) == [] and second.channel is not None)
+    if leaves == "closes":
+        first.close()
+    else:
+        first.link.drop(Unavailable("", ""))  # it comes again, and stands by
+    found: list[bytes] = []
+
+    def all_came():
+        found.extend(taken(second))
+        second.ack()
+        return len(found) >= len(bodies)
+
+    bench.wait_for(all_came)
+    first.close()
+    second.close()
+    assert found == bodies
 
 
 def test_messages_are_spread_where_order_counts_for_nothing(bench):  # noqa: F811

@@ -10,8 +10,10 @@ import pytest
 import test_sqlstore as lite
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from test_sqlstore import SPEC, delivery, make_sink, make_source
 
+from connectors import pgwriting
 from connectors.contracts import ACCEPTED, REFUSED, UNAVAILABLE, Delivery, Misconfigured, Unavailable
 from connectors.pgwriting import FEW
 from connectors.sqlstore import SqlSink, SqlSource
@@ -284,6 +286,21 @@ def test_a_table_that_grows_is_never_read_whole(place):
         threading.Event().wait(0.01)
     assert by_index >= 6000
     assert read < 3000
+
+
+@pytest.mark.parametrize("keys", [1, pgwriting.FEW + 1])
+def test_a_writer_that_stops_in_a_transaction_holds_up_nobody_for_long(place, monkeypatch, keys):
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.2)
+    stopped, other = make_sink(place), make_sink(place)
+    given = [delivery(n) for n in range(keys)]
+    begun = stopped._store.writing.begin(stopped._store.engine, [one.key for one in given])
+    connection = begun.__enter__()
+    assert list(stopped._store.writing.standing(connection, [given[0].key])) == []
+    assert {one.status for one in other.write(given)} == {ACCEPTED}  # it waited, and not for its own limit
+    with pytest.raises(DBAPIError):
+        begun.__exit__(None, None, None)
+    with stopped._store.engine.connect() as connection:  # outside of a write nothing is changed
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "6min"
 
 
 def test_statements_and_locks_have_limits(place):

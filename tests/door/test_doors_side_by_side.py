@@ -18,6 +18,7 @@ from door_kit import ADDED, PASSWORD, RECORD, REGISTER, TOKEN, payload, registra
 from servers import postgres
 from sqlalchemy import func, select
 from test_door_signed import INSERT, SECRET, an_insert, text
+from test_door_v1 import RECORD as CANONICAL
 
 from pipelines import tables
 from pipelines.door import accounts, applications
@@ -30,6 +31,7 @@ PATIENCE = 120
 KEY = "keys/sealing.key"
 ROLE = """
 name = "doors"
+drain_seconds = 0
 [state]
 url = "{url}"
 share = true
@@ -37,6 +39,7 @@ share = true
 port = 0
 exchange = "collect"
 operators = ""
+foshan = true
 token_hours = 24
 [exchanges.collect]
 file = "{folder}/collect.toml"
@@ -64,22 +67,25 @@ url = "{url}"
 class Member:
     """One `vingate serve`, and a client of its door."""
 
-    def __init__(self, folder, role, key=""):
+    def __init__(self, folder, role, key="", root=ROOT):
         more = ["--set", f"state.key=file:{key}"] if key else []
         command = [sys.executable, "-m", "pipelines", "serve", str(role), "--state", str(folder)]
         self.log = folder.with_suffix(".log")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(root)}
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [*command, "--set", "health.port=0", *more],
-                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
+                cwd=root, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
-        line = self._process.stdout.readline()
+        line = self.process.stdout.readline()
         if not line:
-            self._process.wait(PATIENCE)
-            self._process.stdout.close()
+            self.process.wait(PATIENCE)
+            self.process.stdout.close()
             raise AssertionError(self.log.read_text())
-        self.client = httpx.Client(base_url=json.loads(line)["door"], timeout=PATIENCE)
+        told = json.loads(line)
+        self.health = told["health"]
+        self.client = httpx.Client(base_url=told["door"], timeout=PATIENCE)
+        self.foshan = httpx.Client(base_url=told["foshan"], timeout=PATIENCE)
 
     def post(self, path, body):
         given = {"content": body} if isinstance(body, bytes) else {"json": body}
@@ -90,12 +96,13 @@ class Member:
 
     def stop(self):
         self.client.close()
-        self._process.terminate()
+        self.foshan.close()
+        self.process.terminate()
         try:
-            return self._process.wait(PATIENCE)
+            return self.process.wait(PATIENCE)
         finally:
-            self._process.kill()
-            self._process.stdout.close()
+            self.process.kill()
+            self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +159,47 @@ def test_a_token_of_one_door_counts_at_the_other_and_a_retry_there_doubles_nothi
     with state.reading() as connection:
         rows = connection.exec_driver_sql("SELECT record_key, version FROM repairs").all()
     assert [row.version for row in rows] == [1], "one record, though it came twenty times by two doors"
+
+
+def test_each_call_of_every_dialect_may_go_to_the_other_door(doors):
+    """Registered at one, a token of the other, an upload at the first again: no door keeps anything of its own."""
+    one, two, state = doors
+    before = counted(state, tables.inbox_keys)
+    company = shop(one)
+    token = two.login(company)["access_token"]
+    assert one.post(RECORD, payload("25", token)) == ADDED
+    assert two.post("/carhealth/record", payload("06", token))["respInfo"]["code"] == "1"
+
+    asked = json.loads(payload("09"))
+    asked["body"] |= {"companycode": company, "companypassword": PASSWORD}
+    told = one.foshan.get("/api/getAccessToken.ashx", params={"companydata": json.dumps(asked)}).json()
+    good = payload("10", told["access_token"]).replace(b"4454465656565", b"WP1AG2923CLA64129")
+    good = good.replace(b"20180830", b"20180826").decode()
+    assert two.foshan.get("/api/upRepairInfo.ashx", params={"RepairData": good}).json() == ADDED
+
+    given = {"companycode": company, "companypassword": PASSWORD}
+    modern = {"authorization": f"Bearer {one.post('/v1/token', given)['access_token']}", "idempotency-key": "side"}
+    first, again = (door.client.post("/v1/records", json=[CANONICAL], headers=modern) for door in (two, one))
+    assert (first.status_code, first.json()["accepted"]) == (202, 1)
+    assert again.json() == first.json(), "the key of one door is known at the other"
+    other = one.client.post("/v1/records", json=[{**CANONICAL, "mileage": 1}], headers=modern)
+    assert other.status_code >= 400, "the same key with other content"
+    del modern["idempotency-key"]
+    place = f"/v1/records/{CANONICAL['costlistcode']}"
+    corrected = two.client.put(place, json={**CANONICAL, "faultdescription": "异响"}, headers=modern)
+    assert corrected.json()["records"][0]["status"] == "accepted"
+    receipt = corrected.json()["records"][0]["receipt"]
+    wait_for(lambda: one.client.get(f"/v1/receipts/{receipt}", headers=modern).json()["state"] == "delivered")
+    withdrawn = one.client.request("DELETE", place, json={"reason": "重复"}, headers=modern)
+    assert withdrawn.json()["records"][0]["status"] == "accepted"
+
+    with state.unit_of_work() as connection:
+        applications.enrol(connection, state.sealer(), "every-app", company, SECRET)
+    for door, nonce in ((two, "e-1"), (one, "e-2")):
+        assert door.post(INSERT, signed(an_insert(f"E{nonce}"), "every-app", nonce))["code"] == 0
+    wait_for(lambda: counted(state, tables.inbox) == 0)
+    wait_for(lambda: prove(state).balanced)
+    assert counted(state, tables.inbox_keys) > before
 
 
 def test_what_the_operator_ends_is_ended_at_both_doors(doors):

@@ -73,6 +73,7 @@ def parent():
         on_ready=lambda: say(ready=True),
         on_beat=lambda one, beat: say(beat=one.name, starts=one.starts, metrics=beat["metrics"]),
         reload=reload,
+        drain_seconds=given.get("drain_seconds", 0.0),
     )
     try:
         return supervisor.run()

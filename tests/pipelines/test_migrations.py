@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic.script import Script, ScriptDirectory
 from engine_samples import payload, run_bulk
-from sqlalchemy import Column, Connection, Engine, MetaData, Text, create_engine, inspect, select, text, update
+from sqlalchemy import Column, Connection, Engine, MetaData, Text, create_engine, delete, inspect, select, text
 
 import pipelines.migrations as history
 from connectors.contracts import Delivery
@@ -24,7 +25,8 @@ from dlq.tables import define
 from pipelines import tables
 from pipelines.errors import StateMissing, StateTooNew, StateTooOld
 from pipelines.ledger import prove
-from pipelines.state import SCHEMA_VERSION, State
+from pipelines.schema import Standing, note, standing
+from pipelines.state import SCHEMA_SINCE, SCHEMA_VERSION, State
 from pipelines.storeform import REPAIRS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -139,9 +141,9 @@ def test_upgrading_twice_and_a_state_with_data_changes_nothing(tmp_path: Path) -
 # -- the state at its start --------------------------------------------------------------------------------------------
 
 
-def aged(folder: Path, schema: str) -> None:
+def aged(folder: Path, schema: str, since: str = "") -> None:
     with State(folder, own=True) as state, state.unit_of_work() as connection:
-        connection.execute(update(tables.meta).where(tables.meta.c.name == "schema").values(value=schema))
+        note(connection, Standing(schema, since or schema))
 
 
 def test_state_of_an_older_schema_is_upgraded_by_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +169,39 @@ def test_state_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
             State(tmp_path, own=own)
     with pytest.raises(StateTooNew):  # and not StateBusy: the lock was given back
         State(tmp_path, own=True)
+
+
+def test_state_of_a_newer_schema_that_serves_us_is_used_as_it_is(tmp_path: Path) -> None:
+    aged(tmp_path, "9999", SCHEMA_VERSION)
+    for own in (True, False):
+        with State(tmp_path, own=own) as state, state.reading() as connection:
+            assert standing(connection) == Standing("9999", SCHEMA_VERSION)
+            assert prove(state).balanced
+
+
+def test_a_schema_serves_builds_since_the_last_revision_that_did_not_expand() -> None:
+    assert [Standing("5", "3").serves(known) for known in "123456"] == [False, False, True, True, True, False]
+    bounds = [one.revision for one in revisions() if not getattr(one.module, "expands", False)]
+    assert bounds[0] == SCHEMA_SINCE
+
+
+def revisions() -> list[Script]:
+    return list(ScriptDirectory.from_config(history._config()).walk_revisions())
+
+
+def test_a_state_made_before_this_was_noted_serves_its_own_builds_only(tmp_path: Path) -> None:
+    with State(tmp_path, own=True) as state, state.unit_of_work() as connection:
+        connection.execute(delete(tables.meta).where(tables.meta.c.name == "schema-since"))
+        assert standing(connection) == Standing(SCHEMA_VERSION, SCHEMA_VERSION)
+
+
+def test_who_expands_is_told_by_the_revisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert history.expands(SCHEMA_VERSION)
+    assert not history.expands("0009")
+    assert not history.expands("9999")
+    monkeypatch.setattr(history, "_expands", lambda one: one.revision == SCHEMA_VERSION)
+    assert history.expands("0009")
+    assert not history.expands("0008")
 
 
 def test_looking_changes_no_schema(tmp_path: Path) -> None:

@@ -202,6 +202,82 @@ def test_a_feed_that_is_away_brings_nothing_and_is_asked_again_after_a_pause():
     assert inner.away == -1
 
 
+class Held:
+    """A feed that has something in hand until it is closed, which takes as long as it is told."""
+
+    def __init__(self):
+        self.closing, self.closed, self.asked = threading.Event(), 0, 0
+
+    def take(self, most, seconds):
+        self.asked += 1
+        if self.asked == 2:
+            raise Unavailable("gone")
+        return [Arrival(b"{}", "queue")]
+
+    def close(self):
+        self.closing.wait(60)
+        self.closed += 1
+
+
+def test_a_feed_that_may_be_anothers_brings_nothing():
+    sure, inner = [True], Held()
+    feed = WatchedFeed("x", "queue", inner, Clock(), sure=lambda: sure[0])
+    assert feed.take(10, 0)
+    sure[0] = False
+    assert feed.take(10, 0) == []
+    assert inner.asked == 1
+
+
+def test_a_feed_is_let_go_of_without_waiting_and_brings_nothing_until_it_is_closed():
+    inner = Held()
+    feed = WatchedFeed("x", "queue", inner, Clock())
+    for _ in range(2):
+        feed.let_go()
+    assert feed.take(10, 0) == []
+    inner.closing.set()
+    feed._letting_go.join(60)
+    assert (inner.closed, inner.asked) == (1, 0)
+    assert feed.take(10, 0)
+
+
+def test_a_feed_that_was_never_there_gets_time_to_connect_and_is_asked_often():
+    clock, inner = Clock(), Away(1000)
+    feed = WatchedFeed("x", "queue", inner, clock)
+    for _ in range(20):
+        assert feed.take(10, 0) == []
+        assert not feed.cut_off
+        clock.now += 0.5
+    assert inner.asked == 20
+    clock.now += 0.5
+    assert feed.cut_off
+    assert not feed.seen
+
+
+def test_a_feed_that_was_there_is_cut_off_soon():
+    clock, inner = Clock(), Held()
+    feed = WatchedFeed("x", "queue", inner, clock)
+    assert feed.take(10, 0)
+    assert feed.take(10, 0) == []
+    assert not feed.cut_off
+    clock.now += 2.5
+    assert feed.cut_off
+
+
+def test_how_long_a_feed_has_been_away_is_known_and_closing_it_waits_for_nobody():
+    clock, inner = Clock(), Held()
+    feed = WatchedFeed("x", "queue", inner, clock)
+    assert feed.take(10, 0)
+    assert feed.away == 0
+    assert feed.take(10, 0) == []
+    clock.now += 4
+    assert feed.away == 4
+    feed.close()
+    assert inner.closed == 0
+    inner.closing.set()
+    feed._letting_go.join(60)
+    assert inner.closed == 1
+
+
 def role(**exchanges):
     source = {"connector": "memory"}
     given = {

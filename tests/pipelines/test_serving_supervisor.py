@@ -163,6 +163,19 @@ def test_a_child_that_hangs_on_stop_is_killed_in_the_end_and_the_others_finish(t
         assert (tmp_path / "good.finished").exists()
 
 
+def test_what_crashes_while_it_drains_is_started_again_and_a_second_signal_ends_that(tmp_path):
+    with family(tmp_path, {"name": "a", "does": "well"}, stop_seconds=600, drain_seconds=600) as made:
+        made.hear({"ready": True})
+        made.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: made.logged("stop"), "no stop")
+        os.kill(made.pids("a")[0], signal.SIGKILL)
+        wait_for(lambda: len(made.logged("child-ready")) == 2, "not started again")
+        assert not (tmp_path / "a.finished").exists()
+        made.process.send_signal(signal.SIGTERM)
+        assert made.end() == 0
+        assert (tmp_path / "a.finished").exists()
+
+
 def test_a_second_signal_stops_at_once(tmp_path):
     with family(tmp_path, {"name": "hung", "does": "hang"}, stop_seconds=600) as made:
         made.hear({"ready": True})

@@ -100,6 +100,43 @@ def test_what_is_unfinished_is_not_given_up(members):
     assert partitions(one.state) == {one.share.name: 16, two.share.name: 16}
 
 
+def test_who_stands_aside_leaves_to_others_what_one_does_alone_and_takes_it_back_when_alone(members, postgres_url):
+    one, two = members(), members()
+    one.share.balance()
+    with one.state.unit_of_work() as connection:
+        connection.execute(tables.batches.insert(), {
+            "id": "x-000001", "exchange": "x", "number": 1, "run": one.live._coordinator.run_id, "kind": "inbox",
+            "state": "decided", "received_at": "", "items": b"[]", "member": one.share.name,
+        })  # fmt: skip
+    assert not one.share.stand_aside(60)
+    assert one.share.once
+    with one.state.unit_of_work() as connection:
+        connection.execute(update(tables.batches).values(state="closed"))
+    seen = one.share.changes
+    assert one.share.stand_aside(3600)
+    assert (one.state.leads, one.share.changes) == (False, seen + 1)
+    one.share.balance()
+    assert not one.state.leads
+    two.share.balance()
+    assert two.state.leads
+    two.close()
+    one.share.balance()
+    assert one.state.leads
+
+
+def test_a_lease_that_is_not_renewed_is_not_counted_on_before_another_may_take_over(members):
+    one = members()
+    assert one.share.sure
+    assert one.share.lease.left <= sharing.SECONDS
+    one.share.lease._ended.set()
+    one.share.lease._renewer.join()
+    one.share.lease._renewed_at -= sharing.SECONDS - sharing.SURE_SECONDS  # as if so much time had passed
+    assert not one.share.sure
+    assert one.share.lease.left > 0
+    with one.state.unit_of_work():  # it is ours still: nobody has taken over
+        pass
+
+
 # -- the key, and who may come -----------------------------------------------------------------------------------------
 
 

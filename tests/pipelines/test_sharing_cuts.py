@@ -29,6 +29,7 @@ url = "{url}"
 queue = "{queue}"
 company_header = "company"
 system_header = "system"
+prefetch = 25
 heartbeat_seconds = 4
 backoff_limit_seconds = 1
 """
@@ -41,8 +42,8 @@ class LinkedPair(Pair):
         self.links, self.broker = Links(), broker
         self.queue = f"{folder.parent.name}.{folder.name}"
         for name in ("one", "two"):
-            self.links.add(f"{name} {DATABASE}", server.port)
-            self.links.add(f"{name} {BROKER}", broker.port)
+            self.links.add(f"{name} {DATABASE}", server.port, self.gate_of(name))
+            self.links.add(f"{name} {BROKER}", broker.port, self.gate_of(name))
         AmqpFeed(AmqpFeed.Settings(url=broker.url(), queue=self.queue)).declare()
         self.connection = pika.BlockingConnection(pika.URLParameters(f"{broker.url()}?heartbeat=0"))
         self.channel = self.connection.channel()
@@ -51,11 +52,18 @@ class LinkedPair(Pair):
         super().__init__(folder, server, url, seed)
 
     def database_of(self, name):
-        return self.url.replace(f":{self.server.port}/", f":{self.links.by_name[f'{name} {DATABASE}'].port}/")
+        ours, port = f"127.0.0.1:{self.server.port}/", self.links.by_name[f"{name} {DATABASE}"].port
+        assert ours in self.url
+        return self.url.replace(ours, f"{self.gate_of(name)}:{port}/")
 
     def feeds_of(self, name):
         port = self.links.by_name[f"{name} {BROKER}"].port
-        return _FEED.format(url=self.broker.url(port=port), queue=self.queue)
+        url = self.broker.url(port=port).replace("127.0.0.1", self.gate_of(name))
+        return _FEED.format(url=url, queue=self.queue)
+
+    def gate_of(self, _name):
+        """The address at which a member reaches its links."""
+        return "127.0.0.1"
 
     def burst(self):
         super().burst()

@@ -69,10 +69,10 @@ def children_of(pid):
 class Service:
     """One `vingate serve`."""
 
-    def __init__(self, folder, role, key=None):
-        self.folder, self.log = folder, folder.with_suffix(".log")
+    def __init__(self, folder, role, key=None, within=()):
+        self.folder, self.log, self.within = folder, folder.with_suffix(".log"), within
         extra = ["--set", f"state.key=file:{key}"] if key else []
-        command = [sys.executable, "-m", "pipelines", "serve", str(role), "--state", str(folder), *extra]
+        command = [*within, sys.executable, "-m", "pipelines", "serve", str(role), "--state", str(folder), *extra]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
 
@@ -108,8 +108,8 @@ class Pair:
         self.sent = defaultdict(list)  # list code -> what was said of it, in order
         self.files = 0
         (folder / "incoming").mkdir()
-        self.one = Service(folder / "one", self.role("one")).ready()
-        self.two = Service(folder / "two", self.role("two"), folder / "one" / KEY).ready()
+        self.one = Service(folder / "one", self.role("one"), within=self.within("one")).ready()
+        self.two = Service(folder / "two", self.role("two"), folder / "one" / KEY, self.within("two")).ready()
         self.state = State(folder / "one", own=False, url=url)
 
     def role(self, name):
@@ -126,6 +126,10 @@ class Pair:
     def database_of(self, _name):
         """By which address a member reaches the database."""
         return self.url
+
+    def within(self, _name):
+        """What a member's command line begins with."""
+        return ()
 
     def feeds_of(self, _name):
         """Feeds of a member's exchange, in TOML."""
@@ -212,7 +216,7 @@ class Pair:
 
     def kill_service(self, service):
         service.kill()
-        again = Service(service.folder, self.role(service.folder.name)).ready()
+        again = Service(service.folder, self.role(service.folder.name), within=service.within).ready()
         service.process, service.health = again.process, again.health
 
     def stop_gateway(self, service):

@@ -100,11 +100,16 @@ class Shares:
 
     def __init__(self, **more):
         self.once, self.held, self.members, self.name, self.partitioned = False, frozenset(), 1, "m", {"ours"}
-        self.ticks = 0
+        self.ticks, self.aside, self.unfinished, self.sure = 0, [], False, True
         vars(self).update(more)
 
     def tick(self):
         self.ticks += 1
+
+    def stand_aside(self, seconds):
+        self.aside.append(seconds)
+        self.once = self.unfinished
+        return not self.unfinished
 
 
 def test_what_one_does_alone_runs_once_it_leads_and_feeds_are_built_then():
@@ -130,6 +135,79 @@ def test_what_one_does_alone_runs_once_it_leads_and_feeds_are_built_then():
     assert built == [("ours", False), ("ours", True), ("scanned", True)]
     assert gateway.sharing["partitions"] == [1, 3]
     assert share.ticks == 4
+
+
+class Reached:
+    """A watched feed that is away, or not."""
+
+    def __init__(self, away=0.0):
+        self.away, self.seen, self.let_go_of = away, True, 0
+
+    @property
+    def connected(self):
+        return not self.away
+
+    @property
+    def cut_off(self):
+        return self.away > 2
+
+    def let_go(self):
+        self.let_go_of += 1
+
+
+def leading(share, feed):
+    role = Role.model_validate({"name": "r", "exchanges": {
+        "ours": fed() | {"feeds": {"queue": {"connector": "memory"}}}, "scanned": {**fed(), "every": "1s"},
+    }})  # fmt: skip
+    built = []
+
+    def build(name, _):
+        built.append((name, share.once))
+        return Runs()
+
+    gateway = Gateway(role, build, share, feeds={"ours": {"queue": feed}})
+    gateway.open(threading.Event())
+    return gateway, built
+
+
+def test_who_cannot_reach_its_feeds_leaves_them_to_others_each_time_for_longer():
+    share, feed = Shares(once=True, members=2), Reached()
+    gateway, built = leading(share, feed)
+    gateway.round(threading.Event(), 0)
+    feed.away = 1.0
+    gateway.round(threading.Event(), 0)
+    assert share.aside == []
+    feed.away, share.unfinished = 5.0, True
+    gateway.round(threading.Event(), 0)
+    assert built == [("ours", True), ("scanned", True)]  # something is unfinished: all stays as it is
+    share.unfinished = False
+    gateway.round(threading.Event(), 0)
+    assert not share.once
+    assert built[2:] == [("ours", False)]
+    share.once = True
+    gateway.round(threading.Event(), 0)  # another could not reach them either
+    assert share.aside == [3.0, 3.0, 6.0]
+    share.once, feed.away = True, 0.0
+    gateway.round(threading.Event(), 0)
+    feed.away = 5.0
+    gateway.round(threading.Event(), 0)
+    assert share.aside[3:] == [3.0]
+
+
+def test_who_is_alone_keeps_feeds_that_it_cannot_reach():
+    share = Shares(once=True, members=1)
+    gateway, _ = leading(share, Reached(5.0))
+    gateway.round(threading.Event(), 0)
+    assert share.aside == []
+
+
+def test_feeds_are_let_go_of_once_when_the_lease_may_run_out():
+    share, feed = Shares(once=True, members=2), Reached()
+    gateway, _ = leading(share, feed)
+    for sure in (True, False, False, True, False):
+        share.sure = sure
+        gateway.guard()
+    assert feed.let_go_of == 2
 
 
 def test_readiness_tells_what_is_held():

@@ -16,15 +16,15 @@ FAULTS = (CUT, STALL, HALF)
 
 
 class Link:
-    """Passes connections on to a port of 127.0.0.1; `port` is its own."""
+    """Passes connections on to a port of 127.0.0.1; `port` is its own, at an address of this machine."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, target: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, target: int, host: str = "127.0.0.1") -> None:
         self._loop, self._target = loop, target
         self._mode = PASS
         self._healed = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
         self._forgotten: set[asyncio.StreamWriter] = set()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._socket = socket.create_server((host, 0), backlog=128)
         self.port = int(self._socket.getsockname()[1])
 
     async def serve(self) -> None:
@@ -86,9 +86,9 @@ class Links:
         self._thread.start()
         self.by_name: dict[str, Link] = {}
 
-    def add(self, name: str, target: int) -> int:
+    def add(self, name: str, target: int, host: str = "127.0.0.1") -> int:
         """A new link to a port; the port by which it is reached."""
-        made = self.by_name[name] = Link(self._loop, target)
+        made = self.by_name[name] = Link(self._loop, target, host)
         self._call(made.serve())
         return made.port
 
