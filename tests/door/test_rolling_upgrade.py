@@ -184,6 +184,7 @@ def test_hosts_are_upgraded_one_after_the_other_and_no_shop_is_refused(place, tm
                 assert leaving.process.wait(PATIENCE) == 0
                 balancer.remove(leaving)
                 shops.go_on(*(one for one in members.values() if one is not leaving))
+                leaving.stop()  # its client here is closed too
                 members[name] = Member(folder / name, role, key, root=newer)
                 balancer.add(members[name])
                 assert schema(state) == {"schema": NEXT, "schema-since": SCHEMA_SINCE}
