@@ -398,6 +398,8 @@ class Bench:
         self.sink.create()
         self.taken = 0
         """Records that were numbered so far."""
+        self.apart: list[range] = []
+        """Those that were measured with, which are not as the filler makes records of their numbers."""
 
     def exchange(self, name: str, rows: list[RepairRow]) -> Any:
         source = self.folder / name
@@ -458,9 +460,20 @@ class Bench:
         self.taken = size
         print(f"filled to {size:,} in {time.perf_counter() - started:.0f} s", flush=True)
 
+    def number(self, count: int) -> int:
+        """The first of so many new numbers, which are measured with."""
+        first, self.taken = self.taken, self.taken + count
+        self.apart.append(range(first, self.taken))
+        return first
+
+    def pick(self, rnd: random.Random, size: int, count: int) -> list[int]:
+        """Numbers of records that the filler made."""
+        found = rnd.sample(range(size), count)
+        return [n if not any(n in some for some in self.apart) else n % BATCH for n in found]
+
     def fresh(self, filler: Filler, count: int, name: str) -> list[Delivery]:
         """Deliveries of records that nobody knows yet, of this month."""
-        first, self.taken = self.taken, self.taken + count
+        first = self.number(count)
         return [delivery_of(made(n, filler.received, now=True), name) for n in range(first, first + count)]
 
     def told(self, records: int, calls: list[Callable[[], Any]]) -> Told:
@@ -490,7 +503,7 @@ class Bench:
         found["insert of 2,000"] = self.told(BATCH, [lambda g=g: write(g, "accepted") for g in some[3:]])
         found["insert of 20"] = self.told(20, [lambda g=g: write(g, "accepted") for g in few])
         again = [
-            [delivery_of(made(n, filler.received), f"again-{size}") for n in rnd.sample(range(size), BATCH)]
+            [delivery_of(made(n, filler.received), f"again-{size}") for n in self.pick(rnd, size, BATCH)]
             for _ in range(6)
         ]
         write(again[0], "duplicate")
@@ -507,8 +520,8 @@ class Bench:
             return found
         with self.state() as state:
             self._measure_state(state, filler, size, rnd, found)
-        rows = [row_of(n, now=True) for n in range(self.taken, self.taken + 5 * BATCH)]
-        self.taken += 5 * BATCH
+        first = self.number(5 * BATCH)
+        rows = [row_of(n, now=True) for n in range(first, first + 5 * BATCH)]
         exchange = self.exchange(f"run-{size}.ndjson", rows)
         with self.state(own=True) as state:
             self.cluster.execute("CHECKPOINT")
@@ -520,7 +533,7 @@ class Bench:
     ) -> None:
         halves = []
         for _ in range(10):
-            some = [row_of(n) for n in rnd.sample(range(size), BATCH)]
+            some = [row_of(n) for n in self.pick(rnd, size, BATCH)]
             keys = [key_digest(filler.scope, "44", row.companycode, row.costlistcode) for row in some]
             hi = np.array([int.from_bytes(key[:8], "big") for key in keys], np.uint64)
             halves.append((hi, np.array([int.from_bytes(key[8:], "big") for key in keys], np.uint64)))
@@ -537,10 +550,10 @@ class Bench:
             with state.reading() as connection:
                 batch_findings(rows, StateHistory(connection, filler.scope), now, strict, RULES)
 
-        samples = [[row_of(n) for n in rnd.sample(range(size), BATCH)] for _ in range(6)]
+        samples = [[row_of(n) for n in self.pick(rnd, size, BATCH)] for _ in range(6)]
         judge(samples[0])
         found["history of 2,000"] = self.told(BATCH, [lambda r=r: judge(r) for r in samples[1:]])
-        small = [[row_of(n) for n in rnd.sample(range(size), 20)] for _ in range(100)]
+        small = [[row_of(n) for n in self.pick(rnd, size, 20)] for _ in range(100)]
         found["history of 20"] = self.told(20, [lambda r=r: judge(r) for r in small])
         proved = [f"growth-{n:06d}" for n in range(PROVED_EVERY, size // BATCH, PROVED_EVERY)]
         chosen = rnd.sample(proved, min(8, len(proved)))
@@ -551,7 +564,7 @@ class Bench:
 
         prove(chosen[0])
         found["ledger of 2,000"] = self.told(BATCH, [lambda b=b: prove(b) for b in chosen[1:]])
-        vins = [row_of(n).vin for n in rnd.sample(range(size), 41)]
+        vins = [row_of(n).vin for n in self.pick(rnd, size, 41)]
         sealer = state.sealer()
 
         def follow(vin: str) -> None:
