@@ -38,7 +38,7 @@ SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
 SCHEMA_VERSION = "0013"
 """The newest revision of the migration history (pipelines/migrations)."""
-SCHEMA_SINCE = "0010"
+SCHEMA_SINCE = "0013"
 """The newest revision that does not expand: builds since this one work on a state of this schema."""
 _SHARED_SINCE = "0007"
 

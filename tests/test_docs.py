@@ -23,7 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 BIN = Path(sys.executable).parent
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GROUPS = {"letters", "mappings", "cases", "companies", "import", "certificate"}
+GROUPS = {"letters", "mappings", "cases", "companies", "import", "certificate", "state", "store"}
 NAMED = re.compile(r"`([\w./-]+\.\w+)`:\n\n\Z")
 
 
