@@ -28,13 +28,14 @@ _LEAVES = (str, int)
 class Place:
     """What becomes of the values at one path."""
 
-    __slots__ = ("_inner", "_path", "_treatment_of", "always", "free", "hidden", "passes", "replaced", "treat")
+    __slots__ = ("_path", "_treatment_of", "always", "free", "hidden", "known", "passes", "replaced", "treat")
 
     def __init__(self, treatment_of: Callable[[str], str], path: str = "") -> None:
         """`treatment_of`: path -> treatment."""
         treatment, name = treatment_of(path), path.rpartition(".")[2]
         self._treatment_of, self._path = treatment_of, path
-        self._inner: dict[str, Place] = {}
+        self.known: dict[str, Place] = {}
+        """Places of members that were asked for, by name."""
         self.treat = treat(treatment, name)
         self.always = path in ALWAYS
         self.passes = treatment == PASS
@@ -46,11 +47,11 @@ class Place:
 
     def below(self, name: str) -> Place:
         """The place of a member of objects at this path. Lists have none of their own."""
-        found = self._inner.get(name)
+        found = self.known.get(name)
         if found is None:
             found = Place(self._treatment_of, f"{self._path}.{name}" if self._path else name)
-            if len(self._inner) < _MOST:
-                self._inner[name] = found
+            if len(self.known) < _MOST:
+                self.known[name] = found
         return found
 
 
@@ -67,14 +68,13 @@ class Telling:
 
     def _object(self, members: Mapping[str, Any], place: Place) -> dict[str, Any]:
         left: dict[str, Any] = {}
+        known = place.known
         for name, value in members.items():
-            inner = place.below(name)
-            if inner.always:
+            inner = known.get(name) or place.below(name)
+            if inner.always or (inner.passes and type(value) in _LEAVES):  # nearly all
                 left[name] = value
             elif inner.replaced:
                 left[name] = WITHDRAWN_TEXT
-            elif inner.passes and type(value) in _LEAVES:
-                left[name] = value
             elif (treated := self._value(value, inner)) is not None:
                 left[name] = treated
         return left
@@ -106,8 +106,11 @@ def _gather(value: Any, place: Place, found: set[str]) -> None:  # noqa: ANN401 
         if place.hidden and len(value) >= _SHORT:
             found.add(value)
     elif isinstance(value, Mapping):
+        known = place.known
         for name, inner in value.items():
-            _gather(inner, place.below(name), found)
+            below = known.get(name) or place.below(name)
+            if below.hidden or type(inner) not in _LEAVES:
+                _gather(inner, below, found)
     elif isinstance(value, list | tuple):
         for inner in value:
             _gather(inner, place, found)
