@@ -16,11 +16,11 @@ from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy import ColumnElement, select
 
@@ -29,13 +29,14 @@ from connectors.engines import translated
 from connectors.sqlbase import Store, StoreSettings
 from mappings import dates
 from mappings.documents.credit import Transmission
-from mappings.documents.interchange import encode_document
+from mappings.documents.quickinterchange import write_document
 from pipelines import tables
 from pipelines.marking import MarksInCommit
 from pipelines.state import State
 from pipelines.storeform import REPAIRS
 
 _PATH = "transmissions"
+_LAST = "9998-12"
 
 
 class TransmissionSettings(BaseModel):
@@ -74,7 +75,7 @@ class TransmissionSource(MarksInCommit):
         told, over = done.get(_PATH, ""), f"{today.replace(day=1) - timedelta(days=1):%Y-%m}"
         if told >= over:
             return  # asked at every scan, and new once a month
-        for month in sorted({*self._accepted(told), *self._dead(told)}):
+        for month in sorted(self._months(told)):
             if told < month <= over:
                 digest = sha256(f"{self.settings.exchange}|{month}".encode()).hexdigest()
                 yield WorkItem(_PATH, digest, extra={"month": month, "mark": month})
@@ -100,43 +101,59 @@ class TransmissionSource(MarksInCommit):
                 corrected=one.counts["corrected"],
                 silentdays=days - len(one.days),
             )
-            bodies.append(encode_document(document, {}))
+            bodies.append(write_document(document))
         for at in range(0, len(bodies), block):
             yield Block(item, bodies[at : at + block], list(range(at, min(at + block, len(bodies)))), [])
 
-    def _accepted(self, first: str, last: str = "9998-12") -> dict[str, dict[str, _Uploads]]:
-        """Month -> company -> what was accepted from one month to another; what came down from above is no upload."""
+    def _months(self, first: str) -> set[str]:
+        """The months, from one on, in which something was received."""
+        own, t = self._store.table.c, tables.letters.letters
+        accepted = select(own.received_at).where(*self._uploaded(first, _LAST)).distinct()
+        dead = select(t.c.received_at).where(*self._died(first, _LAST)).distinct()
+        with translated(), self._store.engine.connect() as connection:
+            moments = set(connection.scalars(accepted))
+        with State(self.settings.state, own=False) as state, state.reading() as connection:
+            moments.update(connection.scalars(dead))
+        return {f"{_day(moment):%Y-%m}" for moment in moments}
+
+    def _uploaded(self, first: str, last: str) -> tuple[ColumnElement[bool], ...]:
+        """Of rows of the store: uploads of some months; what came down from above is none."""
+        own = self._store.table.c
+        return own.repaircomefrom == 1, own.withdrawn.is_(None), *_about(own.received_at, first, last)
+
+    def _died(self, first: str, last: str) -> tuple[ColumnElement[bool], ...]:
+        """Of letters: those of shops' payloads of some months; those of deliveries are the gateway's own matter."""
+        t = tables.letters.letters
+        ours = (t.c.system == self.settings.system,) if self.settings.system else ()
+        shops = (t.c.exchange == self.settings.exchange, t.c.destination == "", t.c.company != "", *ours)
+        return *shops, *_about(t.c.received_at, first, last)
+
+    def _accepted(self, first: str, last: str) -> dict[str, dict[str, _Uploads]]:
+        """Month -> company -> what was accepted from one month to another."""
         own = self._store.table.c
         wanted = select(own.companycode, own.version, own.settledate, own.received_at, own.findings).where(
-            own.repaircomefrom == 1, own.withdrawn.is_(None), *_about(own.received_at, first, last)
+            *self._uploaded(first, last)
         )
         found: dict[str, dict[str, _Uploads]] = {}
         with translated(), self._store.engine.connect().execution_options(yield_per=2_000) as connection:
             for company, version, settled, received, findings in connection.execute(wanted):
-                day = dates.day_in_shanghai(datetime.fromisoformat(received))
+                day = _day(received)
                 one = found.setdefault(f"{day:%Y-%m}", {}).setdefault(company, _Uploads())
                 one.days.add(day)
                 one.counts["accepted"] += 1
                 one.counts["corrected"] += version > 1
-                one.counts["flagged"] += bool(orjson.loads(findings or "[]"))
+                one.counts["flagged"] += (findings or "[]") != "[]"
                 one.counts["late"] += (day - date.fromisoformat(settled)).days > self.settings.late_days
         return found
 
-    def _dead(self, first: str, last: str = "9998-12") -> dict[str, Counter[str]]:
-        """Month -> company -> letters of its payloads; those of deliveries are the gateway's own matter."""
+    def _dead(self, first: str, last: str) -> dict[str, Counter[str]]:
+        """Month -> company -> letters of its payloads."""
         t = tables.letters.letters
-        wanted = select(t.c.company, t.c.received_at).where(
-            t.c.exchange == self.settings.exchange,
-            t.c.destination == "",
-            t.c.company != "",
-            *_about(t.c.received_at, first, last),
-        )
-        if self.settings.system:
-            wanted = wanted.where(t.c.system == self.settings.system)
+        wanted = select(t.c.company, t.c.received_at).where(*self._died(first, last))
         found: dict[str, Counter[str]] = {}
         with State(self.settings.state, own=False) as state, state.reading() as connection:
             for company, received in connection.execute(wanted):
-                day = dates.day_in_shanghai(datetime.fromisoformat(received))
+                day = _day(received)
                 found.setdefault(f"{day:%Y-%m}", Counter())[company] += 1
         return found
 
@@ -152,6 +169,12 @@ class TransmissionSource(MarksInCommit):
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._store.engine.dispose()
+
+
+@lru_cache(maxsize=4_096)
+def _day(moment: str) -> date:
+    """The day in Shanghai of a moment: one batch has one, so few are read again and again."""
+    return dates.day_in_shanghai(datetime.fromisoformat(moment))
 
 
 def _about(moment: ColumnElement[str], first: str, last: str) -> tuple[ColumnElement[bool], ...]:
