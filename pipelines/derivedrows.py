@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, SecretStr
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, func, literal, or_, select
 
 from connectors.sqlbase import ASKED, Store
 from mappings.documents.kinds import kind
@@ -23,6 +23,7 @@ _MODEL = 8
 _PLATE = "plate:"
 _PROVENANCE = ("withdrawn", "system", "received_at")
 _DOCUMENT = ("kind", "members")
+_LISTS = ("parts", "projects")
 
 _moment = lru_cache(maxsize=4_096)(datetime.fromisoformat)
 
@@ -93,6 +94,8 @@ class Reader:
         own = self._store.table.c
         names = (*_PROVENANCE, *(RepairRow._fields if self._holds == "repairs" else _DOCUMENT))
         given = self._store.given(own, names)
+        if self._wanted.skims and self._holds == "repairs":
+            given = [literal("[]") if name in _LISTS else one for name, one in zip(names, given, strict=True)]
         return select(own.seq, own.record_key, own.version, own.merged_into, self._subject, *given)
 
     def _found(self, wanted: Select[Any]) -> list[Row]:

@@ -55,6 +55,8 @@ class Derivation(Protocol):
     description or in a project."""
     gives: frozenset[str]
     """Kinds of the documents that it gives."""
+    skims: bool
+    """Whether it looks at no parts and no projects: repairs are given without them."""
     daily: bool
     """Whether `today` changes what follows: then every subject is looked at again once a day."""
 

@@ -102,6 +102,7 @@ class Claims:
     needs = frozenset({Estimate.KIND, Assessment.KIND})
     words: tuple[str, ...] = ()
     gives = frozenset({AccidentRepair.KIND, ClaimComparison.KIND, OldPartReturn.KIND})
+    skims = False
     daily = False
 
     def __init__(self, settings: Settings | None = None, waste: Callable[[str], PartWaste | None] = _no_waste) -> None:

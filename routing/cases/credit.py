@@ -136,6 +136,7 @@ class Credit:
     needs = frozenset[str]()
     words: tuple[str, ...] = ()
     gives = frozenset({CreditEntry.KIND, CreditGap.KIND})
+    skims = True
     daily = False
 
     def __init__(self, settings: Settings | None = None) -> None:

@@ -73,6 +73,7 @@ class Defects:
     needs = frozenset[str]()
     words: tuple[str, ...] = ()
     gives = frozenset({DefectLead.KIND})
+    skims = False
     daily = False
 
     def __init__(self, settings: Settings | None = None) -> None:

@@ -101,6 +101,7 @@ class Emissions:
     takes = frozenset({REPAIR, Inspection.KIND, Match.KIND, Closure.KIND})
     needs = frozenset({Inspection.KIND, Match.KIND, Closure.KIND})
     gives = frozenset({Closure.KIND, ImCase.KIND})
+    skims = False
     daily = False
 
     def __init__(self, settings: Settings) -> None:

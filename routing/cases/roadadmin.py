@@ -42,6 +42,7 @@ class RoadAdministration:
     needs = frozenset[str]()
     words: tuple[str, ...] = ()
     gives = frozenset({OperatorNotice.KIND})
+    skims = True
     daily = True
 
     def __init__(self, settings: Settings | None = None) -> None:

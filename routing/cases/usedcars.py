@@ -48,6 +48,7 @@ class UsedCars:
     needs = frozenset({HistoryOrder.KIND})
     words: tuple[str, ...] = ()
     gives = frozenset({HistoryReport.KIND, ExportCertificate.KIND})
+    skims = False
     daily = False
 
     def __init__(self, settings: Settings | None = None) -> None:

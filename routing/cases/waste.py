@@ -90,6 +90,7 @@ class Waste:
     needs = frozenset[str]()
     words: tuple[str, ...] = ()
     gives = frozenset({WasteExpected.KIND, WasteBalance.KIND, WasteCase.KIND})
+    skims = False
     daily = True
     """Storage, silence and licences depend on the day."""
 

@@ -52,7 +52,7 @@ class Milestones:
     """One milestone a vehicle that came at least so often; with `daily` it also says what day it is."""
 
     name, by, needs, words = "milestones", "vin", frozenset(), ()
-    takes, gives = frozenset({"repair"}), frozenset({"milestone"})
+    takes, gives, skims = frozenset({"repair"}), frozenset({"milestone"}), False
 
     class Options(BaseModel):
         model_config = ConfigDict(extra="forbid")

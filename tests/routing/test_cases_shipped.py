@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from datetime import date
 
 import pytest
@@ -31,6 +33,14 @@ def test_nothing_follows_without_what_it_needs(name):
     told = "尾气超标 报告编码{440100202610010001234567}"
     others = [repair("W1"), repair("W2", faultdescription=told[:2] if not made.words else "异响")]
     assert not made.needs or list(made.derive(VIN, facts(*others), date(2026, 10, 1))) == []
+
+
+def test_who_skims_repairs_names_none_of_what_they_list():
+    skimming = [name for name in DERIVATIONS if derivation(name, {}).skims]
+    assert skimming == ["credit", "road-administration"]
+    for name in skimming:
+        code = inspect.getsource(inspect.getmodule(type(derivation(name, {}))))
+        assert not re.search(r"\.(parts|projects)\b", code)
 
 
 @pytest.mark.parametrize("name", DERIVATIONS)
