@@ -16,6 +16,7 @@ catalogue stays even when a file's time is over. A file has the rows as they are
 that comes back gives the same bytes; the exchange's own Avro schema has no place for a store's own columns.
 """
 
+# ruff: noqa: S608 - names come from a table's spec, which checks them, and from numbers of months
 from __future__ import annotations
 
 import os
@@ -136,7 +137,7 @@ class Archives:
 
     def _drop(self, known: Archive, found: Sums) -> None:
         with self._writing() as connection:
-            last = text(f'SELECT max(seq) FROM "{partition(self._name, known.month)}"')  # noqa: S608 - a number
+            last = text(f'SELECT max(seq) FROM "{partition(self._name, known.month)}"')
             if (self._count(connection, known.month), connection.scalar(last)) != (found.rows, found.last_seq):
                 message = f"归档期间 {known.month} 有新记录 / records came to {known.month} while it was archived"
                 raise Refused(message, "请重试 / try again")
@@ -174,10 +175,10 @@ class Archives:
             copy_rows(connection, self._store.table, columns, rows, into="coming")
             listed = ", ".join(f'"{column.name}"' for column in columns)
             came = connection.execute(
-                text(f'INSERT INTO "{name}" ({listed}) SELECT {listed} FROM coming ON CONFLICT DO NOTHING')  # noqa: S608
+                text(f'INSERT INTO "{name}" ({listed}) SELECT {listed} FROM coming ON CONFLICT DO NOTHING')
             ).rowcount
             connection.execute(
-                text(f'UPDATE "{name}" t SET current = g.is_current, late = g.is_late FROM ({_good(name)}) g'  # noqa: S608
+                text(f'UPDATE "{name}" t SET current = g.is_current, late = g.is_late FROM ({_good(name)}) g'
                      " WHERE t.seq = g.seq AND (t.current, t.late) <> (g.is_current, g.is_late)")
             )  # fmt: skip
             for t in (self._batches, self._files):
@@ -232,12 +233,12 @@ class Archives:
             yield connection
 
     def _count(self, connection: Connection, month: int) -> int:
-        return int(connection.scalar(text(f'SELECT count(*) FROM "{partition(self._name, month)}"')) or 0)  # noqa: S608
+        return int(connection.scalar(text(f'SELECT count(*) FROM "{partition(self._name, month)}"')) or 0)
 
     def _refuse_bad_rows(self, connection: Connection, month: int) -> None:
         name = partition(self._name, month)
         bad = connection.scalar(
-            text(f'SELECT count(*) FROM "{name}" t JOIN ({_good(name)}) g USING (seq)'  # noqa: S608
+            text(f'SELECT count(*) FROM "{name}" t JOIN ({_good(name)}) g USING (seq)'
                  " WHERE (t.current, t.late) <> (g.is_current, g.is_late)")
         )  # fmt: skip
         if bad:
@@ -246,7 +247,7 @@ class Archives:
 
     def _rows(self, connection: Connection, month: int) -> Generator[tuple[Any, ...]]:
         listed = ", ".join(f'"{one}"' for one in self._names)
-        statement = text(f'SELECT {listed} FROM "{partition(self._name, month)}" ORDER BY seq')  # noqa: S608
+        statement = text(f'SELECT {listed} FROM "{partition(self._name, month)}" ORDER BY seq')
         with connection.execution_options(yield_per=2_000).execute(statement) as found:
             for row in found:
                 yield tuple(row)
@@ -320,7 +321,7 @@ class _Summing:
 def _good(name: str) -> str:
     """SQL of what `current` and `late` of a partition's rows ought to be."""
     return (
-        "SELECT seq, version = max(version) OVER (PARTITION BY record_key) AS is_current,"  # noqa: S608
+        "SELECT seq, version = max(version) OVER (PARTITION BY record_key) AS is_current,"
         " coalesce(max(version) OVER (PARTITION BY record_key ORDER BY seq"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), version) > version AS is_late"
         f' FROM "{name}"'

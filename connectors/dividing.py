@@ -5,6 +5,7 @@ numbers, by the first sink that opens it: a kill in mid way leaves the old table
 which the store is *unavailable*, and twice their room.
 """
 
+# ruff: noqa: S608 - names come from a table's spec, which checks them
 from __future__ import annotations
 
 from sqlalchemy import Connection, MetaData, Table, text
@@ -50,25 +51,25 @@ def _take_over(connection: Connection, table: Table, day: str) -> None:
     keys.create(connection)
     connection.execute(
         text(
-            f'INSERT INTO "{keys.name}" (key, month) SELECT DISTINCT ON (1) {digested("record_key")}, CASE'  # noqa: S608
+            f'INSERT INTO "{keys.name}" (key, month) SELECT DISTINCT ON (1) {digested("record_key")}, CASE'
             f" WHEN \"{day}\" ~ '^[0-9]{{4}}-(0[1-9]|1[0-2])(-|$)'"
             f' AND left("{day}", 4)::int BETWEEN {FIRST_YEAR} AND {LAST_YEAR}'
             f" THEN replace(left(\"{day}\", 7), '-', '')::int ELSE 0 END FROM {before} ORDER BY 1, seq"
         )
     )
-    months = connection.execute(text(f'SELECT DISTINCT month FROM "{keys.name}"')).scalars()  # noqa: S608
+    months = connection.execute(text(f'SELECT DISTINCT month FROM "{keys.name}"')).scalars()
     make_partitions(connection, table.name, [0, *months])
     there = {column for (column,) in connection.execute(_COLUMNS, {"name": before})}
     copied = ", ".join(f'"{column.name}"' for column in table.columns if column.name in there)
     connection.execute(
         text(
-            f"INSERT INTO {name} ({copied}, month) SELECT {copied}, k.month FROM {before} b"  # noqa: S608
+            f"INSERT INTO {name} ({copied}, month) SELECT {copied}, k.month FROM {before} b"
             f' JOIN "{keys.name}" k ON k.key = {digested("b.record_key")} ORDER BY k.month, b.seq'
         )
     )
     connection.execute(
         text(
-            f"SELECT setval(pg_get_serial_sequence(:name, 'seq'), last_value, is_called)"  # noqa: S608
+            f"SELECT setval(pg_get_serial_sequence(:name, 'seq'), last_value, is_called)"
             f' FROM "{table.name}_seq_before"'
         ),
         {"name": name},
