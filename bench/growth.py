@@ -2,10 +2,11 @@
 
     python bench/growth.py FOLDER [--sizes 1000000,3000000,10000000] [--lock FILE] [--plain]
 
-A cluster of its own (synced, full pages, 2 GB of buffers) holds two databases: the store and the state of one exchange,
+A cluster of its own (synced, full pages, 8 GB of buffers) holds two databases: the store and the state of one exchange,
 `collect` in little. It is filled by COPY with the rows that the exchange itself would leave: the first 2,000 records go
 through `Coordinator.run`, and every table is compared with what the filler makes of the same records before it goes on.
-Indexes are taken off for the fill and made again behind it, then each size is measured:
+Indexes are taken off for the fill and made again behind it. Then all is read into the buffers once, as it is in a server
+that has run for a day, and each size is measured:
 
 - insert: 2,000 new records a call through the SQL sink, after a checkpoint; and 20 a call
 - duplicate: what is known of 2,000 keys (the state's index), and the sink given 2,000 that stand, by another batch
@@ -77,7 +78,7 @@ PROVED_EVERY = 50
 """One batch of so many has the sums by which its rows are proved: those are made of bodies."""
 RULES = ("MILEAGE_REGRESSION", "VIN_MANY_PLATES", "PLATE_MANY_VINS", "PRICE_AS_HOURS")
 OPTIONS = {
-    "shared_buffers": "2GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min", "wal_compression": "lz4",
+    "shared_buffers": "8GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min", "wal_compression": "lz4",
     "maintenance_work_mem": "512MB", "autovacuum": "off", "max_connections": "50",
 }  # fmt: skip
 EXCHANGE = """
@@ -460,6 +461,14 @@ class Bench:
         self.taken = size
         print(f"filled to {size:,} in {time.perf_counter() - started:.0f} s", flush=True)
 
+    def warm(self) -> None:
+        """Read every table and index into the server's buffers, indexes last."""
+        for name in ("store", "state"):
+            self.cluster.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm", database=name)
+            for kind in "ri":
+                asked = f"relnamespace = 'public'::regnamespace AND relkind = '{kind}'"
+                self.cluster.execute(f"SELECT sum(pg_prewarm(oid)) FROM pg_class WHERE {asked}", database=name)
+
     def number(self, count: int) -> int:
         """The first of so many new numbers, which are measured with."""
         first, self.taken = self.taken, self.taken + count
@@ -612,6 +621,7 @@ def main() -> None:
         filler = Filler("growth", "2026-09-29T00:00:00+00:00", 1, divided=False) if given.plain else bench.begin()
         for size in map(int, given.sizes.split(",")):
             bench.grow(filler, size)
+            bench.warm()
             with alone(given.lock):
                 results[size] = bench.measure(filler, size)
             for name, one in results[size].items():

@@ -153,6 +153,31 @@ class _Fitting(dict[str, tuple[int, ...]]):
         return found
 
 
+class _Fit(NamedTuple):
+    """What of a visit a rule tells of."""
+
+    rule: int
+    parts: tuple[tuple[int, Decimal], ...]
+    """Place and pieces."""
+    jobs: tuple[int, ...]
+    """Places."""
+
+
+class _Expected(dict[_Fit, ExpectedWaste]):
+    """What is expected where a rule fits: names make no difference any more, so few values make up most visits."""
+
+    def __init__(self, rules: Sequence[WasteRule]) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, fit: _Fit) -> ExpectedWaste:
+        found = self._rules[fit.rule].expect(dict(fit.parts), fit.jobs)
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        self[fit] = found
+        return found
+
+
 class WasteRules:
     """All rules, and the units of account."""
 
@@ -162,6 +187,7 @@ class WasteRules:
         self._codes = {one.code: one for one in codes}
         self._part_rules = _Fitting(self._rules, WasteRule.of_part)
         self._job_rules = _Fitting(self._rules, WasteRule.of_job)
+        self._expected = _Expected(self._rules)
 
     def expect(self, repair: RepairRow) -> tuple[ExpectedWaste, ...]:
         """What a repair lets expect, in the order of the rules."""
@@ -174,7 +200,8 @@ class WasteRules:
             for rule in self._job_rules[project.name]:
                 jobs.setdefault(rule, []).append(place)
         return tuple(
-            self._rules[rule].expect(parts.get(rule, {}), jobs.get(rule, [])) for rule in sorted({*parts, *jobs})
+            self._expected[_Fit(rule, tuple(parts.get(rule, {}).items()), tuple(jobs.get(rule, ())))]
+            for rule in sorted({*parts, *jobs})
         )
 
     def kept(self, items: Iterable[ExpectedWaste], gone: Mapping[str, Decimal]) -> tuple[ExpectedWaste, ...]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import orjson
@@ -71,8 +70,12 @@ class Document(BaseModel, ABC):
         return _once(self, "_members", _members)
 
     def content(self) -> bytes:
-        """Canonical bytes of the content (its members as JSON): what decides whether a version is new."""
-        return _once(self, "_content", lambda document: orjson.dumps(document.members()))
+        """Canonical bytes of the content (its members as JSON): what decides whether a version is new.
+
+        Raises:
+            ValueError: a number of more than 60 places.
+        """
+        return _once(self, "_content", _content)
 
     @classmethod
     def of_members(cls, members: Mapping[str, Any]) -> Self:
@@ -95,35 +98,22 @@ def _once(document: Document, slot: str, made: Callable[[Document], T]) -> T:
 
 
 def _members(document: Document) -> Mapping[str, Any]:
-    return {name: _json(value) for name, value in document.__dict__.items() if value is not None}
+    found: Mapping[str, Any] = orjson.loads(document.content())
+    return found
 
 
-def _json(value: Any) -> Any:  # noqa: ANN401 - any member
-    form = _FORMS.get(type(value))
-    if form is not None:
-        return form(value)
-    return {name: _json(one) for name, one in value.__dict__.items()} if isinstance(value, BaseModel) else value
+def _content(document: Document) -> bytes:
+    members = {name: value for name, value in document.__dict__.items() if value is not None}
+    try:
+        return orjson.dumps(members, default=_plain)
+    except TypeError as error:
+        raise error.__cause__ or error from None
 
 
-def _plain(value: Decimal) -> str:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a member that JSON has no form for
+    if isinstance(value, BaseModel):
+        return value.__dict__
     if abs(value.adjusted()) > _MOST_PLACES:
         message = f"数值超出 {_MOST_PLACES} 位 / a number beyond {_MOST_PLACES} places"
         raise ValueError(message)
     return format(value, "f")
-
-
-def _same(value: Any) -> Any:  # noqa: ANN401 - any member
-    return value
-
-
-_FORMS: Mapping[type, Callable[[Any], Any]] = {
-    str: _same,
-    int: _same,
-    bool: _same,
-    type(None): _same,
-    Decimal: _plain,
-    date: date.isoformat,
-    datetime: datetime.isoformat,
-    tuple: lambda values: [_json(one) for one in values],
-}
-"""How members of a type stand in JSON; all other ones are models, whose members do."""
