@@ -5,7 +5,7 @@
 A cluster of its own (synced, full pages, 8 GB of buffers) holds two databases: the store and the state of one exchange,
 `collect` in little. It is filled by COPY with the rows that the exchange itself would leave: the first 2,000 records go
 through `Coordinator.run`, and every table is compared with what the filler makes of the same records before it goes on.
-Indexes are taken off for the fill and made again behind it. Then all is read into the buffers once, as it is in a server
+Indexes are taken off for the fill and made again behind it. Then all is read into the buffers, as it is in a server
 that has run for a day, and each size is measured:
 
 - insert: 2,000 new records a call through the SQL sink, after a checkpoint; and 20 a call
@@ -614,12 +614,15 @@ def main() -> None:
     parser.add_argument("--lock", type=Path)
     parser.add_argument("--plain", action="store_true")
     given = parser.parse_args()
+    sizes = [int(one) for one in given.sizes.split(",")]
+    if min(sizes) < (least := 4 * PROVED_EVERY * BATCH):
+        parser.error(f"--sizes: {least:,} at least, for batches to prove")
     given.folder.mkdir(parents=True)
     bench = Bench(given.folder, divided=not given.plain)
     results: dict[int, dict[str, Told]] = {}
     try:
         filler = Filler("growth", "2026-09-29T00:00:00+00:00", 1, divided=False) if given.plain else bench.begin()
-        for size in map(int, given.sizes.split(",")):
+        for size in sizes:
             bench.grow(filler, size)
             bench.warm()
             with alone(given.lock):
@@ -627,11 +630,11 @@ def main() -> None:
             for name, one in results[size].items():
                 cpu = f"CPU us: client {one.client:7.1f}, server {one.server:7.1f}"
                 print(f"{size:>11,} {name:30} {one.milliseconds:9.2f} ms  {cpu}", flush=True)
-        sizes = [
+        disk = [
             f"{bench.cluster.execute(f'SELECT pg_database_size({name!r})')[0][0] / 1e9:.1f} GB {name}"
             for name in ("store", "state")
         ]
-        print(", ".join(sizes))
+        print(", ".join(disk))
         least, most = min(results), max(results)
         for name, one in results[most].items():
             first = results[least][name]
