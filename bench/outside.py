@@ -3,7 +3,9 @@
     python bench/outside.py FOLDER SCALE
 
 Prints one JSON object. All records are those of one province's own shops, so both sides work on the same repairs. Each
-exchange runs as in `vingate nation`, in this process, children counted; the stand-ins run in another one.
+exchange runs as in `vingate nation`, in this process, children counted; the stand-ins run in another one. `outside-in`
+takes in what others send and passes the waste events among it on: it runs once more elsewhere, where it only takes in
+(`taken-in`), so that what passing on costs is told too.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pipelines.settings import load
 from pipelines.state import State
 
 PROVINCE = "44"
+DATA = Path(__file__).parents[1] / "routing" / "data"
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -63,6 +66,7 @@ def run(folder: Path, scale: float) -> dict[str, object]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as partners:
             assert partners.stdout is not None
             urls = json.loads(partners.stdout.readline())["partners"]
+            told["taken-in"] = taken_in(folder, received_at)
             for name, overrides in outside(folder, received_at, urls):
                 settings = load(nation.DEPLOY / "exchanges" / f"{name}.toml", overrides)
                 began = time.perf_counter()
@@ -77,6 +81,24 @@ def run(folder: Path, scale: float) -> dict[str, object]:
     for row in rows:
         delivered[row.destination] = delivered.get(row.destination, 0) + row.delivered
     return {"cpu": told, "delivered": delivered, "balanced": not problems}
+
+
+def taken_in(folder: Path, received_at: str) -> float:
+    """CPU of `outside-in` where nothing is passed on, by a state and stores of its own."""
+    place = folder / "taken-in"
+    table = (DATA / "outside.toml").read_text("utf-8")
+    passing = 'to = ["documents", "solid-waste"]'
+    assert table.count(passing) == 1
+    place.mkdir()
+    (place / "table.toml").write_text(table.replace(passing, 'to = "documents"'), "utf-8")
+    overrides = [
+        f"received_at={received_at}",
+        f"source.path={folder / nation.PARTNERS / 'outside'}",
+        f"routing.table={place / 'table.toml'}",
+    ]
+    settings = load(nation.DEPLOY / "exchanges" / "outside-in.toml", overrides)
+    with State(place, own=True) as state:
+        return cpu(Coordinator(state, settings).run)
 
 
 def outside(folder: Path, received_at: str, urls: dict[str, str]) -> list[tuple[str, list[str]]]:
