@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import fastavro
 import pytest
 import test_sqlstore as lite
@@ -224,6 +226,105 @@ def test_a_file_whose_time_is_over_goes_and_its_sums_stay(place, sink, folder):
     assert [(one.state, one.file) for one in ours.archives()] == [("over", known.file)]
     assert sums(sink) == before
     assert ours.reload(202309) == 0
+
+
+def test_two_that_archive_a_month_at_a_time_lose_nothing(place, sink, folder, monkeypatch):
+    """The slower one looked before the last record came, and has its file when the quicker one has read its own."""
+    write, read, waits, goes_on, told = Archives._write, Archives._read_back, Event(), Event(), []
+    quicker = archives(place, folder)
+
+    def slowly(self, *given):
+        if self is not quicker:
+            waits.set()
+            goes_on.wait(20)
+        return write(self, *given)
+
+    def read_back(self, name):
+        found = read(self, name)
+        if self is quicker and not goes_on.is_set():
+            goes_on.set()
+            slower.join()
+        return found
+
+    def work():
+        try:
+            archives(place, folder).archive(202309)
+        except Refused as error:
+            told.append(str(error))
+
+    slower = Thread(target=work)
+    monkeypatch.setattr(Archives, "_write", slowly)
+    monkeypatch.setattr(Archives, "_read_back", read_back)
+    slower.start()
+    assert waits.wait(20)
+    sink.write([delivery(999, day="2023-09-09", batch="b3")])
+    known = quicker.archive(202309)
+    assert (known.count, "records came" in told[0]) == (43, True)
+    quicker.prove(known)
+    assert quicker.reload(202309) == 43
+
+
+def test_two_stores_that_are_given_one_folder_lose_nothing(place, sink, folder, postgres):
+    with postgres.database() as url:
+        other = Place(postgres, url)
+        make_sink(other).write([delivery(500, day="2023-09-09", batch="b9")])
+        known, another = archives(place, folder).archive(202309), archives(other, folder).archive(202309)
+        archives(place, folder).prove(known)
+        archives(other, folder).prove(another)
+
+
+def test_what_another_call_did_meanwhile_is_not_done_again(place, sink, folder, monkeypatch):
+    ours, prove = archives(place, folder), Archives.prove
+    ours.archive(202309)
+
+    def meanwhile(self, known):
+        prove(self, known)
+        monkeypatch.undo()
+        archives(place, folder).reload(202309)
+        sink.write([delivery(999, day="2023-09-09", batch="b3")])
+        archives(place, folder).archive(202309)
+
+    monkeypatch.setattr(Archives, "prove", meanwhile)
+    with pytest.raises(Refused, match="another command"):
+        ours.reload(202309)
+    assert (sums(sink)["b3"].count, [one.count for one in ours.archives()]) == (1, [43])
+
+
+def test_a_file_whose_time_is_over_goes_wherever_its_removal_is_cut_off(place, sink, folder):
+    ours = archives(place, folder)
+    known = ours.archive(202309)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.Path, "unlink", _cut)
+        with pytest.raises(Cut):
+            ours.expire(known)
+    assert [one.state for one in ours.archives()] == ["archived"]  # so that it is due again
+    ours.expire(known)
+    assert not list(folder.iterdir())
+
+
+def test_files_are_for_their_owner_alone_also_in_a_folder_that_was_there(place, sink, folder):
+    folder.mkdir(mode=0o755)
+    known = archives(place, folder).archive(202309)
+    assert (folder / known.file).stat().st_mode & 0o077 == 0
+
+
+def test_files_that_the_catalogue_does_not_name_are_told(place, sink, folder, monkeypatch):
+    ours = archives(place, folder)
+    known = ours.archive(202309)
+    assert ours.strays() == []
+    ours.reload(202309)
+    (folder / f".things-202309-001.{'0' * 16}.writing").write_bytes(b"cut off")
+    assert ours.strays() == [f".things-202309-001.{'0' * 16}.writing", known.file]
+    sink.write([delivery(999, day="2023-09-09", batch="b3")])
+    assert ours.archive(202309).file != known.file
+    assert ours.strays() == [f".things-202309-001.{'0' * 16}.writing", known.file]
+
+
+def test_a_month_may_take_longer_than_a_statement_of_a_writer(place, sink, folder, monkeypatch):
+    good = module._good
+    monkeypatch.setattr(module, "_good", lambda name: good(name).replace("SELECT", "SELECT pg_sleep(0.02),", 1))
+    ours = Archives(StoreSettings(url=place.url, table=DIVIDED, statement_seconds=0.3), folder)
+    assert ours.archive(202309).count == 42
 
 
 def test_a_store_that_is_not_divided_is_not_archived(tmp_path):
