@@ -33,15 +33,13 @@ from typing import Any, NamedTuple
 import fastavro
 from sqlalchemy import Connection, MetaData, Select, delete, func, insert, select, text, update
 
-from connectors.catalogue import catalogue_of
+from connectors.catalogue import ARCHIVED, OVER, catalogue_of
 from connectors.contracts import Delivery, Misconfigured, Tally, fingerprint
 from connectors.copying import copy_rows
 from connectors.engines import translated
 from connectors.pgmonths import make_partitions, months_there, partition
 from connectors.sqlbase import Store, StoreSettings
 
-ARCHIVED, OVER = "archived", "over"
-"""A file that is kept, and one whose time is over: its sums stay in the catalogue."""
 _OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
 _MASK = (1 << 64) - 1
 

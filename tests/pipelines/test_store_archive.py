@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from engine_samples import TO_STORES, payload, write
 from typer.testing import CliRunner
 
+from pipelines.cli.state import app as state_app
 from pipelines.cli.store import app
 from pipelines.coordinator import Coordinator
-from pipelines.errors import SettingsError
+from pipelines.errors import PipelineError, SettingsError
 from pipelines.ledger import prove
+from pipelines.relearning import Unplaced
 from pipelines.retention import load_retention
 from pipelines.settings import load
 from pipelines.state import State
@@ -126,6 +129,58 @@ def test_periods_are_kept_with_their_reason(world):
     ]
     assert world.call("retention", "--apply", *at)["due"] == []
     assert world.proof().balanced
+
+
+def test_a_state_that_was_set_back_asks_for_archived_months_first(world):
+    """What it would learn of a batch without them would be wrong for ever."""
+    world.place, state, backup = "", world.folder / "state", world.folder / "backup"
+    world.take([record(1, NEW)], "one.ndjson")
+    shutil.copytree(state, backup)
+    world.take([record(2), record(3, NEW)], "two.ndjson")
+    world.take([record(4)], "three.ndjson")
+    name = world.call("archive", "2021-03")["file"]
+    shutil.rmtree(state)
+    backup.rename(state)
+    found = CliRunner().invoke(state_app, ["relearn", "--state", str(state), "--json"])
+    assert isinstance(found.exception, PipelineError)
+    assert name in str(found.exception)
+    assert "store reload" in str(found.exception)
+    assert world.call("reload", "2021-03")["reloaded"] == 2
+    found = CliRunner().invoke(state_app, ["relearn", "--state", str(state), "--json"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["exchanges"]["to-stores"] == {"batches": 2, "records": 3}
+
+
+def test_a_state_that_was_set_back_learns_of_destinations_that_are_new_to_it(world):
+    world.place, state, backup = "", world.folder / "state", world.folder / "backup"
+    world.take([record(1)], "one.ndjson")
+    shutil.copytree(state, backup)
+    elsewhere = [payload(n, vehicleplatenumber=f"沪A{n:05d}") for n in (2, 3, 4)]
+    world.take(elsewhere[:1], "two.ndjson")
+    world.take([record(5), *elsewhere[1:]], "three.ndjson")
+    shutil.rmtree(state)
+    backup.rename(state)
+    found = CliRunner().invoke(state_app, ["relearn", "--state", str(state), "--json"])
+    assert found.exit_code == 0, repr(found.exception)
+    assert json.loads(found.stdout)["exchanges"]["to-stores"] == {"batches": 2, "records": 4}
+    world.take(elsewhere, "again.ndjson")
+    assert world.proof().totals["duplicate"] == 3
+
+
+def test_a_row_that_nobody_can_place_is_told(world, postgres):
+    world.place, state, backup = "", world.folder / "state", world.folder / "backup"
+    world.take([record(1)], "one.ndjson")
+    shutil.copytree(state, backup)
+    world.take([record(2)], "two.ndjson")
+    changed = "UPDATE repairs SET delivery_id = 'x' WHERE batch LIKE '%2'"
+    postgres.execute(changed, database=world.store.rpartition("/")[2])
+    shutil.rmtree(state)
+    backup.rename(state)
+    found = CliRunner().invoke(state_app, ["relearn", "--state", str(state), "--json"])
+    assert isinstance(found.exception, Unplaced)
+    assert "to-stores-000002: 1" in str(found.exception)
+    world.take([record(3)], "three.ndjson")
+    assert world.proof().problems == []
 
 
 @pytest.mark.parametrize("given", [("retention", "--today", "morgen"), ("archive", "2021-13"), ("archive", "x")])
