@@ -98,7 +98,7 @@ def _refuse_what_others_made(connection: Connection, table: Table) -> None:
         )
         raise Misconfigured(
             message,
-            "请先移除并另存其定义，改造完成后再建 / keep how they were made, remove them, and make them again afterwards",
+            "请先移除并另存其定义，改造完成后再建 / keep how they were made, remove them, make them again afterwards",
         )
 
 
