@@ -120,17 +120,18 @@ def client(settings: S3Settings) -> Any:  # noqa: ANN401 - botocore makes its cl
         Misconfigured: credentials or certificates that the settings name cannot be read.
     """
     name = settings.line, os.getpid()
-    if name not in _clients:
+    made = _clients.get(name)
+    if made is None:
         forget(_MOST - 1)
-        _clients[name] = _made(name[0])
-    return _clients[name]
+        made = _clients[name] = _made(name[0])  # another thread may forget it at once: it is ours all the same
+    return made
 
 
 def forget(left: int = 0) -> None:
     """Close clients, the oldest first, but for so many: the next call reads credentials anew."""
     for name in list(_clients)[: max(len(_clients) - left, 0)]:
-        made = _clients.pop(name)
-        if name[1] == os.getpid():  # what a fork inherits is its parent's
+        made = _clients.pop(name, None)
+        if made is not None and name[1] == os.getpid():  # what a fork inherits is its parent's
             made.close()
 
 

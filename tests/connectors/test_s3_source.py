@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import certificates, s3proxy
 
-from connectors import registry, s3remote
+from connectors import registry, s3line, s3remote
 from connectors.contracts import Misconfigured, Unavailable, Unreadable
 from connectors.s3line import S3Settings
 from connectors.s3source import FoundObject, S3Source
@@ -398,6 +398,21 @@ def test_a_lost_connection_is_tried_as_often_as_settings_say(server, bucket, gat
     with pytest.raises(Unavailable):
         numbers(source, items)
     assert len(gate.calls) == 2
+
+
+class Forgetful(dict):
+    """Clients of a process in which another thread's credentials are refused whenever a client was made."""
+
+    def __setitem__(self, name, made):
+        super().__setitem__(name, made)
+        s3line.forget()
+
+
+def test_a_client_that_another_thread_forgets_is_good_for_its_call(server, bucket, monkeypatch):
+    monkeypatch.setattr(s3line, "_clients", Forgetful())
+    put(server, bucket, "a.ndjson", line(1))
+    source = made(server, bucket)
+    assert numbers(source, source.plan({})) == [1]
 
 
 class Whole:
