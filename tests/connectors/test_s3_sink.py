@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from hashlib import md5
@@ -168,6 +169,27 @@ def test_a_store_that_is_away_while_parts_are_promoted_gets_them_later(server, b
     sink.promote(parts)
     assert sorted(standing(server, bucket)) == sorted(part.final for part in parts)
     assert list(_scratch_files()) == [], "nothing is left here of what could not be put there"
+
+
+def test_what_a_killed_process_left_here_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("connectors.s3sink._JUST_MADE", -1.0)
+    program = (
+        "import os; from connectors.s3sink import _scratch;"
+        "(_scratch(os.getpid()) / 'a.part').write_text('half'); print(flush=True); input()"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        _scratch.cache_clear()
+        own = _scratch(os.getpid())
+        assert len(list(tmp_path.iterdir())) == 2  # it lives
+        other.kill()
+    _scratch.cache_clear()
+    newer = _scratch(os.getpid())
+    assert set(tmp_path.iterdir()) == {own, newer}
+    _scratch.cache_clear()
 
 
 def _scratch_files():
