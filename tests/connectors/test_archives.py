@@ -15,7 +15,7 @@ from test_sqlstore_postgres import Place
 from connectors import archives as module
 from connectors.archives import Archives, Refused
 from connectors.contracts import ACCEPTED, Misconfigured
-from connectors.sqlbase import StoreSettings
+from connectors.sqlbase import Store, StoreSettings
 
 GIVEN = (
     *(delivery(n, day="2023-09-30", parts=[n], filler="x" * n, price="1.50") for n in range(40)),
@@ -325,6 +325,21 @@ def test_a_month_may_take_longer_than_a_statement_of_a_writer(place, sink, folde
     monkeypatch.setattr(module, "_good", lambda name: good(name).replace("SELECT", "SELECT pg_sleep(0.02),", 1))
     ours = Archives(StoreSettings(url=place.url, table=DIVIDED, statement_seconds=0.3), folder)
     assert ours.archive(202309).count == 42
+
+
+def test_a_ledger_that_looks_while_a_month_is_loaded_counts_each_row_once(place, sink, folder, monkeypatch):
+    before, ours = sums(sink), archives(place, folder)
+    ours.archive(202309)
+    archived = Store.archived
+
+    def loaded_meanwhile(self, *given):
+        monkeypatch.undo()
+        assert ours.reload(202309) == 42
+        return archived(self, *given)
+
+    monkeypatch.setattr(Store, "archived", loaded_meanwhile)
+    assert sums(sink) == before
+    assert ours.archives() == []
 
 
 def test_a_store_that_is_not_divided_is_not_archived(tmp_path):
