@@ -310,7 +310,7 @@ class Archives:
     def _file_rows(self, name: str) -> Iterator[tuple[Any, ...]]:
         with (self._folder / name).open("rb") as file:
             record: Any
-            for record in fastavro.reader(file):
+            for record in fastavro.reader(file, self._schema):  # columns that came since are null
                 yield tuple(record[one] for one in self._names)
 
     def _read_back(self, name: str) -> tuple[str, Sums]:

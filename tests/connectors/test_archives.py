@@ -16,6 +16,7 @@ from connectors import archives as module
 from connectors.archives import Archives, Refused
 from connectors.contracts import ACCEPTED, Misconfigured
 from connectors.sqlbase import Store, StoreSettings
+from connectors.sqlstore import SqlSink
 
 GIVEN = (
     *(delivery(n, day="2023-09-30", parts=[n], filler="x" * n, price="1.50") for n in range(40)),
@@ -325,6 +326,18 @@ def test_a_month_may_take_longer_than_a_statement_of_a_writer(place, sink, folde
     monkeypatch.setattr(module, "_good", lambda name: good(name).replace("SELECT", "SELECT pg_sleep(0.02),", 1))
     ours = Archives(StoreSettings(url=place.url, table=DIVIDED, statement_seconds=0.3), folder)
     assert ours.archive(202309).count == 42
+
+
+def test_a_file_outlives_the_columns_that_came_since(place, sink, folder):
+    before, known = sums(sink), archives(place, folder).archive(202309)
+    columns = {**DIVIDED.columns, "later": "text"}
+    wider = DIVIDED.model_copy(update={"columns": columns, "added": ("later",)})
+    settings = StoreSettings(url=place.url, table=wider)
+    SqlSink(SqlSink.Settings(**vars(settings))).create()
+    ours = Archives(settings, folder)
+    ours.prove(known)
+    assert ours.reload(202309) == 42
+    assert sums(sink) == before
 
 
 def test_a_ledger_that_looks_while_a_month_is_loaded_counts_each_row_once(place, sink, folder, monkeypatch):
