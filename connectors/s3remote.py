@@ -24,6 +24,7 @@ LARGEST = 5 << 30
 """Most that one request writes or copies."""
 _FIRST, _WINDOW = 1 << 16, 4 << 20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_REPLACED = "列出后被替换 / it was replaced after it was listed"
 _BACK = "再次运行即按现状重新计划 / run again: what is there now is planned anew"
 
 
@@ -109,7 +110,9 @@ class Bucket:
         raise AssertionError
 
     def _see_that_it_fits(self, found: Entry, start: int, count: int, answer: dict[str, Any]) -> None:
-        """Compare an answer's headers with what was asked; without a range it is the whole object."""
+        """Compare an answer's headers with what was asked, which not every store heeds; without a range it is whole."""
+        if found.etag and answer.get("ETag", "").strip('"') not in ("", found.etag):
+            raise _changed(found, _REPLACED)
         length = int(answer["ContentLength"])
         given = _RANGE.fullmatch(str(answer.get("ContentRange", "")))
         total = int(given[2]) if given else length
@@ -252,5 +255,5 @@ def _of_reading(found: Entry, error: ClientError) -> Changed | None:
     if code_of(error) == "NoSuchKey" or (status == HTTPStatus.NOT_FOUND and code_of(error) != "NoSuchBucket"):
         return _changed(found, "列出后被删除 / it was removed after it was listed")
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
-        return _changed(found, "列出后被替换 / it was replaced after it was listed")
+        return _changed(found, _REPLACED)
     return None

@@ -416,10 +416,10 @@ def test_a_client_that_another_thread_forgets_is_good_for_its_call(server, bucke
 
 
 class Whole:
-    """A store that takes no notice of ranges."""
+    """A store that takes no notice of ranges and conditions."""
 
     def get_object(self, **_):
-        return {"ContentLength": 100, "Body": io.BytesIO(b"0123456789" * 10)}
+        return {"ContentLength": 100, "Body": io.BytesIO(b"0123456789" * 10), "ETag": '"now"'}
 
 
 def test_a_store_that_gives_no_ranges_is_refused(monkeypatch):
@@ -428,6 +428,14 @@ def test_a_store_that_gives_no_ranges_is_refused(monkeypatch):
     with pytest.raises(Misconfigured, match="does not give ranges"):
         bucket.read(entry, 50, 10)
     assert len(bucket.read(entry, 0, 100)) == 100  # all of it was wanted
+
+
+def test_a_store_that_knows_no_conditions_gives_no_other_object(monkeypatch):
+    monkeypatch.setattr(s3remote, "client", lambda _: Whole())
+    bucket, entry = s3remote.Bucket(S3Settings(url="s3://b/in")), s3remote.Entry("in/a", 100, 0, "then")
+    with pytest.raises(Changed, match="replaced after it was listed"):
+        bucket.read(entry, 0, 100)
+    assert bucket.read(entry._replace(etag="now"), 0, 100)
 
 
 def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(server, bucket):
