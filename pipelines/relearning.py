@@ -73,7 +73,7 @@ class Archived(PipelineError):
 
 
 class Unplaced(PipelineError):
-    """All is learnt but rows of which nobody can tell for whom they are."""
+    """All of an exchange is learnt but rows of which nobody can tell for whom they are."""
 
     exit_code = 1
 
@@ -83,7 +83,8 @@ class Unplaced(PipelineError):
             f"已补回其余各条；以下批次有记录不知属于哪个目的地，未补回（{told}）：行被改动、路由表已更换，或该目的地不收记录编号"
             f" / all else is learnt; of these batches there are rows of which the destination is unknown ({told}): they"
             " were changed, the routing table is another one by now, or an agreement withheld their keys. Restore the"
-            " state's backup again, put back table or rows, call state relearn; else they are new when they come again"
+            " state's backup again, put back table or rows, call state relearn; else they are new when they come again."
+            " 其余交换请再执行一次 / Other exchanges go on when it is called again"
         )
 
 
