@@ -38,6 +38,7 @@ from connectors.contracts import Delivery, Misconfigured, Tally, fingerprint
 from connectors.copying import copy_rows
 from connectors.engines import translated
 from connectors.pgmonths import make_partitions, months_there, partition
+from connectors.pgwriting import IDLE_SECONDS
 from connectors.sqlbase import Store, StoreSettings
 
 _OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
@@ -183,14 +184,15 @@ class Archives:
 
     def _load(self, known: Archive) -> int:
         name = partition(self._name, known.month)
-        with self._writing() as connection:
-            if connection.execute(self._of(known)).first() is None:
-                raise _meanwhile(known.month)
-            make_partitions(connection, self._name, [known.month])
-            connection.execute(text(f'CREATE TEMPORARY TABLE coming (LIKE "{name}") ON COMMIT DROP'))
+        with self._long() as connection:
+            connection.execute(text(f'CREATE TEMPORARY TABLE coming (LIKE "{self._name}") ON COMMIT DROP'))
             columns = [self._store.table.c[one] for one in [*self._names, "month"]]
             rows = ((*row, known.month) for row in self._file_rows(known.file))
             copy_rows(connection, self._store.table, columns, rows, into="coming")
+            self._hold_off(connection)
+            if connection.execute(self._of(known)).first() is None:
+                raise _meanwhile(known.month)
+            make_partitions(connection, self._name, [known.month])
             listed = ", ".join(f'"{column.name}"' for column in columns)
             came = connection.execute(
                 text(f'INSERT INTO "{name}" ({listed}) SELECT {listed} FROM coming ON CONFLICT DO NOTHING')
@@ -251,11 +253,23 @@ class Archives:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A transaction that holds off writers, and may take longer than one of theirs."""
+    def _long(self) -> Iterator[Connection]:
+        """A transaction that may take longer than a writer's."""
         with translated(), self._store.engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
-            self._store.writing.settle(connection)
+            yield connection
+
+    def _hold_off(self, connection: Connection) -> None:
+        """Hold off writers to the end of the transaction; one that is stopped in it is ended, as theirs are."""
+        limit = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
+        connection.execute(text(limit))
+        self._store.writing.settle(connection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that holds off writers."""
+        with self._long() as connection:
+            self._hold_off(connection)
             yield connection
 
     def _count(self, connection: Connection, month: int) -> int:

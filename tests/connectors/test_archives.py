@@ -14,7 +14,7 @@ from test_sqlstore_postgres import Place
 
 from connectors import archives as module
 from connectors.archives import Archives, Refused
-from connectors.contracts import ACCEPTED, Misconfigured
+from connectors.contracts import ACCEPTED, Misconfigured, Unavailable
 from connectors.sqlbase import Store, StoreSettings
 from connectors.sqlstore import SqlSink
 
@@ -326,6 +326,35 @@ def test_a_month_may_take_longer_than_a_statement_of_a_writer(place, sink, folde
     monkeypatch.setattr(module, "_good", lambda name: good(name).replace("SELECT", "SELECT pg_sleep(0.02),", 1))
     ours = Archives(StoreSettings(url=place.url, table=DIVIDED, statement_seconds=0.3), folder)
     assert ours.archive(202309).count == 42
+
+
+def test_writers_go_on_while_rows_are_copied_in(place, sink, folder, monkeypatch):
+    ours, copy = archives(place, folder), module.copy_rows
+    ours.archive(202309)
+    quick = make_sink(place, busy_seconds=1)
+
+    def meanwhile(*given, **more):
+        assert statuses(quick, delivery(999, day="2023-10-09", batch="b3")) == [ACCEPTED]
+        copy(*given, **more)
+
+    monkeypatch.setattr(module, "copy_rows", meanwhile)
+    assert ours.reload(202309) == 42
+
+
+def test_a_call_that_was_stopped_holds_off_writers_for_some_seconds_only(place, sink, folder, monkeypatch):
+    ours, makes = archives(place, folder), module.make_partitions
+    ours.archive(202309)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+
+    def stopped(*given):
+        assert statuses(make_sink(place, busy_seconds=5), delivery(999, day="2023-10-09", batch="b3")) == [ACCEPTED]
+        makes(*given)
+
+    monkeypatch.setattr(module, "make_partitions", stopped)
+    with pytest.raises(Unavailable):
+        ours.reload(202309)
+    monkeypatch.undo()
+    assert ours.reload(202309) == 42
 
 
 def test_a_file_outlives_the_columns_that_came_since(place, sink, folder):
