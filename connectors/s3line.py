@@ -224,8 +224,9 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     if code in _BUSY or status in (429, 500, 502, 503, 504):
         return Unavailable(f"{place}: 服务繁忙或故障 / the store is busy or failing ({status} {told})", _AGAIN)
     if status == 403:
-        message = f"{place}: 没有权限 / no permission ({told})"
-        remedy = "请给予列举、读取与写入的权限 / grant the rights to list, read and write there"
+        forget()  # an answer without a body does not say whether rights or keys are the reason
+        message = f"{place}: 没有权限，或凭证已更换 / no permission, or the keys are others by now ({told})"
+        remedy = "请检查凭证，并给予列举、读取与写入的权限 / check the keys; grant the rights to list, read and write"
         return Misconfigured(message, remedy)
     message = f"{place}: 请求被拒绝 / the request is refused ({status} {told})"
     return Misconfigured(message, "请检查 S3 设置 / check the settings of S3")

@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import s3proxy
 
-from connectors import s3remote
+from connectors import s3line, s3remote
 from connectors.contracts import Misconfigured, Tally, Unavailable
 from connectors.registry import sink as registered
 from connectors.s3sink import S3Sink, _scratch
@@ -248,3 +248,20 @@ def test_a_bucket_may_be_had_whole(server, bucket):
 def test_avro_needs_a_schema(server, bucket):
     with pytest.raises(Misconfigured, match="schema"):
         registered("s3", {**server.settings(bucket, "out"), "format": "avro"})
+
+
+def test_new_keys_are_taken_up_where_a_refusal_has_no_words(server, bucket, tmp_path):
+    """What asks for an object's headers alone is refused without a code: keys may be the reason."""
+    secret = tmp_path / "secret"
+    secret.write_text(s3proxy.SECRET)
+    sink = S3Sink(S3Sink.Settings(**{**server.settings(bucket, "out"), "secret_key": f"file:{secret}"}))
+    part = sink.open("province-44", "b1", "i1")
+    part.add([b"{}"])
+    staged = part.close()
+    secret.write_text("of before")
+    s3line.forget()
+    with pytest.raises(Misconfigured):
+        sink.promote([staged])
+    secret.write_text(s3proxy.SECRET)
+    sink.promote([staged])
+    assert sink.verify("b1").count == 1
