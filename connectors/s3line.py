@@ -208,8 +208,9 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     code, status = code_of(error), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     words = masked(str(error.response.get("Error", {}).get("Message", "")), (), 200)
     told = f"{code}: {words}" if words else code
-    if code in _REFUSED or status == 401:
+    if code in _REFUSED or code in ("400", "401", "403"):  # without a body nobody says what is wrong: keys may be
         forget()
+    if code in _REFUSED or status == 401:
         return Misconfigured(f"{place}: AUTH_FAILED: 凭证被拒绝 / our credentials are refused ({told})", _KEYS)
     if code == "RequestTimeTooSkewed":
         message = f"{place}: 本机时钟不准 / the clock of this machine is off ({told})"
@@ -224,7 +225,6 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     if code in _BUSY or status in (429, 500, 502, 503, 504):
         return Unavailable(f"{place}: 服务繁忙或故障 / the store is busy or failing ({status} {told})", _AGAIN)
     if status == 403:
-        forget()  # an answer without a body does not say whether rights or keys are the reason
         message = f"{place}: 没有权限，或凭证已更换 / no permission, or the keys are others by now ({told})"
         remedy = "请检查凭证，并给予列举、读取与写入的权限 / check the keys; grant the rights to list, read and write"
         return Misconfigured(message, remedy)

@@ -265,3 +265,13 @@ def test_new_keys_are_taken_up_where_a_refusal_has_no_words(server, bucket, tmp_
     secret.write_text(s3proxy.SECRET)
     sink.promote([staged])
     assert sink.verify("b1").count == 1
+
+
+@pytest.mark.parametrize(("status", "kept"), [(400, False), (403, False), (501, True)])
+def test_clients_are_forgotten_where_their_keys_may_be_what_is_refused(server, bucket, gate, status, kept):
+    sink = made(server, bucket, gate.port)
+    part = staged(sink)
+    gate.faults = lambda call: f"{status} ExpiredToken" if call.startswith("HEAD") else ""
+    with pytest.raises(Misconfigured):
+        sink.promote([part])
+    assert bool(s3line._clients) is kept
