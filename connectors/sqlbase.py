@@ -58,8 +58,8 @@ class StoreSettings(ConnectorSettings):
     Where it does not, or cannot be asked, the connection is given up and the answer is *unavailable*.
     """
     connections: int = Field(default=4, ge=1, le=100)
-    """Connections to PostgreSQL that are kept, and the most that are opened at a time; at least two where the table is
-    divided by months, since a new month is made beside the write that needs it."""
+    """Connections to PostgreSQL that are kept, and the most that are opened at a time; two where it says one, since a new
+    month is made, and the table's columns are looked up, beside the work that needs them."""
 
     def address(self) -> str:
         """The address with its password.
@@ -75,7 +75,7 @@ class StoreSettings(ConnectorSettings):
         Raises:
             Misconfigured: the address cannot be used.
         """
-        connections = max(self.connections, 2 if self.table.month else 1)
+        connections = max(self.connections, 2)
         limits = Limits(
             self.busy_seconds, self.statement_seconds, connections, self.connect_seconds, self.silent_seconds
         )

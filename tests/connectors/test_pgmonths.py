@@ -244,3 +244,13 @@ class TestTakenOver:
         self.before(place)
         plain.side_by_side(*[lambda: make_sink(place).close()] * 4)
         assert make_sink(place).verify("b1").count == 5
+
+
+def test_columns_and_indexes_that_came_since_need_one_connection(place):
+    plain.make_sink(place).close()
+    wider = SPEC.model_copy(
+        update={"columns": {**SPEC.columns, "later": "text"}, "added": ("later",), "indexes": (*SPEC.indexes, "later")}
+    )
+    sink = SqlSink(SqlSink.Settings(url=place.url, table=wider, connections=1, busy_seconds=1))
+    sink.create()
+    assert statuses(sink, delivery(1)) == [ACCEPTED]
