@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 import pika
@@ -86,6 +87,7 @@ class Linked:
         """The channel, once all is set up on it; without one there is no connection now."""
         self._trouble: ConnectorError | None = None
         self._refused_at = 0.0
+        self._links = 0
 
     def opened(self, channel: Channel) -> None:
         """In the link's thread: set the channel up, and then call `up`."""
@@ -100,7 +102,8 @@ class Linked:
         if self.refused and time.monotonic() - self._refused_at >= self._broker.refused_seconds:
             self.link = self._trouble = None
         if self.link is None or not (self.link.alive or self.refused):
-            self.link = Link(self._broker, self.opened, self._ended)
+            self._links += 1
+            self.link = Link(self._broker, self.opened, partial(self._ended, self._links))
 
     @property
     def refused(self) -> bool:
@@ -125,8 +128,10 @@ class Linked:
                 self.link.serving()
             self.changed.notify_all()
 
-    def _ended(self, why: ConnectorError) -> None:
+    def _ended(self, number: int, why: ConnectorError) -> None:
         with self.changed:
+            if number != self._links:  # it was stopped, and took longer than anybody waited for
+                return
             self.channel, self._trouble, self._refused_at = None, why, time.monotonic()
             self.forget()
             self.changed.notify_all()

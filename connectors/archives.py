@@ -6,39 +6,41 @@
 
 A month leaves in steps that may be cut off anywhere and are done again by the next call:
 
-1. its rows are written to a file of another name, which is synced and gets its own name;
+1. its rows are written to a file of another name, which is synced and gets its own name, of which its hash is a part:
+   so no other call, and no other store that was given the folder, can put something else in its place;
 2. the file is read again: rows and sums of each batch must be those of the table;
 3. in one transaction that holds off writers: nothing came since, the catalogue takes the file with its hash and the
    sums of each batch, and the partition is dropped.
 
 `verify` of a sink counts what the catalogue says beside what stands, so a ledger balances on what was archived; the
 catalogue stays even when a file's time is over. A file has the rows as they are, all columns of them, so that a row
-that comes back gives the same bytes; the exchange's own Avro schema has no place for a store's own columns.
+that comes back gives the same bytes; the exchange's own Avro schema has no place for a store's own columns. Files that
+the catalogue does not name are left alone and told (`strays`): of a call that was cut off, of a month that was loaded.
 """
 
 # ruff: noqa: S608 - names come from a table's spec, which checks them, and from numbers of months
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import fastavro
-from sqlalchemy import Connection, MetaData, delete, func, insert, select, text
+from sqlalchemy import Connection, MetaData, Select, delete, func, insert, select, text, update
 
-from connectors.catalogue import catalogue_of
+from connectors.catalogue import ARCHIVED, OVER, catalogue_of
 from connectors.contracts import Delivery, Misconfigured, Tally, fingerprint
 from connectors.copying import copy_rows
 from connectors.engines import translated
 from connectors.pgmonths import make_partitions, months_there, partition
+from connectors.pgwriting import IDLE_SECONDS
 from connectors.sqlbase import Store, StoreSettings
 
-ARCHIVED, OVER = "archived", "over"
-"""A file that is kept, and one whose time is over: its sums stay in the catalogue."""
 _OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
 _MASK = (1 << 64) - 1
 
@@ -110,6 +112,13 @@ class Archives:
         with self._reading() as connection:
             return [Archive(*row) for row in connection.execute(select(t).order_by(t.c.month, t.c.part))]
 
+    def strays(self) -> list[str]:
+        """Names of files of this folder, as of our table, that the catalogue does not name as kept."""
+        kept = {one.file for one in self.archives() if one.state == ARCHIVED}
+        found = self._folder.iterdir() if self._folder.is_dir() else ()
+        ours = (f"{self._name}-", f".{self._name}-")
+        return sorted(one.name for one in found if one.name.startswith(ours) and one.name not in kept)
+
     def archive(self, month: int) -> Archive | None:
         """Move a month into a file; None where nothing stands of it.
 
@@ -124,19 +133,27 @@ class Archives:
             self._refuse_bad_rows(connection, month)
             t = self._files
             part = 1 + (connection.scalar(select(func.max(t.c.part)).where(t.c.month == month)) or 0)
-            name = f"{self._name}-{month:06d}-{part:03d}.avro"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            written = self._write(name, self._rows(connection, month))
-        digest, found = self._read_back(name)
-        if found != written:
-            message = f"归档文件与库不一致 / the file is not what stands in the store: {name}"
-            raise Refused(message, "未删除任何记录；请检查磁盘后重试 / nothing was removed; check the disk, try again")
-        known = Archive(month, part, name, digest, found.rows, found.last_day, ARCHIVED, _now())
-        self._drop(known, found)
+            name, written = self._write(f"{self._name}-{month:06d}-{part:03d}", self._rows(connection, month))
+        try:
+            digest, found = self._read_back(name)
+            if found != written:
+                message = f"归档文件与库不一致 / the file is not what stands in the store: {name}"
+                raise Refused(
+                    message, "未删除任何记录；请检查磁盘后重试 / nothing was removed; check the disk, try again"
+                )
+            known = Archive(month, part, name, digest, found.rows, found.last_day, ARCHIVED, _now())
+            self._drop(known, found)
+        except Refused:
+            if name in self.strays():
+                (self._folder / name).unlink(missing_ok=True)
+            raise
         return known
 
     def _drop(self, known: Archive, found: Sums) -> None:
         with self._writing() as connection:
+            if known.month not in months_there(connection, self._name):
+                raise _meanwhile(known.month)
             last = text(f'SELECT max(seq) FROM "{partition(self._name, known.month)}"')
             if (self._count(connection, known.month), connection.scalar(last)) != (found.rows, found.last_seq):
                 message = f"归档期间 {known.month} 有新记录 / records came to {known.month} while it was archived"
@@ -167,12 +184,15 @@ class Archives:
 
     def _load(self, known: Archive) -> int:
         name = partition(self._name, known.month)
-        with self._writing() as connection:
-            make_partitions(connection, self._name, [known.month])
-            connection.execute(text(f'CREATE TEMPORARY TABLE coming (LIKE "{name}") ON COMMIT DROP'))
+        with self._long() as connection:
+            connection.execute(text(f'CREATE TEMPORARY TABLE coming (LIKE "{self._name}") ON COMMIT DROP'))
             columns = [self._store.table.c[one] for one in [*self._names, "month"]]
             rows = ((*row, known.month) for row in self._file_rows(known.file))
             copy_rows(connection, self._store.table, columns, rows, into="coming")
+            self._hold_off(connection)
+            if connection.execute(self._of(known)).first() is None:
+                raise _meanwhile(known.month)
+            make_partitions(connection, self._name, [known.month])
             listed = ", ".join(f'"{column.name}"' for column in columns)
             came = connection.execute(
                 text(f'INSERT INTO "{name}" ({listed}) SELECT {listed} FROM coming ON CONFLICT DO NOTHING')
@@ -206,11 +226,17 @@ class Archives:
 
     def expire(self, known: Archive) -> None:
         """Remove a file whose time is over; the catalogue keeps its sums. Idempotent."""
-        t = self._files
         with self._writing() as connection:
-            mine = t.update().where(t.c.month == known.month, t.c.part == known.part, t.c.state == ARCHIVED)
-            connection.execute(mine.values(state=OVER, moment=_now()))
-        (self._folder / known.file).unlink(missing_ok=True)
+            if connection.execute(self._of(known)).first() is not None:
+                same = self._files.c.month == known.month, self._files.c.part == known.part
+                connection.execute(update(self._files).where(*same).values(state=OVER, moment=_now()))
+                (self._folder / known.file).unlink(missing_ok=True)  # cut off before the commit, it is still due
+
+    def _of(self, known: Archive) -> Select[Any]:
+        """The row of a file in the catalogue, where that is still what was read there."""
+        t = self._files
+        same = t.c.month == known.month, t.c.part == known.part, t.c.sha256 == known.sha256
+        return select(t.c.file).where(*same, t.c.state == ARCHIVED)
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -220,16 +246,30 @@ class Archives:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """One moment of the database."""
+        """One moment of the database, at which it may take longer to look than a writer may."""
         with translated(), self._store.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ")
+            connection.execution_options(isolation_level="REPEATABLE READ")
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
+    @contextmanager
+    def _long(self) -> Iterator[Connection]:
+        """A transaction that may take longer than a writer's."""
+        with translated(), self._store.engine.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            yield connection
+
+    def _hold_off(self, connection: Connection) -> None:
+        """Hold off writers to the end of the transaction; one that is stopped in it is ended, as theirs are."""
+        limit = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
+        connection.execute(text(limit))
+        self._store.writing.settle(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """A transaction that holds off writers, and may take longer than one of theirs."""
-        with translated(), self._store.engine.begin() as connection:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            self._store.writing.settle(connection)
+        """A transaction that holds off writers."""
+        with self._long() as connection:
+            self._hold_off(connection)
             yield connection
 
     def _count(self, connection: Connection, month: int) -> int:
@@ -254,22 +294,27 @@ class Archives:
 
     # -- the files -----------------------------------------------------------------------------------------------------
 
-    def _write(self, name: str, rows: Generator[tuple[Any, ...]]) -> Sums:
+    def _write(self, head: str, rows: Generator[tuple[Any, ...]]) -> tuple[str, Sums]:
+        """Name of the file, which begins so, and what was written."""
         summing = _Summing(self._store)
-        unnamed = self._folder / f".{name}.writing"
-        with unnamed.open("wb") as file:
-            with closing(self._records(summing, rows)) as given:
-                marker = sha256(name.encode()).digest()[:16]
-                fastavro.writer(file, self._schema, given, codec="deflate", sync_marker=marker)
-            file.flush()
-            os.fsync(file.fileno())
-        unnamed.rename(self._folder / name)
+        unnamed = self._folder / f".{head}.{secrets.token_hex(8)}.writing"
+        try:
+            with open(unnamed, "xb", opener=_for_us_alone) as file:
+                with closing(self._records(summing, rows)) as given:
+                    marker = sha256(head.encode()).digest()[:16]
+                    fastavro.writer(file, self._schema, given, codec="deflate", sync_marker=marker)
+                file.flush()
+                os.fsync(file.fileno())
+            name = f"{head}-{_hash_of(unnamed)[:8]}.avro"
+            unnamed.rename(self._folder / name)
+        finally:
+            unnamed.unlink(missing_ok=True)
         handle = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-        return summing.sums()
+        return name, summing.sums()
 
     def _records(self, summing: _Summing, rows: Generator[tuple[Any, ...]]) -> Generator[dict[str, Any]]:
         with closing(rows):
@@ -279,19 +324,15 @@ class Archives:
     def _file_rows(self, name: str) -> Iterator[tuple[Any, ...]]:
         with (self._folder / name).open("rb") as file:
             record: Any
-            for record in fastavro.reader(file):
+            for record in fastavro.reader(file, self._schema):  # columns that came since are null
                 yield tuple(record[one] for one in self._names)
 
     def _read_back(self, name: str) -> tuple[str, Sums]:
         """Hash of a file, and what it holds."""
-        with (self._folder / name).open("rb") as file:
-            digest = sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        summing = _Summing(self._store)
+        digest, summing = _hash_of(self._folder / name), _Summing(self._store)
         for row in self._file_rows(name):
             summing.seen(row)
-        return digest.hexdigest(), summing.sums()
+        return digest, summing.sums()
 
 
 class _Summing:
@@ -336,6 +377,20 @@ def _schema(store: Store) -> dict[str, Any]:
         for name, kind in store.spec.columns.items()
     ]
     return {"type": "record", "name": f"vingate.archive.{store.spec.name}", "fields": [*own, *given]}
+
+
+def _meanwhile(month: int) -> Refused:
+    message = f"{month} 刚被另一命令归档或恢复 / another command archived or loaded {month} meanwhile"
+    return Refused(message, "请查看 vingate store months 后重试 / see vingate store months, then try again")
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _now() -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, Text, select
 
 from connectors.contracts import Tally
+
+ARCHIVED, OVER = "archived", "over"
+"""A file that is kept, and one whose time is over: its sums stay in the catalogue."""
 
 
 def catalogue_of(table: str, metadata: MetaData) -> tuple[Table, Table]:
@@ -45,6 +48,14 @@ def archived(connection: Connection, table: str, batches: Sequence[str]) -> dict
         before = found.get(batch, Tally(0, 0))
         found[batch] = Tally(before.count + count, before.digest + int(digest))
     return found
+
+
+def kept_of(connection: Connection, table: str) -> Iterator[tuple[str, str]]:
+    """Batches of which rows lie in archives that are kept, each with the name of a file."""
+    files, t = catalogue_of(table, MetaData())
+    same = (files.c.month == t.c.month) & (files.c.part == t.c.part)
+    wanted = select(t.c.batch, files.c.file).join(files, same).where(files.c.state == ARCHIVED)
+    yield from map(tuple, connection.execute(wanted.order_by(files.c.file)))
 
 
 def files_of(connection: Connection, table: str, batch: str) -> list[str]:

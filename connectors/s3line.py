@@ -120,17 +120,18 @@ def client(settings: S3Settings) -> Any:  # noqa: ANN401 - botocore makes its cl
         Misconfigured: credentials or certificates that the settings name cannot be read.
     """
     name = settings.line, os.getpid()
-    if name not in _clients:
+    made = _clients.get(name)
+    if made is None:
         forget(_MOST - 1)
-        _clients[name] = _made(name[0])
-    return _clients[name]
+        made = _clients[name] = _made(name[0])  # another thread may forget it at once: it is ours all the same
+    return made
 
 
 def forget(left: int = 0) -> None:
     """Close clients, the oldest first, but for so many: the next call reads credentials anew."""
     for name in list(_clients)[: max(len(_clients) - left, 0)]:
-        made = _clients.pop(name)
-        if name[1] == os.getpid():  # what a fork inherits is its parent's
+        made = _clients.pop(name, None)
+        if made is not None and name[1] == os.getpid():  # what a fork inherits is its parent's
             made.close()
 
 
@@ -207,8 +208,9 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     code, status = code_of(error), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     words = masked(str(error.response.get("Error", {}).get("Message", "")), (), 200)
     told = f"{code}: {words}" if words else code
-    if code in _REFUSED or status == 401:
+    if code in _REFUSED or code in ("400", "401", "403"):  # without a body nobody says what is wrong: keys may be
         forget()
+    if code in _REFUSED or status == 401:
         return Misconfigured(f"{place}: AUTH_FAILED: 凭证被拒绝 / our credentials are refused ({told})", _KEYS)
     if code == "RequestTimeTooSkewed":
         message = f"{place}: 本机时钟不准 / the clock of this machine is off ({told})"
@@ -223,8 +225,8 @@ def _refusal(place: str, error: said.ClientError) -> ConnectorError:
     if code in _BUSY or status in (429, 500, 502, 503, 504):
         return Unavailable(f"{place}: 服务繁忙或故障 / the store is busy or failing ({status} {told})", _AGAIN)
     if status == 403:
-        message = f"{place}: 没有权限 / no permission ({told})"
-        remedy = "请给予列举、读取与写入的权限 / grant the rights to list, read and write there"
+        message = f"{place}: 没有权限，或凭证已更换 / no permission, or the keys are others by now ({told})"
+        remedy = "请检查凭证，并给予列举、读取与写入的权限 / check the keys; grant the rights to list, read and write"
         return Misconfigured(message, remedy)
     message = f"{place}: 请求被拒绝 / the request is refused ({status} {told})"
     return Misconfigured(message, "请检查 S3 设置 / check the settings of S3")

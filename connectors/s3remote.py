@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from hashlib import md5
 from http import HTTPStatus
@@ -21,6 +23,8 @@ from connectors.storages import Changed
 LARGEST = 5 << 30
 """Most that one request writes or copies."""
 _FIRST, _WINDOW = 1 << 16, 4 << 20
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_REPLACED = "列出后被替换 / it was replaced after it was listed"
 _BACK = "再次运行即按现状重新计划 / run again: what is there now is planned anew"
 
 
@@ -83,6 +87,7 @@ class Bucket:
         Raises:
             Changed: it is gone, or another one stands under its key.
             Unavailable: the store does not give them, however often it is asked.
+            Misconfigured: the store gives other bytes than it was asked for.
         """
         wanted = {"Bucket": self.name, "Key": found.key, "Range": f"bytes={start}-{start + count - 1}"}
         if found.etag:
@@ -91,17 +96,31 @@ class Bucket:
             with translated(self._settings.place):
                 try:
                     answer = self._client.get_object(**wanted)
-                    total = int(str(answer.get("ContentRange", "")).rpartition("/")[2] or answer["ContentLength"])
-                    if total != found.size:
-                        raise _changed(found, f"长度不符 / it has another length: {found.size} -> {total}")
-                    data: bytes = answer["Body"].read()
-                    return data
                 except ClientError as error:
                     raise _of_reading(found, error) or error from None
-                except (HTTPClientError, IncompleteReadError):
-                    if not left:  # calls are tried again by the SDK, what follows their headers is not
-                        raise
+                with closing(answer["Body"]) as body:
+                    self._see_that_it_fits(found, start, count, answer)
+                    try:
+                        data: bytes = body.read()
+                    except (HTTPClientError, IncompleteReadError):
+                        if not left:  # calls are tried again by the SDK, what follows their headers is not
+                            raise
+                    else:
+                        return data
         raise AssertionError
+
+    def _see_that_it_fits(self, found: Entry, start: int, count: int, answer: dict[str, Any]) -> None:
+        """Compare an answer's headers with what was asked, which not every store heeds; without a range it is whole."""
+        if found.etag and answer.get("ETag", "").strip('"') not in ("", found.etag):
+            raise _changed(found, _REPLACED)
+        length = int(answer["ContentLength"])
+        given = _RANGE.fullmatch(str(answer.get("ContentRange", "")))
+        total = int(given[2]) if given else length
+        if total != found.size:
+            raise _changed(found, f"长度不符 / it has another length: {found.size} -> {total}")
+        if (int(given[1]) if given else 0, length) != (start, count):
+            message = f"{self._settings.place}: 存储服务不支持按范围读取 / the store does not give ranges: {found.key}"
+            raise Misconfigured(message, "请更换或升级存储服务 / use another store, or a newer version of it")
 
     def whole(self, found: Entry, place: Path) -> None:
         """Copy an object into a new file here.
@@ -236,5 +255,5 @@ def _of_reading(found: Entry, error: ClientError) -> Changed | None:
     if code_of(error) == "NoSuchKey" or (status == HTTPStatus.NOT_FOUND and code_of(error) != "NoSuchBucket"):
         return _changed(found, "列出后被删除 / it was removed after it was listed")
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
-        return _changed(found, "列出后被替换 / it was replaced after it was listed")
+        return _changed(found, _REPLACED)
     return None

@@ -14,11 +14,13 @@ copy because somebody else took the name at that moment.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -34,6 +36,9 @@ from connectors.parts import safe
 from connectors.s3line import S3Settings
 from connectors.s3remote import Bucket, Entry
 
+_SCRATCH = "vingate-s3-"
+_JUST_MADE = 60.0
+"""Seconds for which a folder that nobody has locked yet may be a new one's."""
 _STAGED = re.compile(r"([0-9a-z-]{0,40})@.*\.part", re.DOTALL)
 
 
@@ -239,10 +244,32 @@ class S3Sink:
 
 @lru_cache(maxsize=1)
 def _scratch(process: int) -> Path:
-    """A folder of this process alone, removed when it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="vingate-s3-"))
+    """A folder of this process alone, removed when it ends; that of one that was killed goes with the next one."""
+    _sweep_killed()
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    _locked(folder)
     atexit.register(_cleared, folder, process)
     return folder
+
+
+def _sweep_killed() -> None:
+    """Remove folders that no process holds locked: half-written parts are records in plain text."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # another user's, or just going
+            if left.stat().st_mtime < time.time() - _JUST_MADE:
+                os.close(_locked(left))
+                shutil.rmtree(left)
+
+
+def _locked(folder: Path) -> int:
+    """A folder, opened and locked until this process and its forks end. Raises OSError where another one holds it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def _cleared(folder: Path, process: int) -> None:

@@ -58,7 +58,8 @@ class StoreSettings(ConnectorSettings):
     Where it does not, or cannot be asked, the connection is given up and the answer is *unavailable*.
     """
     connections: int = Field(default=4, ge=1, le=100)
-    """Connections to PostgreSQL that are kept, and the most that are opened at a time."""
+    """Connections to PostgreSQL that are kept, and the most that are opened at a time; two where it says one, since
+    a new month is made, and the table's columns are looked up, beside the work that needs them."""
 
     def address(self) -> str:
         """The address with its password.
@@ -74,8 +75,9 @@ class StoreSettings(ConnectorSettings):
         Raises:
             Misconfigured: the address cannot be used.
         """
+        connections = max(self.connections, 2)
         limits = Limits(
-            self.busy_seconds, self.statement_seconds, self.connections, self.connect_seconds, self.silent_seconds
+            self.busy_seconds, self.statement_seconds, connections, self.connect_seconds, self.silent_seconds
         )
         return open_engine(self.address(), limits)
 

@@ -179,7 +179,10 @@ class SqlSink:
         """The same for each of some batches, in a query for some hundred of them."""
         found: dict[str, list[int]] = {batch: [0, 0] for batch in batches}
         rows, asked = self._store.rows, list(found)
-        with translated(), self._store.engine.connect().execution_options(yield_per=2000) as connection:
+        options: dict[str, Any] = {"yield_per": 2000}
+        if self._store.divided:  # rows and catalogue as of one moment, though a month is loaded meanwhile
+            options["isolation_level"] = "REPEATABLE READ"
+        with translated(), self._store.engine.connect().execution_options(**options) as connection:
             for at in range(0, len(asked), ASKED):
                 statement = self._tallied(asked[at : at + ASKED])
                 for batch, identity, key, version, content, merged, is_current, is_late, *values in connection.execute(

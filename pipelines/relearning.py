@@ -12,17 +12,20 @@ and what is known then is a duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select
 
-from connectors.contracts import Delivery, WorkItem, fingerprint
+from connectors.catalogue import kept_of
+from connectors.contracts import Delivery, Misconfigured, WorkItem, fingerprint
 from connectors.engines import translated
 from connectors.sqlbase import Store
 from connectors.sqlstore import SqlSink
+from mappings import divisions
 from mappings.encoding import WITHDRAWN, delivery_id, key_digest
 from pipelines import accounts, tables, vinplaces
 from pipelines.errors import PipelineError
@@ -38,6 +41,9 @@ from pipelines.state import State
 from pipelines.versionruns import ENTRY
 from pipelines.versions import key_halves, pack_intake
 from pipelines.vinhash import vin_hash
+from routing.table import load_table
+
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 class WentOn(PipelineError):
@@ -53,10 +59,40 @@ class WentOn(PipelineError):
         )
 
 
+class Archived(PipelineError):
+    """Rows of a batch that is to be learnt are in the archive of their month."""
+
+    def __init__(self, batch: str, files: Sequence[str]) -> None:
+        told = ", ".join(files[:20])
+        super().__init__(
+            f"批次 {batch} 等的记录已归档（{told}）；请先 vingate store reload 这些月份，"
+            "再执行 state relearn，之后可再次归档"
+            f" / records of {batch} and others are archived ({told}): bring these months back with vingate store"
+            " reload, call state relearn, then archive them again"
+        )
+
+
+class Unplaced(PipelineError):
+    """All of an exchange is learnt but rows of which nobody can tell for whom they are."""
+
+    exit_code = 1
+
+    def __init__(self, rows: Mapping[str, int]) -> None:
+        told = ", ".join(f"{batch}: {count}" for batch, count in list(rows.items())[:20])
+        super().__init__(
+            f"已补回其余各条；以下批次有记录不知属于哪个目的地，未补回（{told}）：行被改动、路由表已更换，或该目的地不收记录编号"
+            f" / all else is learnt; of these batches there are rows of which the destination is unknown ({told}): they"
+            " were changed, the routing table is another one by now, or an agreement withheld their keys. Restore the"
+            " state's backup again, put back table or rows, call state relearn; else they are new when they come again."
+            " 其余交换请再执行一次 / Other exchanges go on when it is called again"
+        )
+
+
 class _Row(NamedTuple):
     """A version that stands in a store."""
 
     destination: str
+    """Empty where nobody can tell."""
     sink: str
     key: str
     version: int
@@ -76,10 +112,13 @@ def relearn(state: State, exchange: Exchange) -> dict[str, int]:
 
     Raises:
         WentOn: it was used since.
+        Unplaced: nobody can tell for whom some rows are; all else is learnt.
+        Archived: rows of those batches are in archives, so that not all of them could be learnt.
         ConnectorError: a store is not to be had.
     """
     sinks = Sinks(exchange, state, make=False)
     learnt: dict[str, int] = {}
+    unplaced: dict[str, int] = {}
     try:
         with state.reading() as connection:
             run = newest_run(connection, exchange.name)
@@ -88,27 +127,56 @@ def relearn(state: State, exchange: Exchange) -> dict[str, int]:
         unknown = sorted(
             {batch for store, _, _ in stores for batch in _batches(store, exchange.name)} - known, key=_number
         )
+        _refuse_archived(stores, exchange.name, known)
         for batch in unknown:
             rows = [row for store, sink, names in stores for row in _rows(store, sink, names, batch)]
             with state.unit_of_work() as connection:
                 learnt[batch] = _learn(state, connection, exchange, run, batch, rows)
+            if not all(row.destination for row in rows):
+                unplaced[batch] = sum(not row.destination for row in rows)
     finally:
         sinks.close()
+    if unplaced:
+        raise Unplaced(unplaced)
     return learnt
 
 
 def _stores(connection: Connection, exchange: Exchange, sinks: Sinks) -> list[tuple[Store, str, list[str]]]:
-    """Each store once, the name of its sink, and the destinations that the state knows to lie in it."""
+    """Each store once, the name of its sink, and the destinations that may lie in it.
+
+    Those that the state knows, and those that the routing table can name: one may have got its first record since.
+    """
     b, d = tables.batches, tables.batch_destinations
     wanted = select(d.c.destination).join(b, b.c.id == d.c.batch).where(b.c.exchange == exchange.name).distinct()
     fixed = [one.for_ for one in exchange.sinks.values() if not any(mark in one.for_ for mark in "*?[")]
+    known = {*connection.execute(wanted).scalars(), *fixed}
     found: dict[str, tuple[Store, str, list[str]]] = {}
-    for destination in sorted({*connection.execute(wanted).scalars(), *fixed}):
+    for destination in [*sorted(known), *sorted(_nameable(exchange) - known)]:
         name, sink = sinks.row_sink(destination)
         if isinstance(sink, SqlSink):
             place = f"{sink.settings.url.get_secret_value()} {sink.settings.table.name}"
-            found.setdefault(place, (Store(sink.settings), name, []))[2].append(destination)
+            if place not in found:
+                store = Store(sink.settings)
+                if destination not in known and not _is_there(store):
+                    continue
+                found[place] = store, name, []
+            found[place][2].append(destination)
     return list(found.values())
+
+
+def _nameable(exchange: Exchange) -> set[str]:
+    """Destinations that the exchange's routing table can name, as far as it names them by provinces."""
+    templates = load_table(exchange.routing.table).templates
+    return {_PLACEHOLDER.sub(key, template) for template in templates for key in divisions.PROVINCES}
+
+
+def _is_there(store: Store) -> bool:
+    """Whether a store that nobody knows of has its table."""
+    try:
+        with translated():
+            return bool(inspect(store.engine).has_table(store.spec.name))
+    except Misconfigured:
+        return False
 
 
 def _number(batch: str) -> int:
@@ -119,9 +187,27 @@ def _batches(store: Store, exchange: str) -> Iterator[str]:
     own = store.table.c
     with translated(), store.engine.connect() as connection:
         for batch in connection.execute(select(own.batch).distinct()).scalars():
-            number = batch.rpartition("-")[2]
-            if number.isdecimal() and batch == batch_id(exchange, int(number)):
+            if _is_of(batch, exchange):
                 yield batch
+
+
+def _refuse_archived(stores: Sequence[tuple[Store, str, list[str]]], exchange: str, known: Collection[str]) -> None:
+    away: dict[str, str] = {}
+    for store, _, _ in stores:
+        if store.divided:
+            with translated(), store.engine.connect() as connection:
+                away.update(
+                    (file, batch)
+                    for batch, file in kept_of(connection, store.spec.name)
+                    if batch not in known and _is_of(batch, exchange)
+                )
+    if away:
+        raise Archived(min(away.values(), key=_number), sorted(away))
+
+
+def _is_of(batch: str, exchange: str) -> bool:
+    number = batch.rpartition("-")[2]
+    return number.isdecimal() and batch == batch_id(exchange, int(number))
 
 
 def _rows(store: Store, sink: str, destinations: Sequence[str], batch: str) -> Iterator[_Row]:
@@ -133,10 +219,9 @@ def _rows(store: Store, sink: str, destinations: Sequence[str], batch: str) -> I
     for key, version, identity, content, merged, *values in found:
         body = store.rows.body(values)
         mark = fingerprint(Delivery(identity, "", key, version, content, body, batch, merged))
-        for destination in destinations:
-            if delivery_id(key, version, content, destination) == identity:
-                members = {**dict.fromkeys(names), **orjson.loads(body)}
-                yield _Row(destination, sink, key, version, int(content, 16), merged, members, mark)
+        destination = next((one for one in destinations if delivery_id(key, version, content, one) == identity), "")
+        members = {**dict.fromkeys(names), **orjson.loads(body)}
+        yield _Row(destination, sink, key, version, int(content, 16), merged, members, mark)
 
 
 def _learn(
@@ -146,6 +231,7 @@ def _learn(
     b, number = tables.batches, _number(batch)
     if connection.execute(select(b.c.id).where(b.c.number == number)).first() is not None:
         raise WentOn(batch)
+    received, rows = str(rows[0].members["received_at"]), [row for row in rows if row.destination]
     records: dict[tuple[str, int], list[_Row]] = {}
     for row in rows:
         records.setdefault((row.key, row.version), []).append(row)
@@ -159,7 +245,7 @@ def _learn(
             "run": run,
             "kind": RESTORED,
             "state": "closed",
-            "received_at": str(rows[0].members["received_at"]),
+            "received_at": received,
             "items": packed_items([WorkItem(RESTORED, batch)]),
             **accounts.intake({0: book}),
         },

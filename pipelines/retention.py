@@ -24,7 +24,8 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from connectors.archives import ARCHIVED, Archive, Archives
+from connectors.archives import Archive, Archives
+from connectors.catalogue import ARCHIVED
 from connectors.sqlbase import StoreSettings
 from pipelines.errors import SettingsError
 from pipelines.storeform import REPAIRS

@@ -40,19 +40,21 @@ def months(
     [bold]示例 / example:[/bold]  vingate store months province-store.toml --prove
     """
     with closing(load_retention(settings).archives()) as archives:
-        standing, files = archives.months(), archives.archives()
+        standing, files, strays = archives.months(), archives.archives(), archives.strays()
         for one in files if prove else ():
             if one.state == "archived":
                 archives.prove(one)
     rows = [{"month": _text(month), "online": count} for month, count in standing.items() if count]
     told = [{**one._asdict(), "month": _text(one.month)} for one in files]
     if as_json:
-        emit({"months": rows, "archives": told, "proved": prove})
+        emit({"months": rows, "archives": told, "strays": strays, "proved": prove})
         return
     for row in rows:
         _say(f"{row['month']}  {row['online']:>12,}  在库 / online")
     for kept in files:
         _say(f"{_text(kept.month)}  {kept.count:>12,}  {kept.state}  {kept.file}")
+    for name in strays:
+        _say(f"不在目录中 / not in the catalogue: {name}")
 
 
 @app.command("archive")
@@ -99,7 +101,7 @@ def retention(
     if found.retention is None:
         message = f"{settings}: 缺少 [retention] / has no [retention]"
         raise SettingsError(message)
-    day = date.fromisoformat(today) if today else day_in_shanghai(datetime.now(UTC))
+    day = _day(today) if today else day_in_shanghai(datetime.now(UTC))
     with closing(found.archives()) as archives:
         wanted = list(due(found.retention, archives.months(), archives.archives(), day))
         for one, _ in keep_to(archives, wanted) if apply else ((one, None) for one in wanted):
@@ -107,6 +109,14 @@ def retention(
                 _say(f"{one.what}  {_text(one.month)}  {one.count:,}")
     told = [{"what": one.what, "month": _text(one.month), "count": one.count} for one in wanted]
     _tell({"due": told, "applied": apply, "reason": found.retention.reason}, found.retention.reason, as_json)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        message = f"不是日期，应为 YYYY-MM-DD / no day, write YYYY-MM-DD: {text}"
+        raise SettingsError(message) from None
 
 
 def _number(month: str) -> int:

@@ -105,10 +105,11 @@ class Gateway:
 
     def _leave_to_others(self, share: Share) -> None:
         """Leave feeds that we cannot reach, and all else that one gateway does alone, to who can perhaps."""
-        watched = {name: feeds.values() for name, feeds in self._feeds.items() if feeds}
+        built = (name for name, loop in self.loops.items() if loop.built)  # what was closed says nothing any more
+        watched = {name: feeds.values() for name in built if (feeds := self._feeds.get(name))}
         away = sorted(name for name, feeds in watched.items() if any(one.cut_off for one in feeds))
         if not away:
-            if all(one.connected and one.seen for feeds in watched.values() for one in feeds):
+            if watched and all(one.connected and one.seen for feeds in watched.values() for one in feeds):
                 self._aside = FIRST_ASIDE
         elif share.stand_aside(self._aside):
             log.warning("stands-aside", extra={"text": ", ".join(away), "seconds": self._aside})

@@ -96,6 +96,11 @@ class Loop:
         self._rests_until = -math.inf
 
     @property
+    def built(self) -> bool:
+        """Whether it has a run, with feeds of its own."""
+        return self._runs is not None
+
+    @property
     def idle(self) -> float:
         """Seconds since it moved last; waiting for its next try after a failure is no standstill."""
         return 0.0 if self.failing else self._clock() - self._moved_at

@@ -37,6 +37,34 @@ def made(bench):  # noqa: F811
         one.close()
 
 
+class Hanging:
+    """A link whose thread did not end in time when it was stopped."""
+
+    alive = True
+
+    def __init__(self, _settings, _opened, ended):
+        self.end = ended
+
+    def stop(self):
+        pass
+
+
+def test_an_end_that_comes_late_is_that_of_an_earlier_connection(monkeypatch):
+    monkeypatch.setattr("connectors.amqplink.Link", Hanging)
+    feed = AmqpFeed(AmqpFeed.Settings(url="amqp://nobody@127.0.0.1/", queue="q"))
+    with feed.changed:
+        feed.start()
+        earlier = feed.link
+    feed.close()
+    with feed.changed:
+        feed.start()
+    feed.channel = channel = object()
+    earlier.end(Unavailable("late"))
+    assert (feed.channel, feed.troubled) == (channel, False)
+    feed.link.end(Unavailable("lost"))
+    assert (feed.channel, feed.troubled) == (None, True)
+
+
 class TestAmqpFeed(FeedContract):
     name = "amqp"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event, Thread
+
 import fastavro
 import pytest
 import test_sqlstore as lite
@@ -12,8 +14,9 @@ from test_sqlstore_postgres import Place
 
 from connectors import archives as module
 from connectors.archives import Archives, Refused
-from connectors.contracts import ACCEPTED, Misconfigured
-from connectors.sqlbase import StoreSettings
+from connectors.contracts import ACCEPTED, Misconfigured, Unavailable
+from connectors.sqlbase import Store, StoreSettings
+from connectors.sqlstore import SqlSink
 
 GIVEN = (
     *(delivery(n, day="2023-09-30", parts=[n], filler="x" * n, price="1.50") for n in range(40)),
@@ -224,6 +227,161 @@ def test_a_file_whose_time_is_over_goes_and_its_sums_stay(place, sink, folder):
     assert [(one.state, one.file) for one in ours.archives()] == [("over", known.file)]
     assert sums(sink) == before
     assert ours.reload(202309) == 0
+
+
+def test_two_that_archive_a_month_at_a_time_lose_nothing(place, sink, folder, monkeypatch):
+    """The slower one looked before the last record came, and has its file when the quicker one has read its own."""
+    write, read, waits, goes_on, told = Archives._write, Archives._read_back, Event(), Event(), []
+    quicker = archives(place, folder)
+
+    def slowly(self, *given):
+        if self is not quicker:
+            waits.set()
+            goes_on.wait(20)
+        return write(self, *given)
+
+    def read_back(self, name):
+        found = read(self, name)
+        if self is quicker and not goes_on.is_set():
+            goes_on.set()
+            slower.join()
+        return found
+
+    def work():
+        try:
+            archives(place, folder).archive(202309)
+        except Refused as error:
+            told.append(str(error))
+
+    slower = Thread(target=work)
+    monkeypatch.setattr(Archives, "_write", slowly)
+    monkeypatch.setattr(Archives, "_read_back", read_back)
+    slower.start()
+    assert waits.wait(20)
+    sink.write([delivery(999, day="2023-09-09", batch="b3")])
+    known = quicker.archive(202309)
+    assert (known.count, "records came" in told[0]) == (43, True)
+    quicker.prove(known)
+    assert quicker.reload(202309) == 43
+
+
+def test_two_stores_that_are_given_one_folder_lose_nothing(place, sink, folder, postgres):
+    with postgres.database() as url:
+        other = Place(postgres, url)
+        make_sink(other).write([delivery(500, day="2023-09-09", batch="b9")])
+        known, another = archives(place, folder).archive(202309), archives(other, folder).archive(202309)
+        archives(place, folder).prove(known)
+        archives(other, folder).prove(another)
+
+
+def test_what_another_call_did_meanwhile_is_not_done_again(place, sink, folder, monkeypatch):
+    ours, prove = archives(place, folder), Archives.prove
+    ours.archive(202309)
+
+    def meanwhile(self, known):
+        prove(self, known)
+        monkeypatch.undo()
+        archives(place, folder).reload(202309)
+        sink.write([delivery(999, day="2023-09-09", batch="b3")])
+        archives(place, folder).archive(202309)
+
+    monkeypatch.setattr(Archives, "prove", meanwhile)
+    with pytest.raises(Refused, match="another command"):
+        ours.reload(202309)
+    assert (sums(sink)["b3"].count, [one.count for one in ours.archives()]) == (1, [43])
+
+
+def test_a_file_whose_time_is_over_goes_wherever_its_removal_is_cut_off(place, sink, folder):
+    ours = archives(place, folder)
+    known = ours.archive(202309)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.Path, "unlink", _cut)
+        with pytest.raises(Cut):
+            ours.expire(known)
+    assert [one.state for one in ours.archives()] == ["archived"]  # so that it is due again
+    ours.expire(known)
+    assert not list(folder.iterdir())
+
+
+def test_files_are_for_their_owner_alone_also_in_a_folder_that_was_there(place, sink, folder):
+    folder.mkdir(mode=0o755)
+    known = archives(place, folder).archive(202309)
+    assert (folder / known.file).stat().st_mode & 0o077 == 0
+
+
+def test_files_that_the_catalogue_does_not_name_are_told(place, sink, folder, monkeypatch):
+    ours = archives(place, folder)
+    known = ours.archive(202309)
+    assert ours.strays() == []
+    ours.reload(202309)
+    (folder / f".things-202309-001.{'0' * 16}.writing").write_bytes(b"cut off")
+    assert ours.strays() == [f".things-202309-001.{'0' * 16}.writing", known.file]
+    sink.write([delivery(999, day="2023-09-09", batch="b3")])
+    assert ours.archive(202309).file != known.file
+    assert ours.strays() == [f".things-202309-001.{'0' * 16}.writing", known.file]
+
+
+def test_a_month_may_take_longer_than_a_statement_of_a_writer(place, sink, folder, monkeypatch):
+    good = module._good
+    monkeypatch.setattr(module, "_good", lambda name: good(name).replace("SELECT", "SELECT pg_sleep(0.02),", 1))
+    ours = Archives(StoreSettings(url=place.url, table=DIVIDED, statement_seconds=0.3), folder)
+    assert ours.archive(202309).count == 42
+
+
+def test_writers_go_on_while_rows_are_copied_in(place, sink, folder, monkeypatch):
+    ours, copy = archives(place, folder), module.copy_rows
+    ours.archive(202309)
+    quick = make_sink(place, busy_seconds=1)
+
+    def meanwhile(*given, **more):
+        assert statuses(quick, delivery(999, day="2023-10-09", batch="b3")) == [ACCEPTED]
+        copy(*given, **more)
+
+    monkeypatch.setattr(module, "copy_rows", meanwhile)
+    assert ours.reload(202309) == 42
+
+
+def test_a_call_that_was_stopped_holds_off_writers_for_some_seconds_only(place, sink, folder, monkeypatch):
+    ours, makes = archives(place, folder), module.make_partitions
+    ours.archive(202309)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+
+    def stopped(*given):
+        assert statuses(make_sink(place, busy_seconds=5), delivery(999, day="2023-10-09", batch="b3")) == [ACCEPTED]
+        makes(*given)
+
+    monkeypatch.setattr(module, "make_partitions", stopped)
+    with pytest.raises(Unavailable):
+        ours.reload(202309)
+    monkeypatch.undo()
+    assert ours.reload(202309) == 42
+
+
+def test_a_file_outlives_the_columns_that_came_since(place, sink, folder):
+    before, known = sums(sink), archives(place, folder).archive(202309)
+    columns = {**DIVIDED.columns, "later": "text"}
+    wider = DIVIDED.model_copy(update={"columns": columns, "added": ("later",)})
+    settings = StoreSettings(url=place.url, table=wider)
+    SqlSink(SqlSink.Settings(**vars(settings))).create()
+    ours = Archives(settings, folder)
+    ours.prove(known)
+    assert ours.reload(202309) == 42
+    assert sums(sink) == before
+
+
+def test_a_ledger_that_looks_while_a_month_is_loaded_counts_each_row_once(place, sink, folder, monkeypatch):
+    before, ours = sums(sink), archives(place, folder)
+    ours.archive(202309)
+    archived = Store.archived
+
+    def loaded_meanwhile(self, *given):
+        monkeypatch.undo()
+        assert ours.reload(202309) == 42
+        return archived(self, *given)
+
+    monkeypatch.setattr(Store, "archived", loaded_meanwhile)
+    assert sums(sink) == before
+    assert ours.archives() == []
 
 
 def test_a_store_that_is_not_divided_is_not_archived(tmp_path):

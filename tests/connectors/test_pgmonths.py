@@ -7,7 +7,7 @@ import test_sqlstore as lite
 import test_sqlstore_postgres as plain
 from test_sqlstore import SPEC, delivery
 
-from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, Delivery
+from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, Delivery, Misconfigured
 from connectors.pgmonths import digest_of, month_of
 from connectors.sqlstore import SqlSink, SqlSource
 
@@ -132,6 +132,11 @@ def test_a_month_that_went_is_made_again(place):
     assert where(place) == {202608: [("k000001", 2), ("k000002", 1)]}
 
 
+def test_a_new_month_needs_no_more_connections_than_there_are(place):
+    sink = make_sink(place, connections=1, busy_seconds=1)
+    assert statuses(sink, delivery(1, day="2026-08-31")) == [ACCEPTED]
+
+
 def test_new_records_look_at_no_partition_but_their_own(place):
     sink = make_sink(place)
     sink.write([delivery(n, day=f"20{20 + n % 6}-0{1 + n % 9}-01") for n in range(100)])
@@ -181,6 +186,41 @@ class TestTakenOver:
         assert place.execute("SELECT max(seq) FROM things")[0][0] > rows[-1][0]
         assert make_sink(place).verify("b2") == lite.TestSqlSink.tally(self.GIVEN[5:])
 
+    def test_rights_go_over(self, place):
+        self.before(place)
+        place.execute("CREATE ROLE reports")
+        place.execute("GRANT SELECT ON things TO reports, PUBLIC")
+        try:
+            make_sink(place)
+            asked = "SELECT has_table_privilege('reports', 'things', 'SELECT'), relacl::text FROM pg_class"
+            ((may, rights),) = place.execute(f"{asked} WHERE relname = 'things'")
+            assert (may, ",=r/" in rights) == (True, True)
+        finally:
+            place.execute("DROP OWNED BY reports")
+            place.execute("DROP ROLE reports")
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            "CREATE VIEW extra AS SELECT record_key FROM things",
+            "ALTER TABLE things ADD COLUMN extra text",
+            "CREATE TABLE notes (seq bigint CONSTRAINT extra REFERENCES things (seq))",
+            "CREATE TRIGGER extra BEFORE UPDATE ON things EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        ],
+    )
+    def test_what_others_made_is_asked_for_before_anything_is_copied(self, place, monkeypatch, made):
+        rows = self.before(place)
+        place.execute(made.replace("EXECUTE", "FOR EACH ROW EXECUTE"))
+        monkeypatch.setattr("connectors.dividing.make_partitions", lambda *_: 1 / 0)
+        with pytest.raises(Misconfigured, match="extra"):
+            make_sink(place)
+        assert len(place.execute("SELECT seq FROM things")) == len(rows)
+
+    def test_numbers_may_have_any_name(self, place):
+        self.before(place)
+        place.execute("ALTER SEQUENCE things_seq_seq RENAME TO numbers")
+        assert statuses(make_sink(place), delivery(9)) == [ACCEPTED]
+
     def test_marks_of_sources_stand(self, place):
         self.before(place)
         source = plain.make_source(place)
@@ -204,3 +244,13 @@ class TestTakenOver:
         self.before(place)
         plain.side_by_side(*[lambda: make_sink(place).close()] * 4)
         assert make_sink(place).verify("b1").count == 5
+
+
+def test_columns_and_indexes_that_came_since_need_one_connection(place):
+    plain.make_sink(place).close()
+    wider = SPEC.model_copy(
+        update={"columns": {**SPEC.columns, "later": "text"}, "added": ("later",), "indexes": (*SPEC.indexes, "later")}
+    )
+    sink = SqlSink(SqlSink.Settings(url=place.url, table=wider, connections=1, busy_seconds=1))
+    sink.create()
+    assert statuses(sink, delivery(1)) == [ACCEPTED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from hashlib import md5
@@ -17,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import s3proxy
 
-from connectors import s3remote
+from connectors import s3line, s3remote
 from connectors.contracts import Misconfigured, Tally, Unavailable
 from connectors.registry import sink as registered
 from connectors.s3sink import S3Sink, _scratch
@@ -170,6 +171,27 @@ def test_a_store_that_is_away_while_parts_are_promoted_gets_them_later(server, b
     assert list(_scratch_files()) == [], "nothing is left here of what could not be put there"
 
 
+def test_what_a_killed_process_left_here_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("connectors.s3sink._JUST_MADE", -1.0)
+    program = (
+        "import os; from connectors.s3sink import _scratch;"
+        "(_scratch(os.getpid()) / 'a.part').write_text('half'); print(flush=True); input()"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        _scratch.cache_clear()
+        own = _scratch(os.getpid())
+        assert len(list(tmp_path.iterdir())) == 2  # it lives
+        other.kill()
+    _scratch.cache_clear()
+    newer = _scratch(os.getpid())
+    assert set(tmp_path.iterdir()) == {own, newer}
+    _scratch.cache_clear()
+
+
 def _scratch_files():
     return (path for path in _scratch(os.getpid()).rglob("*") if path.is_file())
 
@@ -226,3 +248,30 @@ def test_a_bucket_may_be_had_whole(server, bucket):
 def test_avro_needs_a_schema(server, bucket):
     with pytest.raises(Misconfigured, match="schema"):
         registered("s3", {**server.settings(bucket, "out"), "format": "avro"})
+
+
+def test_new_keys_are_taken_up_where_a_refusal_has_no_words(server, bucket, tmp_path):
+    """What asks for an object's headers alone is refused without a code: keys may be the reason."""
+    secret = tmp_path / "secret"
+    secret.write_text(s3proxy.SECRET)
+    sink = S3Sink(S3Sink.Settings(**{**server.settings(bucket, "out"), "secret_key": f"file:{secret}"}))
+    part = sink.open("province-44", "b1", "i1")
+    part.add([b"{}"])
+    staged = part.close()
+    secret.write_text("of before")
+    s3line.forget()
+    with pytest.raises(Misconfigured):
+        sink.promote([staged])
+    secret.write_text(s3proxy.SECRET)
+    sink.promote([staged])
+    assert sink.verify("b1").count == 1
+
+
+@pytest.mark.parametrize(("status", "kept"), [(400, False), (403, False), (501, True)])
+def test_clients_are_forgotten_where_their_keys_may_be_what_is_refused(server, bucket, gate, status, kept):
+    sink = made(server, bucket, gate.port)
+    part = staged(sink)
+    gate.faults = lambda call: f"{status} ExpiredToken" if call.startswith("HEAD") else ""
+    with pytest.raises(Misconfigured):
+        sink.promote([part])
+    assert bool(s3line._clients) is kept

@@ -21,8 +21,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import certificates, s3proxy
 
-from connectors import registry, s3remote
+from connectors import registry, s3line, s3remote
 from connectors.contracts import Misconfigured, Unavailable, Unreadable
+from connectors.s3line import S3Settings
 from connectors.s3source import FoundObject, S3Source
 from connectors.storages import Changed
 from connectors.testing import SourceContract
@@ -386,6 +387,55 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server, bucket, gate):
     gate.faults = lambda _: "half"
     with pytest.raises(Unavailable):
         numbers(source, items)
+
+
+def test_a_lost_connection_is_tried_as_often_as_settings_say(server, bucket, gate):
+    put(server, bucket, "a.ndjson", line(1))
+    source = made(server, bucket, gate.port, tries=2)
+    items, _ = found(source)
+    gate.calls.clear()
+    gate.faults = lambda _: "none"
+    with pytest.raises(Unavailable):
+        numbers(source, items)
+    assert len(gate.calls) == 2
+
+
+class Forgetful(dict):
+    """Clients of a process in which another thread's credentials are refused whenever a client was made."""
+
+    def __setitem__(self, name, made):
+        super().__setitem__(name, made)
+        s3line.forget()
+
+
+def test_a_client_that_another_thread_forgets_is_good_for_its_call(server, bucket, monkeypatch):
+    monkeypatch.setattr(s3line, "_clients", Forgetful())
+    put(server, bucket, "a.ndjson", line(1))
+    source = made(server, bucket)
+    assert numbers(source, source.plan({})) == [1]
+
+
+class Whole:
+    """A store that takes no notice of ranges and conditions."""
+
+    def get_object(self, **_):
+        return {"ContentLength": 100, "Body": io.BytesIO(b"0123456789" * 10), "ETag": '"now"'}
+
+
+def test_a_store_that_gives_no_ranges_is_refused(monkeypatch):
+    monkeypatch.setattr(s3remote, "client", lambda _: Whole())
+    bucket, entry = s3remote.Bucket(S3Settings(url="s3://b/in")), s3remote.Entry("in/a", 100, 0, "")
+    with pytest.raises(Misconfigured, match="does not give ranges"):
+        bucket.read(entry, 50, 10)
+    assert len(bucket.read(entry, 0, 100)) == 100  # all of it was wanted
+
+
+def test_a_store_that_knows_no_conditions_gives_no_other_object(monkeypatch):
+    monkeypatch.setattr(s3remote, "client", lambda _: Whole())
+    bucket, entry = s3remote.Bucket(S3Settings(url="s3://b/in")), s3remote.Entry("in/a", 100, 0, "then")
+    with pytest.raises(Changed, match="replaced after it was listed"):
+        bucket.read(entry, 0, 100)
+    assert bucket.read(entry._replace(etag="now"), 0, 100)
 
 
 def test_a_server_that_restarts_in_the_middle_loses_and_doubles_nothing(server, bucket):

@@ -159,13 +159,14 @@ def leading(share, feed):
     role = Role.model_validate({"name": "r", "exchanges": {
         "ours": fed() | {"feeds": {"queue": {"connector": "memory"}}}, "scanned": {**fed(), "every": "1s"},
     }})  # fmt: skip
-    built = []
+    built, feeds = [], {}
 
     def build(name, _):
         built.append((name, share.once))
+        feeds[name] = {"queue": feed} if name == "ours" and share.once else {}
         return Runs()
 
-    gateway = Gateway(role, build, share, feeds={"ours": {"queue": feed}})
+    gateway = Gateway(role, build, share, feeds=feeds)
     gateway.open(threading.Event())
     return gateway, built
 
@@ -185,13 +186,37 @@ def test_who_cannot_reach_its_feeds_leaves_them_to_others_each_time_for_longer()
     assert not share.once
     assert built[2:] == [("ours", False)]
     share.once = True
+    gateway.round(threading.Event(), 0)
     gateway.round(threading.Event(), 0)  # another could not reach them either
     assert share.aside == [3.0, 3.0, 6.0]
     share.once, feed.away = True, 0.0
     gateway.round(threading.Event(), 0)
+    gateway.round(threading.Event(), 0)
     feed.away = 5.0
     gateway.round(threading.Event(), 0)
     assert share.aside[3:] == [3.0]
+
+
+def test_a_scanned_exchange_is_built_anew_with_its_feed_when_its_turn_comes_again():
+    """Its feed of before, which could not be reached, says nothing of the one to be built."""
+    role = Role.model_validate({"name": "r", "exchanges": {
+        "both": fed() | {"feeds": {"queue": {"connector": "memory"}}, "every": "1s"},
+    }})  # fmt: skip
+    share, built, feeds = Shares(once=True, members=2), [], {}
+
+    def build(name, _):
+        built.append(Reached())
+        feeds[name] = {"queue": built[-1]}
+        return Runs()
+
+    gateway = Gateway(role, build, share, feeds=feeds)
+    gateway.open(threading.Event())
+    built[0].away = 5.0
+    gateway.round(threading.Event(), 0)
+    assert (share.aside, len(built)) == ([3.0], 1)
+    share.once = True
+    gateway.round(threading.Event(), 0)
+    assert (share.aside, len(built)) == ([3.0], 2)
 
 
 def test_who_is_alone_keeps_feeds_that_it_cannot_reach():

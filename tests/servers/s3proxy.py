@@ -142,7 +142,8 @@ class Gate:
     """Hands every call on to the server, counts them, and lets some fail: `port` is its own.
 
     `faults` is asked for each call, as `METHOD path?query`: what it answers is done instead. `503`, `403` and the like
-    are refusals with a code of S3 in them; `half` is half of the answer's body, and then the end of the connection.
+    are refusals with a code of S3 in them; `half` is half of the answer's body, and then the end of the connection;
+    `none` is that end at once.
     """
 
     def __init__(self, target: int, context: ssl.SSLContext | None = None) -> None:
@@ -178,6 +179,10 @@ class Gate:
             status, _, code = fault.partition(" ")
             said = f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode()
             self._answer(handler, int(status), [("content-type", "application/xml")], said)
+            return
+        if fault == "none":
+            handler.close_connection = True
+            handler.connection.close()
             return
         calling = http.client.HTTPConnection("127.0.0.1", target, timeout=60)
         calling.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
