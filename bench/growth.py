@@ -8,7 +8,8 @@ through `Coordinator.run`, and every table is compared with what the filler make
 Indexes are taken off for the fill and made again behind it. Then all is read into the buffers, as it is in a server
 that has run for a day, and each size is measured:
 
-- insert: 2,000 new records a call through the SQL sink, after a checkpoint; and 20 a call
+- insert: 2,000 new records a call through the SQL sink, right after a checkpoint (pages are logged whole the first time
+  that they change then) and later; and 20 a call
 - duplicate: what is known of 2,000 keys (the state's index), and the sink given 2,000 that stand, by another batch
 - history: the history rules over 2,000 records of known vehicles
 - ledger: batches proved as `vingate ledger` does, letters and store
@@ -72,6 +73,8 @@ from pipelines.versiontable import VersionTable
 from pipelines.vinhash import vin_hashes
 
 BATCH, MONTHS, SHOPS, FIRST = 2_000, 36, 20_000, date(2023, 10, 1)
+AT_ONCE, BETWEEN, LATER = 8, 16, 12
+"""Writes of 2,000 new records: right after a checkpoint, then not measured, then later."""
 PATIENCE = 45.0
 """Seconds to wait for a machine of one's own."""
 PROVED_EVERY = 50
@@ -504,12 +507,17 @@ class Bench:
         def write(given: list[Delivery], status: str) -> None:
             assert {one.status for one in self.sink.write(given)} == {status}
 
-        some = [self.fresh(filler, BATCH, f"new-{size}-{n}") for n in range(23)]
+        some = [self.fresh(filler, BATCH, f"new-{size}-{n}") for n in range(AT_ONCE + BETWEEN + LATER)]
         few = [self.fresh(filler, 20, f"few-{size}-{n}") for n in range(200)]
-        for given in some[:3]:
+        at_once, between, later = some[:AT_ONCE], some[AT_ONCE : AT_ONCE + BETWEEN], some[AT_ONCE + BETWEEN :]
+        for given in between[:3]:
             write(given, "accepted")
         self.cluster.execute("CHECKPOINT")
-        found["insert of 2,000"] = self.told(BATCH, [lambda g=g: write(g, "accepted") for g in some[3:]])
+        calls = [lambda g=g: write(g, "accepted") for g in at_once]
+        found["insert of 2,000 after a checkpoint"] = self.told(BATCH, calls)
+        for given in between[3:]:
+            write(given, "accepted")
+        found["insert of 2,000"] = self.told(BATCH, [lambda g=g: write(g, "accepted") for g in later])
         found["insert of 20"] = self.told(20, [lambda g=g: write(g, "accepted") for g in few])
         again = [
             [delivery_of(made(n, filler.received), f"again-{size}") for n in self.pick(rnd, size, BATCH)]
@@ -523,8 +531,8 @@ class Bench:
             20,
             [lambda g=g: write(g, "duplicate") for g in (again[1 + n % 5][20 * n : 20 * n + 20] for n in range(100))],
         )
-        told = self.sink.verify_many([f"new-{size}-{n}" for n in range(3, 23)])
-        assert sum(one.count for one in told.values()) == 20 * BATCH
+        told = self.sink.verify_many([one[0].batch for one in some])
+        assert sum(one.count for one in told.values()) == len(some) * BATCH
         if not self.divided:
             return found
         with self.state() as state:
@@ -607,6 +615,13 @@ def alone(lock: Path | None) -> Iterator[None]:
         os.close(handle)
 
 
+def huge_pages() -> str:
+    """Whether the server's buffers lie in huge pages, which the machine must have reserved."""
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
+    free, total = (int(told[name]) for name in ("HugePages_Free", "HugePages_Total"))
+    return "in huge pages" if total and free < total else "not in huge pages (sysctl vm.nr_hugepages=4400)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="a store and a state that grow")
     parser.add_argument("folder", type=Path)
@@ -621,6 +636,7 @@ def main() -> None:
     bench = Bench(given.folder, divided=not given.plain)
     results: dict[int, dict[str, Told]] = {}
     try:
+        print(f"buffers: {OPTIONS['shared_buffers']}, {huge_pages()}", flush=True)
         filler = Filler("growth", "2026-09-29T00:00:00+00:00", 1, divided=False) if given.plain else bench.begin()
         for size in sizes:
             bench.grow(filler, size)

@@ -38,7 +38,7 @@ from connectors.contracts import Delivery, Misconfigured, Tally, fingerprint
 from connectors.copying import copy_rows
 from connectors.engines import translated
 from connectors.pgmonths import make_partitions, months_there, partition
-from connectors.pgwriting import IDLE_SECONDS
+from connectors.pgwriting import end_when_idle
 from connectors.sqlbase import Store, StoreSettings
 
 _OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
@@ -261,8 +261,7 @@ class Archives:
 
     def _hold_off(self, connection: Connection) -> None:
         """Hold off writers to the end of the transaction; one that is stopped in it is ended, as theirs are."""
-        limit = f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000:.0f}"
-        connection.execute(text(limit))
+        end_when_idle(connection)
         self._store.writing.settle(connection)
 
     @contextmanager

@@ -160,7 +160,10 @@ def _open_postgres(url: URL, limits: Limits) -> Engine:
         connection.execute(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
             " set_config('idle_in_transaction_session_timeout', %s, false)"
-            ", set_config('jit', 'off', false)",  # it costs more than any of our statements
+            ", set_config('jit', 'off', false)"  # it costs more than any of our statements
+            # The server, too, finds out that a host has gone, in seconds: by itself it asks after two hours.
+            ", set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false)"
+            ", set_config('tcp_keepalives_count', '3', false)",
             [str(round(max(seconds, 0.001) * 1000)) for seconds in waits],
         )
         connection.commit()

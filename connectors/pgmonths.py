@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import BIT
 
 from connectors.copying import copy_rows
-from connectors.pgwriting import PostgresWriting, standing_of, supersede_of
+from connectors.pgwriting import PostgresWriting, end_when_idle, standing_of, supersede_of
 
 FIRST_YEAR, LAST_YEAR = 2016, 2099
 """Days outside of these lie in partition 0, so that a shop's wrong clock makes no partitions by the hundred."""
@@ -183,6 +183,7 @@ class DividedWriting(PostgresWriting):
             self._there.update(months_there(connection, self._table.name))
         if not wanted <= self._there:  # in a transaction of its own: others need not wait for this one
             with connection.engine.begin() as making:
+                end_when_idle(making)
                 make_partitions(making, self._table.name, wanted)
         if len(wanted) > 1:
             placed.sort(key=_month)  # a copy that stays in a partition writes many rows at a time

@@ -6,6 +6,10 @@ that stands nowhere yet and so has no row to lock: each takes **advisory locks**
 keys locks each of them and shares the table; one of many keys has the table's writers to itself, since locks of a
 server are few (64 for each connection).
 
+A writer that comes to a halt in a transaction, since its process was stopped or its host is gone, must not hold up the
+others. Between two statements the server ends it by itself. In the middle of a COPY no limit of the server's holds: it
+waits for the next row for ever, and so whoever waits for its locks ends it.
+
 Readers never wait. Only who asks how far the table is *settled* waits for writers: numbers are taken when rows are
 written and seen when they are committed, so a smaller number can turn up after a greater one.
 """
@@ -13,11 +17,12 @@ written and seen when they are committed, so a smaller number can turn up after 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, TextClause, text
+from sqlalchemy.exc import DBAPIError
 
 from connectors.contracts import Delivery
 from connectors.copying import copy_rows, together
@@ -29,9 +34,24 @@ INDEXED_BYTES = 2600
 _CLASS = 0x56_47
 """First half of the locks that stand for whole tables."""
 IDLE_SECONDS = 5.0
-"""A writer that does nothing for so long in the middle of a transaction was stopped, or its host is gone: the server
-ends it, since others wait for what it has locked."""
+"""A writer that does nothing for so long in the middle of a transaction has come to a halt."""
+_LOCK_TIMEOUT = "55P03"
 _IDLE = text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)")
+_PATIENCE = text(
+    "SELECT set_config('vingate.lock_timeout', current_setting('lock_timeout'), true),"
+    " set_config('lock_timeout', (1000 * least(CAST(:seconds AS float8),"
+    " extract(epoch FROM current_setting('lock_timeout')::interval)))::bigint::text, true)"
+)
+_PATIENCE_BEFORE = text("SELECT set_config('lock_timeout', current_setting('vingate.lock_timeout'), true)")
+_END_HALTED = text(
+    "SELECT pg_terminate_backend(a.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2"
+    " AND l.classid = :class AND l.objid = CAST(:table AS bigint) & 4294967295"
+    " AND a.datname = current_database() AND a.usename = current_user"
+    " AND a.state = 'active' AND a.wait_event_type = 'Client'"
+    " AND a.query_start < clock_timestamp() - make_interval(secs => :seconds)"
+)
+_ALONE = text("SELECT pg_advisory_xact_lock(:class, :table)")
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(:class, :table)")
 _LOCK = text("SELECT pg_advisory_xact_lock(one) FROM unnest(CAST(:keys AS bigint[])) AS one")
 
@@ -69,22 +89,44 @@ class PostgresWriting:
     @contextmanager
     def begin(self, engine: Engine, keys: Collection[str]) -> Iterator[Connection]:
         """A transaction that no other writer of these keys can overlap."""
-        with engine.begin() as connection:
-            if len(keys) > FEW:
-                with together(connection):
-                    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
-            else:
-                numbers = sorted({digest64(self._table.name, key) for key in keys})
-                with together(connection):
-                    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
-                    connection.execute(_SHARE, self._lock)
-                    connection.execute(_LOCK, {"keys": numbers})
+        with ExitStack() as held:
+            try:
+                connection = held.enter_context(self._locked(engine, keys, _PATIENCE))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", "") != _LOCK_TIMEOUT:
+                    raise
+                with engine.begin() as ending:
+                    self._end_halted(ending)
+                connection = held.enter_context(self._locked(engine, keys))
             yield connection
+
+    @contextmanager
+    def _locked(
+        self, engine: Engine, keys: Collection[str], patience: TextClause | None = None
+    ) -> Iterator[Connection]:
+        with engine.begin() as connection:
+            with together(connection):
+                end_when_idle(connection)
+                if patience is not None:
+                    connection.execute(patience, {"seconds": IDLE_SECONDS})
+                if len(keys) > FEW:
+                    connection.execute(_ALONE, self._lock)
+                else:
+                    connection.execute(_SHARE, self._lock)
+                    numbers = sorted({digest64(self._table.name, key) for key in keys})
+                    connection.execute(_LOCK, {"keys": numbers})
+                if patience is not None:
+                    connection.execute(_PATIENCE_BEFORE)
+            yield connection
+
+    def _end_halted(self, connection: Connection) -> None:
+        """End the sessions of writers that came to a halt in a COPY."""
+        connection.execute(_END_HALTED, {**self._lock, "seconds": IDLE_SECONDS})
 
     def settle(self, connection: Connection) -> None:
         """Wait for the writers that are under way; holds off new ones until the transaction ends."""
-        connection.execute(text("SELECT pg_advisory_xact_lock(:class, :table)"), self._lock)
+        self._end_halted(connection)
+        connection.execute(_ALONE, self._lock)
 
     def standing(self, connection: Connection, keys: Collection[str]) -> Iterable[Any]:
         """Key, version, delivery id, content and batch of the rows with these keys."""
@@ -105,6 +147,11 @@ class PostgresWriting:
             IntegrityError: an id or a version is there already.
         """
         copy_rows(connection, self._table, self._columns, rows)
+
+
+def end_when_idle(connection: Connection) -> None:
+    """Have the server end this transaction when its writer does nothing for `IDLE_SECONDS` between two statements."""
+    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
 
 
 # Key by key, whatever the planner believes of a table that was never analysed: it would read all of it.

@@ -13,6 +13,7 @@ from test_sqlstore import delivery
 from test_sqlstore_postgres import Place
 
 from connectors import archives as module
+from connectors import pgwriting
 from connectors.archives import Archives, Refused
 from connectors.contracts import ACCEPTED, Misconfigured, Unavailable
 from connectors.sqlbase import Store, StoreSettings
@@ -344,7 +345,7 @@ def test_writers_go_on_while_rows_are_copied_in(place, sink, folder, monkeypatch
 def test_a_call_that_was_stopped_holds_off_writers_for_some_seconds_only(place, sink, folder, monkeypatch):
     ours, makes = archives(place, folder), module.make_partitions
     ours.archive(202309)
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.5)
 
     def stopped(*given):
         assert statuses(make_sink(place, busy_seconds=5), delivery(999, day="2023-10-09", batch="b3")) == [ACCEPTED]

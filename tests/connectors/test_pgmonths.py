@@ -7,6 +7,7 @@ import test_sqlstore as lite
 import test_sqlstore_postgres as plain
 from test_sqlstore import SPEC, delivery
 
+from connectors import pgmonths, pgwriting
 from connectors.contracts import ACCEPTED, DUPLICATE, REFUSED, Delivery, Misconfigured
 from connectors.pgmonths import digest_of, month_of
 from connectors.sqlstore import SqlSink, SqlSource
@@ -49,6 +50,29 @@ def where(place):
 
 def statuses(sink, *given):
     return [one.status for one in sink.write(given)]
+
+
+@pytest.mark.parametrize("step", ["copy", "months"])
+def test_a_writer_that_stops_holds_up_nobody_for_long(place, monkeypatch, step):
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.2)
+    stopped, other = make_sink(place), make_sink(place)
+    said, makes = [], pgmonths.make_partitions
+
+    def meanwhile():
+        monkeypatch.setattr(pgmonths, "make_partitions", makes)
+        said.extend(statuses(other, delivery(1, day="2024-05-06")))
+
+    def stops(*given):
+        makes(*given)
+        meanwhile()
+
+    if step == "copy":
+        plain.stops_in_its_first_copy(monkeypatch, pgmonths, meanwhile)
+    else:
+        monkeypatch.setattr(pgmonths, "make_partitions", stops)
+    assert statuses(stopped, delivery(1, day="2024-05-06")) == [ACCEPTED], "it stands, as the other one wrote it"
+    assert said == [ACCEPTED]
+    assert where(place) == {202405: [("k000001", 1)]}
 
 
 @pytest.mark.parametrize(

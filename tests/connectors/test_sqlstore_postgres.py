@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, NamedTuple
 
 import psycopg
@@ -303,10 +304,50 @@ def test_a_writer_that_stops_in_a_transaction_holds_up_nobody_for_long(place, mo
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "6min"
 
 
+def stops_in_its_first_copy(monkeypatch, module, meanwhile):
+    """The first copy of rows comes to a halt behind its last row, until `meanwhile` is over."""
+    copy, begun = module.copy_rows, []
+
+    def copies(connection, table, columns, rows, into=""):
+        def halting():
+            yield from rows
+            meanwhile()
+
+        first, _ = not begun, begun.append(1)
+        copy(connection, table, columns, halting() if first else rows, into)
+
+    monkeypatch.setattr(module, "copy_rows", copies)
+
+
+def test_a_writer_that_stops_in_a_copy_holds_up_nobody_for_long(place, monkeypatch):
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.2)
+    stopped, other = make_sink(place), make_sink(place)
+    said = []
+    stops_in_its_first_copy(monkeypatch, pgwriting, lambda: said.extend(other.write([delivery(1)])))
+    assert [one.status for one in stopped.write([delivery(1)])] == [ACCEPTED], "it stands, as the other one wrote it"
+    assert [one.status for one in said] == [ACCEPTED]
+    assert place.execute("SELECT count(*) FROM things") == [(1,)]
+
+
+def test_who_asks_how_far_a_store_is_settled_waits_for_no_writer_that_stopped_in_a_copy(place, monkeypatch):
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.2)
+    stopped, other = make_sink(place), make_sink(place)
+
+    def meanwhile():
+        time.sleep(0.3)
+        with other._store.engine.begin() as connection:
+            other._store.writing.settle(connection)
+
+    stops_in_its_first_copy(monkeypatch, pgwriting, meanwhile)
+    assert [one.status for one in stopped.write([delivery(1)])] == [ACCEPTED]
+
+
 def test_statements_and_locks_have_limits(place):
     sink = make_sink(place, busy_seconds=3, statement_seconds=7.5)
     with sink._store.engine.connect() as connection:
         assert [connection.scalar(text(f"SHOW {one}_timeout")) for one in ("lock", "statement")] == ["3s", "7500ms"]
+        keepalives = [connection.scalar(text(f"SHOW tcp_keepalives_{one}")) for one in ("idle", "interval", "count")]
+        assert keepalives == ["5", "2", "3"], "a host that is gone is found out by the server, too"
 
 
 def test_a_wrong_password_needs_a_person_and_is_not_shown(place):
