@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
@@ -83,14 +83,15 @@ class Archives:
     Args:
         settings: the store, divided by months.
         folder: where the files lie; made when it is first written to.
+        rest_days: a month to which a row came in so many days stays: who reads the store may not have come to it.
 
     Raises:
         Misconfigured: the store is not divided, so months cannot leave it.
     """
 
-    def __init__(self, settings: StoreSettings, folder: Path) -> None:
+    def __init__(self, settings: StoreSettings, folder: Path, rest_days: int = 0) -> None:
         self._store = Store(settings)
-        self._folder = folder
+        self._folder, self._rest_days = folder, rest_days
         if not self._store.divided:
             message = (
                 "只有 PostgreSQL 上按月分区的库可以归档 / only stores divided by months (PostgreSQL) can be archived"
@@ -105,6 +106,22 @@ class Archives:
         """Month -> rows that stand in the database."""
         with self._reading() as connection:
             return {month: self._count(connection, month) for month in months_there(connection, self._name)}
+
+    def fresh(self, months: Collection[int]) -> list[int]:
+        """Those of these months to which a row came in the last `rest_days`."""
+        if not self._rest_days:
+            return []
+        with self._reading() as connection:
+            return [month for month in months if self._came(connection, month) is not None]
+
+    def _came(self, connection: Connection, month: int) -> datetime | None:
+        """When the last row came to a month, where that was in the last `rest_days`."""
+        asked = text(
+            f'SELECT max(received_at::timestamptz) FROM "{partition(self._name, month)}"'
+            " HAVING max(received_at::timestamptz) > clock_timestamp() - make_interval(days => :days)"
+        )
+        came: datetime | None = connection.scalar(asked, {"days": self._rest_days})
+        return came
 
     def archives(self) -> list[Archive]:
         """The catalogue, by month and part."""
@@ -123,7 +140,8 @@ class Archives:
         """Move a month into a file; None where nothing stands of it.
 
         Raises:
-            Refused: rows are not as their versions say, the file was not what was written, or rows came meanwhile.
+            Refused: rows are not as their versions say, the file was not what was written, or rows came meanwhile or
+                lately (`rest_days`).
             Unavailable: the database is not to be had now.
             OSError: the folder cannot be written.
         """
@@ -131,6 +149,8 @@ class Archives:
             if month not in months_there(connection, self._name) or not self._count(connection, month):
                 return None
             self._refuse_bad_rows(connection, month)
+            if self._rest_days and (came := self._came(connection, month)):
+                raise _lately(month, came, self._rest_days)
             t = self._files
             part = 1 + (connection.scalar(select(func.max(t.c.part)).where(t.c.month == month)) or 0)
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -376,6 +396,19 @@ def _schema(store: Store) -> dict[str, Any]:
         for name, kind in store.spec.columns.items()
     ]
     return {"type": "record", "name": f"vingate.archive.{store.spec.name}", "fields": [*own, *given]}
+
+
+def _lately(month: int, came: datetime, days: int) -> Refused:
+    at = f"{came:%Y-%m-%d %H:%M}"
+    message = (
+        f"{month} 在最近 {days} 天内仍有记录到达（{at}），读取该库的交换可能尚未读到"
+        f" / rows came to {month} in the last {days} days ({at}): who reads this store may not have come to them"
+    )
+    fix = (
+        "请稍后再归档；确认均已读完时可设 [archive] rest_days = 0"
+        " / archive it later; where all have read it: [archive] rest_days = 0"
+    )
+    return Refused(message, fix)
 
 
 def _meanwhile(month: int) -> Refused:

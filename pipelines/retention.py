@@ -4,6 +4,7 @@
     url = "env:STORE_URL"
     [archive]
     folder = "/var/lib/vingate/archive"
+    rest_days = 7
     [retention]
     online_months = 60
     archive_months = 0
@@ -17,7 +18,7 @@ only where somebody answers for it (`archive_months`, with a `reason` that names
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -47,6 +48,8 @@ class ArchivePlace(_Section):
     """Where its archive lies."""
 
     folder: Path
+    rest_days: int = Field(default=7, ge=0)
+    """A month to which a row came in so many days stays: exchanges that read the store must come to it first."""
 
 
 class Periods(_Section):
@@ -80,9 +83,8 @@ class Retention(_Section):
         Raises:
             Misconfigured: the store is not divided by months.
         """
-        return Archives(
-            StoreSettings(url=self.store.url, password=self.store.password, table=REPAIRS), self.archive.folder
-        )
+        place = StoreSettings(url=self.store.url, password=self.store.password, table=REPAIRS)
+        return Archives(place, self.archive.folder, self.archive.rest_days)
 
 
 def load_retention(path: Path) -> Retention:
@@ -106,17 +108,20 @@ def load_retention(path: Path) -> Retention:
 class Due(NamedTuple):
     """What is to be done with a month, or a file of it."""
 
-    what: Literal["archive", "remove"]
+    what: Literal["archive", "wait", "remove"]
+    """`wait`: it is due, but a row came to it lately."""
     month: int
     count: int  # type: ignore[assignment]  # hides tuple.count
     archive: Archive | None = None
 
 
-def due(periods: Periods, months: dict[int, int], archives: Sequence[Archive], today: date) -> Iterator[Due]:
-    """What is due, oldest first. What names no month (0) is never due by itself."""
+def due(
+    periods: Periods, months: dict[int, int], archives: Sequence[Archive], today: date, fresh: Collection[int] = ()
+) -> Iterator[Due]:
+    """What is due, oldest first. What names no month (0) is never due by itself; `fresh` months have to wait."""
     for month, rows in sorted(months.items()):
         if month and rows and _age(month, today) > periods.online_months:
-            yield Due("archive", month, rows)
+            yield Due("wait" if month in fresh else "archive", month, rows)
     for one in archives if periods.archive_months else ():
         latest = max(one.month, int(one.last_day[:7].replace("-", "") or 0))
         if one.month and one.state == ARCHIVED and _age(latest, today) > periods.archive_months:
@@ -135,4 +140,4 @@ def keep_to(archives: Archives, wanted: Sequence[Due]) -> Iterator[tuple[Due, Ar
             archives.expire(one.archive)
             yield one, one.archive
         else:
-            yield one, archives.archive(one.month)
+            yield one, archives.archive(one.month) if one.what == "archive" else None

@@ -103,7 +103,8 @@ def retention(
         raise SettingsError(message)
     day = _day(today) if today else day_in_shanghai(datetime.now(UTC))
     with closing(found.archives()) as archives:
-        wanted = list(due(found.retention, archives.months(), archives.archives(), day))
+        standing = archives.months()
+        wanted = list(due(found.retention, standing, archives.archives(), day, archives.fresh(standing)))
         for one, _ in keep_to(archives, wanted) if apply else ((one, None) for one in wanted):
             if not as_json:
                 _say(f"{one.what}  {_text(one.month)}  {one.count:,}")

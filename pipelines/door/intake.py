@@ -131,7 +131,8 @@ class Intake:
         self._inboxes: dict[str, Inbox] = {}
         self._queue: deque[_Work] = deque()
         self._wake = threading.Event()
-        self._idle = False
+        self._wakes_at = 0
+        """At so many waiting requests the thread is woken; 0: it is awake."""
         self._given = self._taken = 0  # bytes: each is counted by one thread alone
         self._backlog = (0, 0)
         self._looked = self._committed = -1e9
@@ -193,7 +194,7 @@ class Intake:
             raise NotDurable
         self._given += size
         self._queue.append(_Work(items, guard, size, loop, told))
-        if self._idle:
+        if 0 < self._wakes_at <= len(self._queue):
             self._wake.set()
 
     def _run(self) -> None:
@@ -206,7 +207,7 @@ class Intake:
     def _gather(self) -> list[_Work] | None:
         """The next group; empty where there is only a count to renew, None at the end."""
         if not self._queue:
-            self._sleep()
+            self._wait(1, _LOOK_SECONDS)
             if not self._queue:
                 return None if self._stopping else []
         self._linger()
@@ -214,19 +215,19 @@ class Intake:
         self._taken += sum([work.size for work in group])
         return group
 
-    def _sleep(self) -> None:
-        """Wait for a request, or for the next count."""
-        self._idle = True
-        if not self._queue and not self._stopping:  # one that came before it could see that this thread sleeps
-            self._wake.wait(_LOOK_SECONDS)
-        self._idle = False
+    def _wait(self, many: int, seconds: float) -> None:
+        """Wait until so many requests do, or the door closes, or for so long."""
+        self._wakes_at = many
+        if len(self._queue) < many and not self._stopping:  # one that came before it could see that this thread sleeps
+            self._wake.wait(seconds)
+        self._wakes_at = 0
         self._wake.clear()
 
     def _linger(self) -> None:
         """Wait as long as others come: a commit costs the same for one as for many."""
         bounds, seen = self._bounds, 0
-        if bounds.linger and not self._stopping and len(self._queue) < _MANY:
-            time.sleep(max(self._committed + _PACE - time.monotonic(), 0.0))
+        if bounds.linger and (early := self._committed + _PACE - time.monotonic()) > 0:
+            self._wait(_MANY, early)
         for _ in range(_LINGERS):
             if len(self._queue) - seen < (1 if not seen else _GROWTH) or len(self._queue) >= bounds.most:
                 return

@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.contracts import Arrival
 from pipelines import tables
+from pipelines.door import intake as intake_module
 from pipelines.door.counting import FAILED_COMMITS
 from pipelines.door.intake import Bounds, Intake, Item, Kept, NotDurable
 from pipelines.door.serving import opened
@@ -137,6 +138,22 @@ def test_a_commit_that_fails_fails_its_requests_and_no_others(state):
     with running(state, database=database) as intake:
         asyncio.run(story(intake))
     assert len(count(state)) == 2
+
+
+def test_one_alone_waits_for_nobody_and_many_do_not_wait_for_the_next_commit_to_be_due(state, monkeypatch):
+    monkeypatch.setattr(intake_module, "_PACE", 3_600.0)
+
+    async def story(intake):
+        assert await intake.put([item()]) == Kept("", (True,))
+        kept = await asyncio.gather(*(intake.put([item()]) for _ in range(intake_module._MANY)))
+        assert kept == [Kept("", (True,))] * intake_module._MANY
+
+    async def bounded(intake):
+        await asyncio.wait_for(story(intake), 30)
+
+    with running(state) as intake:
+        asyncio.run(bounded(intake))
+    assert len(count(state)) == 1 + intake_module._MANY
 
 
 def test_stopping_commits_what_was_handed_over(state):

@@ -10,6 +10,7 @@ import pytest
 from engine_samples import TO_STORES, payload, write
 from typer.testing import CliRunner
 
+from connectors.archives import Refused
 from pipelines.cli.state import app as state_app
 from pipelines.cli.store import app
 from pipelines.coordinator import Coordinator
@@ -27,6 +28,7 @@ SETTINGS = """
 url = "{url}"
 [archive]
 folder = "{folder}"
+rest_days = 0
 [retention]
 online_months = 60
 archive_months = 120
@@ -129,6 +131,24 @@ def test_periods_are_kept_with_their_reason(world):
     ]
     assert world.call("retention", "--apply", *at)["due"] == []
     assert world.proof().balanced
+
+
+def test_a_month_to_which_a_row_came_lately_stays(world, postgres):
+    """Who reads the store may not have come to it."""
+    world.take([record(1), record(2, "20200601"), record(3, NEW)], "one.ndjson")
+    world.settings.write_text(world.settings.read_text("utf-8").replace("rest_days = 0", "rest_days = 7"), "utf-8")
+    database = world.store.rpartition("/")[2]
+    aged = "UPDATE repairs SET received_at = (now() - interval '8 days')::text WHERE settledate = "
+    postgres.execute(f"{aged} '2020-06-01'", database=database)
+    refused = CliRunner().invoke(app, ["archive", str(world.settings), "2021-03"])
+    assert isinstance(refused.exception, Refused)
+    assert "rest_days" in refused.exception.remedy
+    at = ("--apply", "--today", "2026-06-30")
+    due = [{"what": "archive", "month": "2020-06", "count": 1}, {"what": "wait", "month": "2021-03", "count": 1}]
+    assert world.call("retention", *at)["due"] == due
+    assert [one["month"] for one in world.call("months")["months"]] == ["2021-03", "2026-06"]
+    postgres.execute(f"{aged} '2021-03-10'", database=database)
+    assert world.call("archive", "2021-03")["archived"] == 1
 
 
 def test_a_state_that_was_set_back_asks_for_archived_months_first(world):
