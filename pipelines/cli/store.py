@@ -103,8 +103,9 @@ def retention(
         raise SettingsError(message)
     day = _day(today) if today else day_in_shanghai(datetime.now(UTC))
     with closing(found.archives()) as archives:
-        standing = archives.months()
-        wanted = list(due(found.retention, standing, archives.archives(), day, archives.fresh(standing)))
+        there = found.retention, archives.months(), archives.archives(), day
+        fresh = archives.fresh([one.month for one in due(*there) if one.what == "archive"])
+        wanted = list(due(*there, fresh))
         for one, _ in keep_to(archives, wanted) if apply else ((one, None) for one in wanted):
             if not as_json:
                 _say(f"{one.what}  {_text(one.month)}  {one.count:,}")
