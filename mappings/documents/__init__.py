@@ -47,7 +47,7 @@ class Document(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    __slots__ = ("_content", "_members")  # what is asked for several times; `model_copy` leaves slots behind
+    __slots__ = ("_content", "_listed", "_members")  # what is asked for several times; `model_copy` leaves slots behind
 
     KIND: ClassVar[str] = ""
 
@@ -59,7 +59,7 @@ class Document(BaseModel, ABC):
     @property
     def listed(self) -> str:
         """The code that stands in the place of the list code in record keys: kind and number."""
-        return f"{self.KIND}:{self.identity.number}"
+        return _once(self, "_listed", _listed)
 
     def members(self) -> Mapping[str, Any]:
         """The members as JSON has them: decimals plain text, dates ISO text, absent ones left out. Never change it.
@@ -95,6 +95,10 @@ def _once(document: Document, slot: str, made: Callable[[Document], T]) -> T:
         found = made(document)
         object.__setattr__(document, slot, found)
     return found
+
+
+def _listed(document: Document) -> str:
+    return f"{document.KIND}:{document.identity.number}"
 
 
 def _members(document: Document) -> Mapping[str, Any]:

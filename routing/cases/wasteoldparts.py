@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from mappings.documents.claims import OldPartReturn
 from mappings.documents.oldparts import NONE, OWNER, OldPartDisposal
@@ -60,8 +61,7 @@ class OldParts:
         return self.returned is not None and not all(part.agrees for part in self.returned[1].parts)
 
 
-@dataclass(frozen=True)
-class Visit:
+class Visit(NamedTuple):
     """A repair, what it lets expect, and what of that went with its old parts."""
 
     key: str
