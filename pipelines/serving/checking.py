@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from connectors import registry
 from connectors.contracts import ConnectorError
 from pipelines.agreecheck import examples, over
+from pipelines.serving.approvals import asked_examples
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.shared import explained
 from pipelines.settings import Exchange, replaced
@@ -27,6 +28,8 @@ class Said(NamedTuple):
     lines: list[str]
     problem: str = ""
     """Why it cannot be used, and the remedy; empty: it can."""
+    warns: bool = False
+    """Whether the lines are warnings: it can be used, and somebody should act."""
 
 
 def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
@@ -44,9 +47,15 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
         usable(settings)
         yield from (Said(name, "agreements", [], wrong) for wrong in over(settings, datetime.now(UTC)))
         for wrong in examples(settings):
-            yield Said(name, "agreements", [], wrong) if role.audit.demanded else Said(name, "agreements", [wrong])
+            yield _example(name, "agreements", wrong, demanded=role.audit.demanded)
         for part, make in _parts(work, folder):
             yield _asked(name, part, make, declare=declare)
+    for wrong in asked_examples(role):
+        yield _example("", "door.closures", wrong, demanded=role.audit.demanded)
+
+
+def _example(exchange: str, part: str, wrong: str, *, demanded: bool) -> Said:
+    return Said(exchange, part, [], wrong) if demanded else Said(exchange, part, [wrong], warns=True)
 
 
 def _register(name: str, exchange: Exchange, folder: Path) -> Iterator[Said]:
