@@ -11,8 +11,10 @@ import fastavro
 import pytest
 
 from pipelines.cli import main
+from pipelines.ledger import TOTALS
 from pipelines.partners.hosting import hosted
 from pipelines.partners.server import Mood
+from pipelines.runcounts import RunCounts
 
 ROOT = Path(__file__).parents[2]
 BULK = ROOT / "deploy" / "exchanges" / "bulk-files.toml"
@@ -107,6 +109,12 @@ def test_a_second_run_says_that_nothing_was_new(place, vingate):
     code, shown, _ = vingate(*bulk(place))
     assert "nothing was doubled" in " ".join(shown.split())
     assert "vingate letters list" in shown
+
+
+def test_what_one_destination_knew_and_another_got_is_new():
+    totals = dict.fromkeys(TOTALS, 0) | {"received": 12, "duplicate": 12}
+    assert RunCounts(1, totals, {}, 0, ()).already_done
+    assert not RunCounts(1, totals | {"delivered": 12}, {}, 0, ()).already_done
 
 
 def test_a_run_says_what_waits_and_when_to_come_again_and_what_went_on(tmp_path, vingate):
