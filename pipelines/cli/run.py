@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -114,6 +115,9 @@ def run(
         emit(told)
     else:
         _show(told, counts, before, waits)
+        given = [part for one in (*(overrides or ()), *where) for part in ("--set", one)] if waits else []
+        checked = ["vingate", "check", str(settings), *given, "--state", str(state)]
+        _next(told, [shlex.join(checked)] if waits else [])
     raise typer.Exit(0 if counts.balanced else 1)
 
 
@@ -174,7 +178,6 @@ def _show(told: dict[str, Any], counts: RunCounts, before: Mapping[str, Waits], 
         screen.print(
             "没有新内容：全部已处理过，未重复投递 / nothing new: all had been done before, nothing was doubled"
         )
-    _next(told)
 
 
 def _tell_waiting(before: Mapping[str, Waits], now: Mapping[str, Waits]) -> bool:
@@ -198,9 +201,9 @@ def _tell_waiting(before: Mapping[str, Waits], now: Mapping[str, Waits]) -> bool
     return went
 
 
-def _next(told: dict[str, Any]) -> None:
+def _next(told: dict[str, Any], first: list[str]) -> None:
     state = told["state"]
-    lines = [f"vingate ledger --state {state}"]
+    lines = [*first, f"vingate ledger --state {state}"]
     if told["letters"]:
         lines.append(f"vingate letters list --in open --state {state}")
         lines.append(f"vingate letters stats --state {state}")

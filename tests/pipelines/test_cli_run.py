@@ -132,6 +132,7 @@ def test_a_run_says_what_waits_and_when_to_come_again_and_what_went_on(tmp_path,
         running.stand_ins["solid-waste"].mood = Mood(down=True)
         code, shown, _ = vingate(*call)
         assert (code, "1 wait for solid-waste" in " ".join(shown.split())) == (0, True)
+        assert f"vingate check {call[1]} --set source.path=" in shown, "it says why"
         running.stand_ins["solid-waste"].mood = Mood()
         time.sleep(1)
         code, shown, _ = vingate(*call)
