@@ -7,7 +7,6 @@ of the national shape calls mandatory, all of a record in files, which are writt
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -26,8 +25,6 @@ from routing.cases import REPAIR
 from routing.rules import Rule, fill, placeholders
 from routing.table import load_table
 from routing.treatments import MASK, PASS, WITHHOLD, free_text
-
-LOG = logging.getLogger("vingate.agreements")
 
 _PROVINCE = ("home", "system", "shop_province")
 """Facts that name provinces where they stand in a destination; any other one may be whatever a glob fits."""
@@ -122,30 +119,23 @@ def over(exchange: Exchange, moment: datetime) -> Iterator[str]:
 
 def examples(exchange: Exchange) -> Iterator[str]:
     """Flows that would leave under the example approval of a shipped pattern; what to do, in words."""
-    agreements = Agreements.load(exchange.agreements)
+    wanted = ((flow.destination, flow.kind) for flow in flows(exchange))
+    yield from rests_on_example(Agreements.load(exchange.agreements), wanted)
+
+
+def rests_on_example(agreements: Agreements, wanted: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What to do, in words, with each agreement of an example approval that covers one of these (destination, kind)."""
     told: set[str] = set()
-    for flow in flows(exchange):
-        for one in agreements.matching(flow.destination, flow.kind):
+    for destination, kind in wanted:
+        for one in agreements.matching(destination, kind):
             if one.example and one.title not in told:
                 told.add(one.title)
                 yield (
-                    f"agreements: {flow.destination} 的协议 {one.title} 用的是示例批准文号“{one.approval}”；"
+                    f"agreements: {destination} 的协议 {one.title} 用的是示例批准文号“{one.approval}”；"
                     f"请复制该协议，填写真实的批准文号与日期，并在 agreements 中写上该文件"
                     f" / {one.title} rests on an example approval: copy the agreement, put the number and dates of a"
                     f" real one in, and name that file in `agreements`"
                 )
-
-
-def approved(exchange: Exchange, *, demanded: bool) -> None:
-    """See that nothing would leave under an example approval where real ones are demanded; elsewhere say so in the log.
-
-    Raises:
-        SettingsError: real approvals are demanded, and an agreement has none.
-    """
-    for wrong in examples(exchange):
-        if demanded:
-            raise SettingsError(wrong)
-        LOG.warning("%s", wrong)
 
 
 def _without(flow: Flow) -> str:

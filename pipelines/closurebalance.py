@@ -176,6 +176,8 @@ def _read_back(state: State, exchange: Exchange, wanted: Mapping[Halves, _Versio
 
 def _versions(store: Store, scope: str, wanted: Mapping[Halves, _Version]) -> Iterator[tuple[Halves, Closure]]:
     own = store.table.c
+    if "members" not in own:
+        return  # tables of somebody else's: what was sent is not to be read back there
     asked = select(own.system, own.companycode, own.costlistcode, own.version, own.members).where(
         own.kind == Closure.KIND, own.withdrawn.is_(None)
     )

@@ -116,7 +116,7 @@ class Lookup:
                 continue
             yield self._part(str(place) if promoted or not Path(temporary).exists() else temporary)
         for destination in routes if made is not None and not finals else ():
-            yield self._store(made[1], destination) if made is not None else ()
+            yield self._store(made[1], destination, batch) if made is not None else ()
 
     def _waiting(self, row: Row[Any]) -> tuple[Name | None, str]:
         try:
@@ -139,17 +139,21 @@ class Lookup:
             self._read[path] = found
         return self._read[path]
 
-    def _store(self, sinks: Sinks, destination: str) -> list[Name]:
+    def _store(self, sinks: Sinks, destination: str, batch: str) -> list[Name]:
+        """Names in a store: those of the vehicle, or, where the table has no VIN, those that the batch brought."""
         name, sink = sinks.row_sink(destination)
         if name == OWN or not isinstance(sink, SqlSink):
             return []
         place = sink.settings.url.get_secret_value()
+        store = Store(sink.settings)
+        own = store.table.c
+        if "vin" not in own:
+            place = f"{place} {batch}"
         if place not in self._read:
-            store = Store(sink.settings)
-            own = store.table.c
+            wanted = own.vin == self._vin if "vin" in own else own.batch == batch
             try:
                 with store.engine.connect() as connection:
-                    keys = connection.execute(select(own.record_key).where(own.vin == self._vin).distinct()).scalars()
+                    keys = connection.execute(select(own.record_key).where(wanted).distinct()).scalars()
                     self._read[place] = [Name.of(key) for key in keys]
             except (SQLAlchemyError, ConnectorError, ValueError):
                 self._read[place] = []

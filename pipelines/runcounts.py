@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -34,7 +35,8 @@ class RunCounts:
     @property
     def already_done(self) -> bool:
         """Whether nothing was new: there was no envelope, or all had been there before."""
-        return self.totals["received"] == self.totals["duplicate"]
+        told = any(self.totals[end] for end in ("delivered", "dead", "merged", "waiting"))  # to another destination
+        return self.totals["received"] == self.totals["duplicate"] and not told
 
 
 def counts_of(state: State, run: int) -> RunCounts:
@@ -49,6 +51,24 @@ def counts_of(state: State, run: int) -> RunCounts:
             int(flagged.scalar_one()),
             tuple(_problems(connection, run)),
         )
+
+
+class Waits(NamedTuple):
+    """Deliveries that wait for a destination."""
+
+    deliveries: int
+    tried_from: str
+    """When the first of them may be tried again, ISO 8601 in UTC."""
+
+
+def waiting_for(state: State, exchange: str) -> dict[str, Waits]:
+    """Destination -> what waits for it now in an exchange; the home that is not known yet is none."""
+    w = tables.waiting
+    wanted = select(w.c.destination, func.count(), func.min(w.c.next_attempt))
+    mine = (w.c.exchange == exchange) & (w.c.destination != "")
+    with state.reading() as connection:
+        rows = connection.execute(wanted.where(mine).group_by(w.c.destination).order_by(w.c.destination)).all()
+    return {destination: Waits(int(count), moment) for destination, count, moment in rows}
 
 
 def open_letters(state: State, exchange: str) -> int:

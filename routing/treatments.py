@@ -41,8 +41,8 @@ _REPEATED = 64
 """Characters of texts that are remembered with what masking makes of them: names of parts and jobs come again."""
 _AMOUNT = re.compile(
     r"(?i)(?:[¥￥$]|\b(?:rmb|cny))\s{0,3}[0-9][0-9,.]{0,20}(?:\s{0,3}万)?"
-    r"|[0-9][0-9,.]{0,20}\s{0,3}[百千万]?\s{0,3}(?:元|圆|块钱|rmb\b|cny\b)"
-    r"|[零一二两三四五六七八九十百千万]{1,12}(?:元|圆|块钱)"
+    r"|(?!3\s?元催)[0-9][0-9,.]{0,20}\s{0,3}[百千万]?\s{0,3}(?:元|圆|块钱|rmb\b|cny\b)"
+    r"|(?!三元(?!整|钱|零|[一二两三四五六七八九]角))[零一二两三四五六七八九十百千万]{1,12}(?:元|圆|块钱)"
     r"|(?:金额|价格|费用|单价|总价|收费|报价|合计)\s{0,3}[:：为]?\s{0,3}[0-9][0-9,.]{0,20}"
 )
 
@@ -73,7 +73,10 @@ def treat(treatment: str, name: str) -> Treat:
 
 
 def mask_free(text: str, *, amounts: bool) -> str:
-    """Free text with what is personal in it hidden; without `amounts` also amounts of money: `换机油 380元`."""
+    """Free text with what is personal in it hidden; without `amounts` also amounts of money: `换机油 380元`.
+
+    三元 by itself is no amount: that is the catalyst (三元催化器), or a kind of battery or rubber.
+    """
     return (_masked_short if len(text) <= _REPEATED else _masked_text)(text, amounts)
 
 

@@ -22,7 +22,7 @@ from pipelines.casebook import current
 from pipelines.certificates import private_key
 from pipelines.cli import closures, matching
 from pipelines.cli.days import day as day_of
-from pipelines.cli.out import AsJson, console, emit
+from pipelines.cli.out import AsJson, console, emit, wrong_use
 from routing.cases.emissionreports import PassRate, not_m_stations, overdue, pass_rates, remarked, to_match
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -168,6 +168,8 @@ def credit_file(
 ) -> None:
     """把信用记录写成带签名的日期文件 / write credit entries as a dated, signed file and its detached signature.
 
+    同名文件内容不同时不覆盖 / a file of that day and number that holds other entries is not written over.
+
     示例 / example: vingate cases credit-file --key signing.pem --period 2026-09
     """
     signing = private_key(key)
@@ -176,8 +178,13 @@ def credit_file(
     made = sign_file(entries, sender, day, serial, signing)
     out.mkdir(parents=True, exist_ok=True)
     place = out / made.name
-    place.write_bytes(made.body)
     signature = place.with_name(f"{made.name}.sig")
+    if place.exists() and place.read_bytes() != made.body:
+        wrong_use(
+            f"{place} 已有不同内容，可能已发出；请用 --serial 另取当日序号，或 --out 换目录"
+            f" / it holds other entries and may have been sent: take another --serial of the day, or another --out"
+        )
+    place.write_bytes(made.body)
     signature.write_bytes(made.signature)
     if as_json:
         emit({"file": str(place), "signature": str(signature), "entries": len(entries)})

@@ -43,7 +43,9 @@ def _show(role: str, said: Sequence[Said]) -> None:
     screen = console()
     screen.print(f"[bold]{role}[/bold]  设置有效 / the settings are valid")
     for one in said:
+        where = f"{one.exchange} {one.part}".strip()
         for line in one.lines:
-            screen.print(f"  ✓ {one.exchange} {one.part}: {line}", markup=False)
+            mark, style = ("!", "yellow") if one.warns else ("✓", None)
+            screen.print(f"  {mark} {where}: {line}", markup=False, style=style)
         if one.problem:
-            screen.print(f"  ✗ {one.exchange} {one.part}: {one.problem}", markup=False, style="red")
+            screen.print(f"  ✗ {where}: {one.problem}", markup=False, style="red")

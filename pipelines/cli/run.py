@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from pipelines.cli.out import AsJson, console, emit, wrong_use
 from pipelines.cli.running import EnvironmentConfig, EnvironmentType, JobEndpoint, Prism, Runner, as_overrides
 from pipelines.cli.watching import watching
 from pipelines.crew import crew
-from pipelines.runcounts import RunCounts, counts_of, open_letters
+from pipelines.runcounts import RunCounts, Waits, counts_of, open_letters, waiting_for
 from pipelines.runnable import EMBEDDED
 from pipelines.settings import Exchange, load
 from pipelines.state import State
@@ -104,13 +106,18 @@ def run(
         with uncollected(), without("pymongo", "pyarrow", "requests"):
             from pipelines.coordinator import Coordinator  # imported late: it takes Beam along, and Beam much else
 
+        before = waiting_for(opened, exchange.name)
         counts = counts_of(opened, Coordinator(opened, exchange, observer).run(days, again=again))
         letters = open_letters(opened, exchange.name)
+        waits = waiting_for(opened, exchange.name)
     told = as_object(exchange, state, counts, letters, time.monotonic() - began)
     if as_json:
         emit(told)
     else:
-        _show(told, counts)
+        _show(told, counts, before, waits)
+        given = [part for one in (*(overrides or ()), *where) for part in ("--set", one)] if waits else []
+        checked = ["vingate", "check", str(settings), *given, "--state", str(state)]
+        _next(told, [shlex.join(checked)] if waits else [])
     raise typer.Exit(0 if counts.balanced else 1)
 
 
@@ -148,7 +155,7 @@ _HEADS = {
 }
 
 
-def _show(told: dict[str, Any], counts: RunCounts) -> None:
+def _show(told: dict[str, Any], counts: RunCounts, before: Mapping[str, Waits], waits: Mapping[str, Waits]) -> None:
     from rich.table import Table
 
     screen = console()
@@ -166,16 +173,37 @@ def _show(told: dict[str, Any], counts: RunCounts) -> None:
     screen.print(f"\n{verdict}  第 {counts.run} 次运行，{told['seconds']:.1f} 秒{flagged} / run {counts.run}")
     for problem in counts.problems:
         screen.print(f"  {problem}", style="red", markup=False)
-    if counts.already_done:
+    went = _tell_waiting(before, waits)
+    if counts.already_done and not went and not waits:
         screen.print(
             "没有新内容：全部已处理过，未重复投递 / nothing new: all had been done before, nothing was doubled"
         )
-    _next(told)
 
 
-def _next(told: dict[str, Any]) -> None:
+def _tell_waiting(before: Mapping[str, Waits], now: Mapping[str, Waits]) -> bool:
+    """Say what became of what had waited, and what waits; whether any of the former went on."""
+    screen, went = console(), False
+    for name, waited in before.items():
+        count = waited.deliveries - (now[name].deliveries if name in now else 0)
+        if count > 0:
+            went = True
+            screen.print(
+                f"先前等待 {name} 的 {count:,} 条已处理 / {count:,} that had waited went on: {name}", markup=False
+            )
+    for name, waits in now.items():
+        count, moment = waits.deliveries, datetime.fromisoformat(waits.tried_from).astimezone().strftime("%H:%M:%S")
+        screen.print(
+            f"{count:,} 条等待 {name}：它未能接收，不会丢失；{moment} 起再次运行即重试"
+            f" / {count:,} wait for {name}, which did not take them; none is lost: run this again from {moment}",
+            markup=False,
+            style="yellow",
+        )
+    return went
+
+
+def _next(told: dict[str, Any], first: list[str]) -> None:
     state = told["state"]
-    lines = [f"vingate ledger --state {state}"]
+    lines = [*first, f"vingate ledger --state {state}"]
     if told["letters"]:
         lines.append(f"vingate letters list --in open --state {state}")
         lines.append(f"vingate letters stats --state {state}")

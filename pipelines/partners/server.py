@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -68,10 +68,13 @@ class StandIn:
             if mood.down:
                 return Response(b"maintenance", 503, headers={"Retry-After": "1"})
             body = b""
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MOST_BYTES:
-                    return Response(protocol.unreadable("too large"), 413, media_type=protocol.content_type)
+            try:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        return Response(protocol.unreadable("too large"), 413, media_type=protocol.content_type)
+            except ClientDisconnect:  # who called gave up, as it does when this one is slow: nothing was taken
+                return Response(status_code=408)
             try:
                 came = protocol.read(body, {name.lower(): value for name, value in request.headers.items()})
             except UnreadableError as error:

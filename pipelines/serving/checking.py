@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from connectors import registry
 from connectors.contracts import ConnectorError
 from pipelines.agreecheck import examples, over
+from pipelines.serving.approvals import asked_examples
 from pipelines.serving.roles import Role, Work
 from pipelines.serving.shared import explained
 from pipelines.settings import Exchange, replaced
@@ -27,6 +28,8 @@ class Said(NamedTuple):
     lines: list[str]
     problem: str = ""
     """Why it cannot be used, and the remedy; empty: it can."""
+    warns: bool = False
+    """Whether the lines are warnings: it can be used, and somebody should act."""
 
 
 def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
@@ -44,9 +47,16 @@ def check_role(role: Role, folder: Path, *, declare: bool) -> Iterator[Said]:
         usable(settings)
         yield from (Said(name, "agreements", [], wrong) for wrong in over(settings, datetime.now(UTC)))
         for wrong in examples(settings):
-            yield Said(name, "agreements", [], wrong) if role.audit.demanded else Said(name, "agreements", [wrong])
+            yield _example(name, "agreements", wrong, demanded=role.audit.demanded)
         for part, make in _parts(work, folder):
             yield _asked(name, part, make, declare=declare)
+        yield from _sinks(name, work, folder, declare=declare)
+    for wrong in asked_examples(role):
+        yield _example("", "door.closures", wrong, demanded=role.audit.demanded)
+
+
+def _example(exchange: str, part: str, wrong: str, *, demanded: bool) -> Said:
+    return Said(exchange, part, [], wrong) if demanded else Said(exchange, part, [wrong], warns=True)
 
 
 def _register(name: str, exchange: Exchange, folder: Path) -> Iterator[Said]:
@@ -68,10 +78,22 @@ def _parts(work: Work, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     for name, feed in work.feeds.items():
         options = replaced(feed.options, "{state}", folder.as_posix())
         yield f"feeds.{name}", partial(registry.feed, feed.connector, options)
-    for name, sink in exchange.sinks.items():
-        place = str(sink.options.get("url") or sink.options.get("path") or "")
-        if "{destination}" not in place:  # else the first record makes it
-            yield f"sinks.{name}", partial(built, sink, exchange.mapping.kinds)
+
+
+def _sinks(name: str, work: Work, folder: Path, *, declare: bool) -> Iterator[Said]:
+    exchange = work.settings.placed(folder)
+    for sink, given in exchange.sinks.items():
+        place, part = str(given.options.get("url") or given.options.get("path") or ""), f"sinks.{sink}"
+        store = Path(place.removeprefix("sqlite:///").partition("?")[0])
+        ours = place.startswith("sqlite:///") and store.is_relative_to(folder.absolute()) and not store.exists()
+        if "{destination}" in place:
+            continue  # the first record makes it
+        if ours and not declare:
+            yield Said(name, part, [f"{place} 将在首次运行时创建 / will be made by the first run"])
+            continue
+        if ours:
+            store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield _asked(name, part, partial(built, given, exchange.mapping.kinds), declare=declare)
 
 
 def _asked(exchange: str, part: str, make: Callable[[], Any], *, declare: bool) -> Said:

@@ -19,12 +19,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors import registry
 from connectors.contracts import Feed, Unavailable
-from pipelines.agreecheck import approved
 from pipelines.cli import uncollected, without
 from pipelines.errors import StateBusy
 from pipelines.looks import demand
 from pipelines.progress import Observer
 from pipelines.serving import link
+from pipelines.serving.approvals import approved
 from pipelines.serving.bell import Bell, Listener
 from pipelines.serving.logs import log
 from pipelines.serving.loops import Build, Loop, Runs, WatchedFeed, state_of
@@ -207,7 +207,7 @@ def serve(line: link.Link) -> None:
     tracer = open_tracer(role.name, role.tracing.endpoint) if role.tracing.enabled else None
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
-        approved(work.settings.placed(folder), demanded=role.audit.demanded)
+    approved(role, folder)
     with _owned(role, folder, line.stopping) as state, budgets_elsewhere(role.state.budgets):
         demand(state, demanded=role.audit.demanded)
         feeds: dict[str, dict[str, WatchedFeed]] = {}

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from connectors import registry
-from pipelines.agreecheck import approved
 from pipelines.cli.failures import explained
+from pipelines.serving.approvals import approved
 from pipelines.serving.roles import Role
 from pipelines.settings import replaced
 from pipelines.usable import usable
@@ -37,9 +37,9 @@ def usable_role(role: Role, folder: Path) -> None:
     """
     for work in role.exchanges.values():
         usable(work.settings.placed(folder))
-        approved(work.settings.placed(folder), demanded=role.audit.demanded)
         for part in work.feeds.values():
             registry.feed(part.connector, replaced(part.options, "{state}", folder.as_posix())).close()
+    approved(role, folder)
 
 
 if __name__ == "__main__":

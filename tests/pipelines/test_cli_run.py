@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from pathlib import Path
 
 import fastavro
 import pytest
 
 from pipelines.cli import main
+from pipelines.ledger import TOTALS
+from pipelines.partners.hosting import hosted
+from pipelines.partners.server import Mood
+from pipelines.runcounts import RunCounts
 
 ROOT = Path(__file__).parents[2]
 BULK = ROOT / "deploy" / "exchanges" / "bulk-files.toml"
@@ -104,6 +109,36 @@ def test_a_second_run_says_that_nothing_was_new(place, vingate):
     code, shown, _ = vingate(*bulk(place))
     assert "nothing was doubled" in " ".join(shown.split())
     assert "vingate letters list" in shown
+
+
+def test_what_one_destination_knew_and_another_got_is_new():
+    totals = dict.fromkeys(TOTALS, 0) | {"received": 12, "duplicate": 12}
+    assert RunCounts(1, totals, {}, 0, ()).already_done
+    assert not RunCounts(1, totals | {"delivered": 12}, {}, 0, ()).already_done
+
+
+def test_a_run_says_what_waits_and_when_to_come_again_and_what_went_on(tmp_path, vingate):
+    row = {
+        "企业代码": "440103000000002", "产生批次编码": "HWCS20240520001", "产生时间": "2024-05-20", "产生量": "2",
+        "危险废物名称": "废铅蓄电池", "危险废物类别": "HW31", "危险废物代码": "900-052-31", "计量单位": "只",
+    }  # fmt: skip
+    (tmp_path / "in.ndjson").write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    (tmp_path / "state/stores").mkdir(parents=True)
+    with hosted(["solid-waste"], tmp_path / "stand-ins") as running:
+        set_ = f"source.path={tmp_path / 'in.ndjson'}", f"sinks.solid-waste.url={running.urls['solid-waste']}"
+        again = ["retry.first_seconds=0.01", "retry.most_seconds=0.01"]
+        options = [part for one in (*set_, *again) for part in ("--set", one)]
+        call = ("run", ROOT / "deploy/exchanges/outside-in.toml", *options, "--state", tmp_path / "state")
+        running.stand_ins["solid-waste"].mood = Mood(down=True)
+        code, shown, _ = vingate(*call)
+        assert (code, "1 wait for solid-waste" in " ".join(shown.split())) == (0, True)
+        assert f"vingate check {call[1]} --set source.path=" in shown, "it says why"
+        running.stand_ins["solid-waste"].mood = Mood()
+        time.sleep(1)
+        code, shown, _ = vingate(*call)
+        assert (code, "1 that had waited went on: solid-waste" in " ".join(shown.split())) == (0, True)
+        assert "nothing new" not in " ".join(shown.split())
+        assert "nothing new" in " ".join(vingate(*call)[1].split())
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,16 @@ def lists(found):
     return {name: codes for name, codes in names.items() if codes}
 
 
+def test_what_went_into_the_department_s_own_tables_is_read_back_from_the_store_of_cases(tmp_path):
+    made = Loop(tmp_path / "state")
+    made.told()
+    made.close("environment-sql")
+    corrected(made)
+    found = told(made)
+    assert lists(found) == {"differing": [("J1", "delivered")]}
+    made.state.close()
+
+
 def test_what_was_sent_is_what_is_due(loop):
     found = told(loop)
     assert found.balanced

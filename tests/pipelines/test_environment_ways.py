@@ -18,6 +18,7 @@ from servers import sshd
 
 from pipelines.ledger import prove
 from pipelines.partners.environment import ENVIRONMENT
+from pipelines.trace import trace
 
 TABLES = ("RepairInfo_M", "VehiclePartslist_M", "RepairProjectList_M")
 
@@ -128,6 +129,13 @@ def test_a_redelivery_changes_nothing(loop, theirs):
     before = standing(theirs)
     loop.close("environment-sql", way, "name=environment-again", f"sinks.cases.url=sqlite:///{loop.folder}/again.db")
     assert standing(theirs) == before
+
+
+def test_a_trace_names_what_went_into_tables_that_have_no_vin(loop):
+    loop.close("environment-sql")
+    found = trace(loop.state, loop.state.sealer(), vin(1))
+    told = {one["costlistcode"] for one in found["versions"] if one["exchange"] == "environment-sql"}
+    assert f"closure:J1/{vin(1)}" in told
 
 
 def test_the_ledger_names_a_row_that_the_department_changed(loop, theirs):

@@ -401,3 +401,8 @@ def test_credit_entries_leave_as_a_file_whose_signature_holds(ran, capsys, tmp_p
     assert len(verify_file(body, signature, key.public_key()).entries) == told["entries"] > 0
     with pytest.raises(FileRefused):
         verify_file(body.replace(b"2026-09", b"2026-08"), signature, key.public_key())
+    assert main(["cases", "credit-file", *given, *store]) == 0, "the same again is the same file"
+    Path(told["file"]).write_bytes(b"sent before")
+    assert main(["cases", "credit-file", *given, *store]) == 2
+    assert ("--serial" in capsys.readouterr().err, Path(told["file"]).read_bytes()) == (True, b"sent before")
+    assert main(["cases", "credit-file", *given, *store, "--serial", "2"]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 from outside_documents import TAKES, record, settings
@@ -91,3 +93,19 @@ def test_a_bad_day_loses_nothing_and_doubles_nothing(name, mood, tmp_path):
         assert counts["delivered"] == 3 + MANY
         assert counts["duplicate"] == 0
         day.state.close()
+
+
+def test_a_slow_stand_in_bears_a_caller_who_gives_up(tmp_path):
+    sent = []
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/im", "headers": [], "query_string": b""}
+    with hosted(["environment"], tmp_path) as running:
+        stand_in = running.stand_ins["environment"]
+        asyncio.run(stand_in.app()(scope, gone, send))
+        assert (sent[0]["status"], stand_in.kept.counts()) == (408, {})

@@ -192,6 +192,20 @@ def test_schedules():
             schedule(every, cron)
 
 
+def test_a_store_in_the_folder_of_a_state_that_is_new_is_no_problem(role, tmp_path, capsys):
+    from pipelines.cli import main
+
+    sink = '\n[exchanges.inline.sinks.kept]\nconnector = "sql"\nurl = "sqlite:///{state}/stores/kept.db"\n'
+    role.write_text(ROLE.replace('every = "5s"\n', "") + sink, "utf-8")
+    state = tmp_path / "new" / "state"
+    for declare, said in ([], "will be made"), (["--declare"], "0 current"), ([], "0 current"):
+        main(["check", str(role), "--state", str(state), *declare, "--json"])
+        parts = json.loads(capsys.readouterr().out)["parts"]
+        (kept,) = [one for one in parts if (one["exchange"], one["part"]) == ("inline", "sinks.kept")]
+        assert (kept["problem"], said in kept["said"][0]) == ("", True)
+    assert (state / "stores/kept.db").exists()
+
+
 def test_a_role_is_checked_part_by_part(role, tmp_path, capsys):
     from pipelines.cli import main
 

@@ -319,3 +319,20 @@ def test_a_role_that_demands_audits_does_not_start_under_an_example_approval(fol
     lenient = vingate("check", role, "--state", folder / "state", *chosen, "--json")
     (part,) = [one for one in json.loads(lenient.stdout)["parts"] if one["part"] == "agreements"]
     assert (part["problem"], "example approval" in part["said"][0]) == ("", True)
+
+
+def test_what_is_asked_for_at_the_door_needs_a_real_approval_too(folder):
+    role = folder / "deploy/roles/province-embedded.toml"
+    closures = {"store": "sqlite:///{state}/cases.db", "callers": '{ "440100000000001" = {} }'}
+    chosen = [part for name, value in closures.items() for part in ("--set", f"door.closures.{name}={value}")]
+    demanded = ("--set", "audit.demanded=true")
+    done = vingate("serve", role, "--state", folder / "state", "--set", "door.port=0", *chosen, *demanded)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "door.closures.agreements" in done.stderr
+    assert "environment-示例-1" in done.stderr
+    checked = vingate("check", role, "--state", folder / "state", *chosen, *demanded, "--json")
+    assert checked.returncode == 1
+    (part,) = [one for one in json.loads(checked.stdout)["parts"] if one["part"] == "door.closures"]
+    assert "example approval" in part["problem"]
+    lenient = vingate("check", role, "--state", folder / "state", *chosen)
+    assert (lenient.returncode, "! door.closures" in lenient.stdout) == (0, True)
