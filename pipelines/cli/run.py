@@ -115,7 +115,7 @@ def run(
         emit(told)
     else:
         _show(told, counts, before, waits)
-        given = [part for one in (*(overrides or ()), *where) for part in ("--set", one)] if waits else []
+        given = [part for one in (*(overrides or ()), *where) for part in ("--set", _without_secrets(one))]
         checked = ["vingate", "check", str(settings), *given, "--state", str(state)]
         _next(told, [shlex.join(checked)] if waits else [])
     raise typer.Exit(0 if counts.balanced else 1)
@@ -153,6 +153,16 @@ _HEADS = {
     "filtered": "过滤\nfiltered",
     "waiting": "等待\nwaiting",
 }
+
+
+_SECRETS = ("password", "token", "secret", "key", "auth")
+
+
+def _without_secrets(override: str) -> str:
+    """`a.b=c`; `a.b=...` where the value may be a secret, or hold one."""
+    name, _, value = override.partition("=")
+    hidden = "@" in value or any(word in name for word in _SECRETS)
+    return f"{name}=..." if hidden else override
 
 
 def _show(told: dict[str, Any], counts: RunCounts, before: Mapping[str, Waits], waits: Mapping[str, Waits]) -> None:

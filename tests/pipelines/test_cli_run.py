@@ -11,6 +11,7 @@ import fastavro
 import pytest
 
 from pipelines.cli import main
+from pipelines.cli.run import _without_secrets
 from pipelines.ledger import TOTALS
 from pipelines.partners.hosting import hosted
 from pipelines.partners.server import Mood
@@ -331,3 +332,16 @@ def test_a_run_without_its_source_leaves_no_state(place, vingate):
     assert code == 2
     assert "gone.ndjson" in said
     assert not (place / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("sinks.credit.url=http://127.0.0.1:8090", "sinks.credit.url=http://127.0.0.1:8090"),
+        ("sinks.store.url=postgresql://me:hidden@127.0.0.1/db", "sinks.store.url=..."),
+        ("sinks.credit.auth.token=hidden", "sinks.credit.auth.token=..."),
+        ("sinks.store.password=hidden", "sinks.store.password=..."),
+    ],
+)
+def test_what_is_to_be_called_next_holds_no_secret(given, shown):
+    assert _without_secrets(given) == shown
