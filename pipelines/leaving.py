@@ -8,7 +8,6 @@ its body, and its key where that would tell what is withheld, are what is sent, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -78,12 +77,11 @@ class Leaving:
         members = orjson.loads(delivery.body)
         told = members if terms.whole else terms.apply(members)
         body = OUTBOUND[form].write(told) if form else orjson.dumps(told)
-        if terms.names:
-            return replace(delivery, body=body)
-        key = self._stand_in(delivery.destination, delivery.key)
-        return replace(
-            delivery, body=body, key=key, merged_into=self._stand_in(delivery.destination, delivery.merged_into)
-        )
+        id_, to, key, version = delivery.id, delivery.destination, delivery.key, delivery.version
+        merged_into = delivery.merged_into
+        if not terms.names:
+            key, merged_into = self._stand_in(to, key), self._stand_in(to, merged_into)
+        return Delivery(id_, to, key, version, delivery.content, body, delivery.batch, merged_into)
 
     def _stand_in(self, destination: str, key: str) -> str:
         """The same for all versions of a record at one destination, and another one at the next."""

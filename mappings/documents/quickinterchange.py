@@ -9,7 +9,8 @@ as by the careful path, to the last member. What this very process wrote a momen
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -39,6 +40,28 @@ def write_document(document: Document) -> bytes:
     return body
 
 
+class _Shown(Mapping[str, Any]):
+    """What is shown of a document, where somebody looks: its members, and what names it."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    @cached_property
+    def _all(self) -> dict[str, Any]:
+        issuer, _, day, vin = self._document.identity
+        told = {"companycode": issuer, "costlistcode": self._document.listed, "day": day.isoformat(), "vin": vin}
+        return {**told, **self._document.members()}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - any member
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
 class Written(NamedTuple):
     """A document as we write it, taken apart."""
 
@@ -49,11 +72,7 @@ class Written(NamedTuple):
     def judgement(self) -> Judgement:
         """What the careful path says of it: nothing is wrong."""
         document = self.document
-        issuer, _, day, vin = document.identity
-        told = {"companycode": issuer, "costlistcode": document.listed, "day": day.isoformat(), "vin": vin}
-        return Judgement(
-            document.KIND, DIALECT, (), document, {**told, **document.members()}, provenance=self.provenance
-        )
+        return Judgement(document.KIND, DIALECT, (), document, _Shown(document), provenance=self.provenance)
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
