@@ -90,15 +90,19 @@ class PostgresWriting:
     def begin(self, engine: Engine, keys: Collection[str]) -> Iterator[Connection]:
         """A transaction that no other writer of these keys can overlap."""
         with ExitStack() as held:
+            yield self._begun(engine, keys, held)
+
+    def _begun(self, engine: Engine, keys: Collection[str], held: ExitStack) -> Connection:
+        """The third try waits as long as any other lock is waited for, behind a writer that was ended just now."""
+        for patience in (_PATIENCE, _PATIENCE, None):
             try:
-                connection = held.enter_context(self._locked(engine, keys, _PATIENCE))
+                return held.enter_context(self._locked(engine, keys, patience))
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", "") != _LOCK_TIMEOUT:
+                if patience is None or getattr(error.orig, "sqlstate", "") != _LOCK_TIMEOUT:
                     raise
-                with engine.begin() as ending:
-                    self._end_halted(ending)
-                connection = held.enter_context(self._locked(engine, keys))
-            yield connection
+            with engine.begin() as ending:
+                self._end_halted(ending)
+        raise AssertionError  # the last one returns or raises
 
     @contextmanager
     def _locked(
