@@ -79,6 +79,8 @@ class Defects:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._routine = sorted(map(symptom, self.settings.routine), key=len, reverse=True)
+        self._least = max(self.settings.k, self.settings.threshold)
+        """So many vehicles make a lead at least."""
         self._is_fault = lru_cache(maxsize=16_384)(self._says_more)
 
     def derive(self, subject: str, facts: Sequence[Fact], today: date) -> Iterable[DefectLead]:
@@ -89,20 +91,24 @@ class Defects:
         if self.settings.wmis and subject[:3] not in self.settings.wmis:
             return []
         clusters = self._clusters(subject, repairs(facts))
-        found = (self._lead(subject, cluster, clusters[cluster]) for cluster in sorted(clusters))
+        many = sorted(cluster for cluster, cases in clusters.items() if len(cases) >= self._least)
+        found = (self._lead(subject, cluster, clusters[cluster]) for cluster in many)
         return [lead for lead in found if lead is not None]
 
     def _clusters(self, model: str, known: list[Repair]) -> dict[_Cluster, list[_Case]]:
-        clusters: dict[_Cluster, list[_Case]] = defaultdict(list)
+        alike: dict[tuple[str, str, str], list[Repair]] = defaultdict(list)
         for one in known:
             row = one.row
             fault, region = symptom(row.faultdescription), _region(one)
             if not region or not row.companycode or row.vin[:MODEL_LENGTH] != model or not self._is_fault(fault):
                 continue
-            month = row.repairdate.isoformat()[:7]
-            named = [(name, part_code(part.code)) for part in row.parts if (name := part_name(part.name))]
-            for name, code in sorted(set(named)) or [("", "")]:
-                clusters[_Cluster(region, month, fault, name)].append(_Case(one, code))
+            alike[region, row.repairdate.isoformat()[:7], fault].append(one)
+        clusters: dict[_Cluster, list[_Case]] = defaultdict(list)
+        for (region, month, fault), some in alike.items():
+            for one in some if len(some) >= self._least else ():
+                parts = {(name, part_code(part.code)) for part in one.row.parts if (name := part_name(part.name))}
+                for name, code in sorted(parts) or [("", "")]:
+                    clusters[_Cluster(region, month, fault, name)].append(_Case(one, code))
         return clusters
 
     def _says_more(self, text: str) -> bool:
@@ -114,7 +120,7 @@ class Defects:
     def _lead(self, model: str, cluster: _Cluster, cases: list[_Case]) -> DefectLead | None:
         """The lead of a cluster, or None where too few share it or where its texts tell of somebody."""
         settings = self.settings
-        if _vehicles(cases) < max(settings.k, settings.threshold) or _shops(cases) < settings.k:
+        if _vehicles(cases) < self._least or _shops(cases) < settings.k:
             return None
         code = self._common_code(cases)
         if _tells(cases, cluster.fault, cluster.part, code or ""):
@@ -178,12 +184,10 @@ def _median_mileage(cases: list[_Case]) -> int:
 def _tells(cases: list[_Case], *texts: str) -> bool:
     """Whether a text holds the name or number of a shop, vehicle or settlement of these cases, letter for letter."""
     told = "\n".join(map(compact, texts))
-    for case in cases:
-        row = case.repair.row
-        names = (row.companyname, row.companycode, row.plate, row.plate[1:], row.vin, row.costlistcode)
-        if any(len(name) >= _TELLING and name in told for name in map(compact, names)):
-            return True
-    return False
+    names: set[str] = set()
+    for row in (case.repair.row for case in cases):
+        names.update((row.companyname, row.companycode, row.plate, row.plate[1:], row.vin, row.costlistcode))
+    return any(len(name) >= _TELLING and name in told for name in map(compact, names))
 
 
 def _evidence(cases: list[_Case]) -> str:
