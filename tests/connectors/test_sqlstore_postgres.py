@@ -334,7 +334,7 @@ def test_who_asks_how_far_a_store_is_settled_waits_for_no_writer_that_stopped_in
     stopped, other = make_sink(place), make_sink(place)
 
     def meanwhile():
-        time.sleep(0.3)
+        time.sleep(0.3)  # the server's clock says how old the COPY is: older than IDLE_SECONDS
         with other._store.engine.begin() as connection:
             other._store.writing.settle(connection)
 

@@ -135,7 +135,7 @@ def test_a_run_says_what_waits_and_when_to_come_again_and_what_went_on(tmp_path,
         assert (code, "1 wait for solid-waste" in " ".join(shown.split())) == (0, True)
         assert f"vingate check {call[1]} --set source.path=" in shown, "it says why"
         running.stand_ins["solid-waste"].mood = Mood()
-        time.sleep(1)
+        time.sleep(1)  # the waiting deliveries are due then, by the clock of the machine
         code, shown, _ = vingate(*call)
         assert (code, "1 that had waited went on: solid-waste" in " ".join(shown.split())) == (0, True)
         assert "nothing new" not in " ".join(shown.split())
