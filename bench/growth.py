@@ -17,10 +17,11 @@ measured in turns, call by call, so that a moment in which the host is slow does
 - history: the history rules over 2,000 and 20 records of known vehicles
 - ledger: batches proved as `vingate ledger` does, letters and store
 - trace: one VIN, as `vingate trace` does
-- run: 10,000 new records through the whole exchange, a call after the other over a checkpoint's cycle of 100,000
+- run: 10,000 new records through the whole exchange, a call after the other over a checkpoint's cycle of 100,000; and
+  10,000 that it knows
 
-Each is told as milliseconds (median of the calls; mean, over a cycle) and as microseconds of CPU a record, of this
-process and of the server; the last lines are the ratios to the first size. `--plain` leaves the store undivided and
+Each is told as milliseconds and as microseconds of CPU a record, of this process and of the server: medians of the
+calls; means, over a cycle. The last lines are the ratios to the first size. `--plain` leaves the store undivided and
 measures only the sink. A machine with huge pages reserved (`sysctl vm.nr_hugepages`: 9,900 for 1 and 10 million) says
 more: without them each connection pays for every page that it touches first.
 """
@@ -140,10 +141,9 @@ class Told(NamedTuple):
     @classmethod
     def of(cls, records: int, calls: list[Spent], *, cycle: bool = False) -> Told:
         """`records` are those of a call. What falls over a cycle is told as a mean, since the first calls are dear."""
-        walls = [one.wall for one in calls]
-        wall = statistics.mean(walls) if cycle else statistics.median(walls)
-        client, server = (sum(part) / records / len(calls) * 1e6 for part in list(zip(*calls, strict=True))[1:])
-        return cls(wall * 1e3, client, server)
+        middle = statistics.mean if cycle else statistics.median
+        wall, client, server = map(middle, zip(*calls, strict=True))
+        return cls(wall * 1e3, client / records * 1e6, server / records * 1e6)
 
 
 class Place:
@@ -419,9 +419,9 @@ class Measures:
         """States are opened to write now: those that read are not used any more."""
         self._held.close()
         count, times = 5 * BATCH, CYCLE // 5
+        states = [self._held.enter_context(place.state(own=True)) for place in self._places]
         calls = []
-        for place in self._places:
-            own = self._held.enter_context(place.state(own=True))
+        for place, own in zip(self._places, states, strict=True):
             some = [
                 place.exchange(f"run-{n}.ndjson", [row_of(x, now=True) for x in place.fresh(count)])
                 for n in range(times + 1)
@@ -431,6 +431,12 @@ class Measures:
         self._checkpoint()
         spent = in_turns(self._places, [some[1:] for some in calls])
         self._put("run of 10,000, over a checkpoint's cycle", count, spent, cycle=True)
+        again = []
+        for place, own in zip(self._places, states, strict=True):
+            rnd = random.Random(6)
+            some = [place.exchange(f"known-{n}.ndjson", [row_of(x) for x in place.pick(rnd, count)]) for n in range(6)]
+            again.append([partial(self._run, own, one) for one in some])
+        self.told("run of 10,000 that are known", count, again)
 
     def _run(self, state: State, exchange: Any) -> None:
         Coordinator(state, exchange).run()

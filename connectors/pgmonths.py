@@ -139,12 +139,12 @@ class DividedWriting(PostgresWriting):
             digests.setdefault(digest_of(key), []).append(key)
         homes: dict[int, int] = connection.info[_HOMES]
         asked: dict[int, list[str]] = {}
-        for digest, month, there in connection.execute(self._homes, {"keys": list(digests)}):
+        for digest, month, there in connection.execute(self._homes, {"keys": sorted(digests)}):
             homes[digest] = month
             if there:
                 asked.setdefault(month, []).extend(digests[digest])
         for month, known in sorted(asked.items()):
-            yield from connection.execute(standing_of(self._quoted(month)), {"keys": known})
+            yield from connection.execute(standing_of(self._quoted(month)), {"keys": sorted(known)})
 
     def supersede(self, connection: Connection, keys: Collection[str]) -> None:
         """No version of these keys is current any more."""

@@ -35,7 +35,7 @@ _ASKED = 20_000
 _FIND = text(
     "SELECT w.place - 1, v.content, v.intake, v.version, v.held"
     " FROM unnest(CAST(:keys AS bytea[])) WITH ORDINALITY AS w (key, place)"
-    " JOIN versions v ON v.key = w.key ORDER BY w.place"
+    " JOIN versions v ON v.key = w.key"
 )
 _LOCKED = text(
     "SELECT key, content, intake, version, held FROM versions WHERE key = ANY(CAST(:keys AS bytea[]))"
@@ -79,14 +79,16 @@ class VersionTable:
         self, connection: Connection, hi: NDArray[np.uint64], lo: NDArray[np.uint64]
     ) -> tuple[NDArray[np.intp], Entries]:
         """Positions of the given keys that are known, and their entries, in the order of the positions."""
-        keys = _keys(hi, lo)
-        rows = [
-            (start + place, content, intake, version, held)
+        order = np.lexsort((lo, hi))  # look-ups that follow each other go through the same upper pages of the index
+        places = order.tolist()
+        keys = _keys(hi[order], lo[order])
+        rows = sorted(
+            (places[start + place], content, intake, version, held)
             for start in range(0, len(keys), _ASKED)
             for place, content, intake, version, held in connection.execute(
                 _FIND, {"keys": keys[start : start + _ASKED]}
             )
-        ]
+        )
         positions = np.array([row[0] for row in rows], np.intp)
         entries = np.zeros(len(rows), ENTRY)
         entries["hi"], entries["lo"] = hi[positions], lo[positions]
