@@ -62,6 +62,7 @@ from growthfill import (
     days_of,
     delivery_of,
     fill,
+    is_proved,
     made,
     payload_of,
     row_of,
@@ -272,6 +273,11 @@ class Place:
         """Numbers of records that the filler made."""
         return rnd.sample(range(self.size), count)
 
+    def pick_true(self, rnd: random.Random, count: int) -> list[int]:
+        """The same, of those whose content digest is the true one: they are duplicates when they come again."""
+        batches = [batch for batch in range(1, self.size // BATCH + 1) if is_proved(batch)]
+        return rnd.sample([n for batch in batches for n in range((batch - 1) * BATCH, batch * BATCH)], count)
+
     def fresh(self, count: int) -> list[int]:
         """Numbers that nobody knows yet."""
         first, self.taken = self.taken, self.taken + count
@@ -434,9 +440,14 @@ class Measures:
         again = []
         for place, own in zip(self._places, states, strict=True):
             rnd = random.Random(6)
-            some = [place.exchange(f"known-{n}.ndjson", [row_of(x) for x in place.pick(rnd, count)]) for n in range(6)]
+            some = [
+                place.exchange(f"known-{n}.ndjson", [row_of(x) for x in place.pick_true(rnd, count)]) for n in range(6)
+            ]
             again.append([partial(self._run, own, one) for one in some])
         self.told("run of 10,000 that are known", count, again)
+        for place in self._places:
+            told = place.cluster.execute("SELECT sum(duplicate_records) FROM batches", database="state")
+            assert told[0][0] == 6 * count, told
 
     def _run(self, state: State, exchange: Any) -> None:
         Coordinator(state, exchange).run()
