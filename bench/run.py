@@ -258,14 +258,14 @@ def outside(bench: Bench) -> None:
         "every exchange with a system outside once, stand-ins in a process of their own (not counted).\n\n"
         f"| exchange | CPU s, median | of collect |\n|---|---|---|\n{rows}\n"
         f"Derivation and delivery for the six systems (what `outside-in` passes on counted, as what it costs more than "
-        f"`taken-in`, the same without; a list for road administration is none of the six): **{ratio:.3f}** of the "
-        f"collect exchange's CPU (target: at most 0.60), in the runs {', '.join(f'{one:.3f}' for one in shares)}.\n"
+        f"the same without, each three times in turn; a list for road administration is none of the six): "
+        f"**{ratio:.3f}** of the collect exchange's CPU (target: at most 0.60), in the runs {', '.join(f'{one:.3f}' for one in shares)}.\n"
     )
 
 
 def outside_share(cpu: dict[str, float]) -> float:
     """What derivation and delivery for the six systems take, of what collecting takes."""
-    passed_on = max(0.0, cpu["outside-in"] - cpu["taken-in"])
+    passed_on = max(0.0, cpu["taken-in-and-passed-on"] - cpu["taken-in"])
     return (passed_on + sum(cpu[name] for name in SYSTEMS)) / cpu["collect"]
 
 

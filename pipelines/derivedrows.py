@@ -24,6 +24,8 @@ _PLATE = "plate:"
 _PROVENANCE = ("withdrawn", "system", "received_at")
 _DOCUMENT = ("kind", "members")
 _LISTS = ("parts", "projects")
+_SCANNED = 200_000
+"""Rows that one statement looks through, which may take only so long."""
 
 _moment = lru_cache(maxsize=4_096)(datetime.fromisoformat)
 
@@ -70,19 +72,33 @@ class Reader:
             if subject:
                 yield subject
 
-    def told_of(self, subjects: Sequence[str], by: Derivation, high: int) -> Iterator[str]:
-        """Those of these subjects of which there ever was what a derivation needs, up to `high`."""
+    def told_of(self, subjects: Sequence[str], by: Derivation, low: int, high: int) -> Iterator[str]:
+        """Those of these subjects of which there ever was what a derivation needs, up to `high`.
+
+        `low`: behind which number rows of all of them came. From the beginning on they are the store, which is read
+        once; else they are few of it, and are looked up.
+        """
         own = self._store.table.c
-        of_them = select(self._subject).where(self._subject.in_(subjects), own.seq <= high, *self._asked()).distinct()
+        found = select(self._subject).where(own.seq <= high, *self._asked()).distinct()
         if self._holds == "documents":
-            yield from self._connection.scalars(of_them.where(own.kind.in_(sorted(by.needs))))
+            found = found.where(own.kind.in_(sorted(by.needs)))
         elif by.words:
             in_projects = [orjson.dumps(word).decode()[1:-1] for word in by.words]  # as JSON writes it
             told = [
                 *(own.faultdescription.contains(word, autoescape=True) for word in by.words),
                 *(own.projects.contains(word, autoescape=True) for word in in_projects),
             ]
-            yield from self._connection.scalars(of_them.where(or_(*told)))
+            found = found.where(or_(*told))
+        else:
+            return
+        if not low:
+            wanted = set(subjects)
+            for at in range(0, high, _SCANNED):
+                part = found.where(own.seq > at, own.seq <= at + _SCANNED)
+                yield from wanted.intersection(self._connection.scalars(part))
+            return
+        for at in range(0, len(subjects), ASKED):
+            yield from self._connection.scalars(found.where(self._subject.in_(subjects[at : at + ASKED])))
 
     def rows(self, subjects: Sequence[str], high: int) -> list[Row]:
         """Every version, up to `high`, of the records that ever were of one of these subjects."""

@@ -201,9 +201,9 @@ class DerivedSource(MarksInCommit):
             subjects = loose.came(low)
             for name, reader in readers.items():
                 subjects.update(reader.subjects(low.get(name, 0), told["to"].get(name, 0)))
-            ordered = sorted(loose.beside(subjects))
+            ordered = self._of_interest(window.by, sorted(loose.beside(subjects)), readers, loose, low, told["to"])
             for at in range(0, len(ordered), ASKED):
-                chosen = self._of_interest(window.by, ordered[at : at + ASKED], readers, loose, told["to"])
+                chosen = ordered[at : at + ASKED]
                 bodies += window.envelopes(chosen, _all_rows(readers, loose, chosen, told["to"]), loose)
                 while len(bodies) >= block:
                     yield Block(item, bodies[:block], list(range(begin, begin + block)), [])
@@ -220,6 +220,7 @@ class DerivedSource(MarksInCommit):
         subjects: Sequence[str],
         readers: Mapping[str, Reader],
         loose: Loose,
+        low: Numbers,
         high: Numbers,
     ) -> Sequence[str]:
         """Those of which something may follow, or may have followed, by one of these derivations."""
@@ -229,7 +230,7 @@ class DerivedSource(MarksInCommit):
             subject
             for one in by
             for name, reader in readers.items()
-            for subject in reader.told_of(subjects, one, high.get(name, 0))
+            for subject in reader.told_of(subjects, one, low.get(name, 0), high.get(name, 0))
         }
         return [one for one in subjects if one in told or one in loose]
 

@@ -21,14 +21,25 @@ _SHORT = 4
 """Shorter values are not looked for in free text: they would be found everywhere."""
 _MOST = 1_000
 """Members of one object that are remembered; their names are ours, a bound all the same."""
-_LEAVES = (str, int)
+_LEAVES = frozenset((str, int))
 """What most values are: told first."""
 
 
 class Place:
     """What becomes of the values at one path."""
 
-    __slots__ = ("_path", "_treatment_of", "always", "free", "hidden", "known", "passes", "replaced", "treat")
+    __slots__ = (
+        "_path",
+        "_shapes",
+        "_treatment_of",
+        "always",
+        "free",
+        "hidden",
+        "known",
+        "passes",
+        "replaced",
+        "treat",
+    )
 
     def __init__(self, treatment_of: Callable[[str], str], path: str = "") -> None:
         """`treatment_of`: path -> treatment."""
@@ -36,6 +47,7 @@ class Place:
         self._treatment_of, self._path = treatment_of, path
         self.known: dict[str, Place] = {}
         """Places of members that were asked for, by name."""
+        self._shapes: dict[tuple[str, ...], bool] = {}
         self.treat = treat(treatment, name)
         self.always = path in ALWAYS
         self.passes = treatment == PASS
@@ -54,6 +66,15 @@ class Place:
                 self.known[name] = found
         return found
 
+    def whole(self, names: tuple[str, ...]) -> bool:
+        """Whether an object with members of these names leaves as it is, where all of them are leaves."""
+        found = self._shapes.get(names)
+        if found is None:
+            found = all(inner.always or inner.passes for inner in map(self.below, names))
+            if len(self._shapes) < _MOST:
+                self._shapes[names] = found
+        return found
+
 
 class Telling:
     """One record on its way out."""
@@ -67,6 +88,8 @@ class Telling:
         return self._object(self._members, self._root)
 
     def _object(self, members: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        if place.whole(tuple(members)) and _LEAVES.issuperset(map(type, members.values())):
+            return dict(members)
         left: dict[str, Any] = {}
         known = place.known
         for name, value in members.items():

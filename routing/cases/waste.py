@@ -217,23 +217,23 @@ class Waste:
         """No entry for longer than the limit, though repairs let expect some or hazardous waste lies there."""
         least = self._settings.min_confidence
         due_ones = [
-            _repair(key, repair.settledate, None, None)
-            for key, repair, items in expected
-            if any(item.confidence >= least for item in items)
+            (repair.settledate, key) for key, repair, items in expected if any(one.confidence >= least for one in items)
         ]
-        said = {key: Evidence(key=key, day=event.day, what=event.event) for key, event in known.events}
+        said: dict[str, tuple[date, str]] = {key: (event.day, event.event) for key, event in known.events}
         for key, manifest in known.transfers.manifests.items():
-            said[key] = Evidence(key=key, day=manifest.steps[-1].day, what="manifest")
+            said[key] = manifest.steps[-1].day, "manifest"
         for key, order in known.transfers.orders.items():
-            said[key] = Evidence(key=key, day=order.day, what="order")
-        last = max(said.values(), key=lambda one: (one.day, one.key), default=None)
-        since = last.day if last else min((one.day for one in due_ones), default=None)
+            said[key] = order.day, "order"
+        last = max(((day, key, what) for key, (day, what) in said.items()), default=None)
+        since = last[0] if last else min((day for day, _ in due_ones), default=None)
         if since is None:
             return
         due = since + timedelta(self._settings.silence_days)
-        waiting = [one for one in due_ones if one.day >= since]
-        if today > due and (waiting or stock):
-            shown = [*([last] if last else ()), *waiting]
+        if today <= due:
+            return
+        waiting = [_repair(key, day, None, None) for day, key in due_ones if day >= since]
+        if waiting or stock:
+            shown = [*([Evidence(key=last[1], day=last[0], what=last[2])] if last else ()), *waiting]
             yield case(shop, "silence", since.isoformat(), due, shown, severity="warning", due=due)
 
 
