@@ -259,7 +259,8 @@ def outside(bench: Bench) -> None:
         f"| exchange | CPU s, median | of collect |\n|---|---|---|\n{rows}\n"
         f"Derivation and delivery for the six systems (what `outside-in` passes on counted, as what it costs more than "
         f"the same without, each three times in turn; a list for road administration is none of the six): "
-        f"**{ratio:.3f}** of the collect exchange's CPU (target: at most 0.60), in the runs {', '.join(f'{one:.3f}' for one in shares)}.\n"
+        f"**{ratio:.3f}** of the collect exchange's CPU (target: at most 0.60), "
+        f"in the runs {', '.join(f'{one:.3f}' for one in shares)}.\n"
     )
 
 
