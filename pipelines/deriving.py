@@ -105,7 +105,7 @@ class DerivedSource(MarksInCommit):
         Where the day, the derivation's settings or its registers changed since, a window of all subjects comes first.
 
         Raises:
-            Misconfigured: a store is not there.
+            Misconfigured: a store is not there, or a register is named no more, or has lost most of its lines.
             Unavailable: a store is not to be had now.
         """
         yield from self._planned(done, None)
@@ -123,6 +123,12 @@ class DerivedSource(MarksInCommit):
         turn = int(mark.get("turn", 0))
         told, today, registers = self.settings.with_, self._today().isoformat(), Registers(self.settings.with_)
         beside = registers.keeping(done)
+        if mark and told_before is None and (lost := registers.lost(mark["registers"], done)):
+            raise Misconfigured(
+                "; ".join(lost),
+                "依据它送出的内容都会被撤回：请恢复；若属有意，以 --again 运行一次 / all that was told by it would be"
+                " withdrawn: put it back; or, where that is meant, run once with --again",
+            )
         if mark and (
             told_before is not None
             or (self._derivation.daily and mark["day"] != today)

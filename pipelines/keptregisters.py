@@ -17,6 +17,8 @@ from typing import Any
 from routing.cases.shipped import Register, register_text
 
 _PLACE = "register:"
+_MANY = 20
+"""Lines of a register from which on it is looked at whether most of them are gone."""
 
 
 class Registers:
@@ -45,6 +47,23 @@ class Registers:
         wanted = {f"{_PLACE}{digest}": self._texts[name] for name, digest in self.digests.items()}
         new = {place: _packed(text) for place, text in wanted.items() if not done.get(place)}
         return new | {place: "" for place in done if place.startswith(_PLACE) and done[place] and place not in wanted}
+
+    def lost(self, digests: Mapping[str, str], done: Mapping[str, str]) -> list[str]:
+        """Why what rests on registers of an earlier moment would be withdrawn by mistake; empty where it would not.
+
+        Args:
+            digests: those of the registers then, by option.
+            done: the marks of the exchange, by their places.
+        """
+        found = []
+        for name, digest in digests.items():
+            kept = done.get(f"{_PLACE}{digest}")
+            lines = _text(kept).count("\n") if kept else 0
+            if name not in self.digests:
+                found.append(f"设置中不再有名册 {name} / the settings name no register {name} any more")
+            elif lines >= _MANY and 2 * (left := self._texts[name].count("\n")) < lines:
+                found.append(f"名册 {name} 由 {lines} 行减为 {left} 行 / register {name} had {lines} lines, now {left}")
+        return found
 
     def before(
         self, options: Mapping[str, Any], told: Mapping[str, Any], digests: Mapping[str, str], done: Mapping[str, str]

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from row_gate import record, vin
 
-from connectors.contracts import Unavailable
+from connectors.contracts import Misconfigured, Unavailable
 from connectors.sqlbase import StoreSettings
 from mappings.encoding import record_key
 from pipelines import batchwork
 from pipelines.derivedrows import Holding
-from pipelines.deriving import DerivedSettings, DerivedSource
+from pipelines.deriving import DerivedSettings, DerivedSource, Telling
 from pipelines.planning import marks_of
 from pipelines.storeform import DOCUMENTS, REPAIRS
 
@@ -167,6 +167,37 @@ def test_a_register_that_is_replaced_between_plan_and_read_is_not_mixed_with_the
     register(engine.place, SHOPS[:1])
     with pytest.raises(Unavailable, match="replaced"):
         list(source.read(item))
+
+
+LONG = [f"{code:015d}" for code in range(110105000000009, 110105000000039)]
+
+
+def test_a_register_that_is_named_no_more_withdraws_nothing_until_that_is_meant(stores, tmp_path):
+    engine = Engine(stores, tmp_path / "m-stations.csv")
+    engine.rows = VEHICLES
+    register(engine.place, SHOPS)
+    engine.run(None)
+    engine.options = {}
+    source = engine.source()
+    with pytest.raises(Misconfigured, match="name no register stations") as told:
+        list(source.plan(dict(engine.done)))
+    assert "--again" in told.value.remedy
+    assert next(iter(source.anew(dict(engine.done), Telling("state", "environment")))).extra["told"]
+
+
+@pytest.mark.parametrize(("left", "refused"), [(30, False), (15, False), (14, True), (0, True)])
+def test_a_register_that_lost_most_of_its_lines_withdraws_nothing_until_that_is_meant(stores, tmp_path, left, refused):
+    engine = Engine(stores, tmp_path / "m-stations.csv")
+    engine.rows = VEHICLES
+    register(engine.place, LONG)
+    engine.run(None)
+    register(engine.place, LONG[:left])
+    source = engine.source()
+    if refused:
+        with pytest.raises(Misconfigured, match=f"had 31 lines, now {left + 1}"):
+            list(source.plan(dict(engine.done)))
+    else:
+        list(source.plan(dict(engine.done)))
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------
