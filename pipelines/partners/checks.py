@@ -19,6 +19,7 @@ _VALUES = dict(
     zip("0123456789ABCDEFGHJKLMNPRSTUVWXYZ", (*range(10), *range(1, 9), *range(1, 6), 7, 9, *range(2, 10)), strict=True)
 )
 _PHONE = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)")
+_DIGEST = re.compile(r"[0-9a-f]{24,128}")
 _PLATE = re.compile(r"[京津冀晋蒙辽吉黑沪苏浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新][A-Z][A-Z0-9]{5,6}")
 
 
@@ -84,7 +85,7 @@ def stars(value: object) -> str:
 
 
 def impersonal(members: object) -> Iterable[str]:
-    """Nothing that looks like a phone or a plate stands anywhere."""
+    """Nothing that looks like a phone or a plate stands anywhere, digests aside, in which any digits may follow."""
     words = " ".join(_texts(members))
     if _PHONE.search(words):
         yield "含有电话号码 / holds a phone number"
@@ -104,7 +105,7 @@ def _texts(value: object) -> Iterable[str]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for one in value:
             yield from _texts(one)
-    elif isinstance(value, str):
+    elif isinstance(value, str) and not _DIGEST.fullmatch(value):
         yield value
 
 

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from connectors.contracts import Misconfigured
-from pipelines.partners import catalogue, server
+from pipelines.partners import catalogue, checks, server
 from pipelines.partners.hosting import hosted
 from pipelines.partners.protocol import Partner
 from pipelines.partners.rows import plain
@@ -125,3 +125,15 @@ def test_a_ledger_entry_below_zero_names_what_it_corrects(tmp_path, told, code):
         url = f"{running.urls['solid-waste']}/v1/documents"
         answer = httpx.post(url, content=orjson.dumps(body), trust_env=False)
     assert codes(answer) == [code]
+
+
+@pytest.mark.parametrize(
+    ("members", "wrong"),
+    [
+        ({"evidence": "22b" + "13812345678" + "d" * 50, "parts": [{"name": "轮胎"}]}, 0),
+        ({"parts": [{"name": "轮胎 13812345678"}]}, 1),
+        ({"fault": "13812345678", "part": "粤A12345 车主"}, 2),
+    ],
+)
+def test_digits_of_a_digest_are_no_phone_number(members, wrong):
+    assert len(list(checks.impersonal(members))) == wrong
