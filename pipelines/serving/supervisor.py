@@ -22,6 +22,8 @@ from pipelines.serving.children import EARLY_CRASHES, EARLY_SECONDS, Child
 from pipelines.serving.logs import log
 
 _TICK = 0.25
+ECHO_SECONDS = 0.5
+"""A signal to stop so soon behind another is the same one, sent to the process and to its group."""
 
 
 class GaveUp(PipelineError):
@@ -61,6 +63,7 @@ class Supervisor:
         self._tick, self._reload = tick, reload
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
+        self._stop_told = -ECHO_SECONDS
         self._told_ready = False
         self._unclean = False
         self.stopping = False
@@ -114,12 +117,16 @@ class Supervisor:
             child.tell({"order": link.STOP})
 
     def _note(self, number: int, _frame: object) -> None:
+        if number in _STOPS:
+            echo, self._stop_told = time.monotonic() - self._stop_told < ECHO_SECONDS, time.monotonic()
+            if echo:
+                return
         self._signals.append(number)
 
     def _asked_to_stop(self) -> bool:
         while self._signals:
             number = self._signals.pop(0)
-            if number in (signal.SIGTERM, signal.SIGINT) or (number == signal.SIGHUP and _deserted()):
+            if number in _STOPS or (number == signal.SIGHUP and _deserted()):
                 log.info("stop", extra={"text": signal.Signals(number).name})
                 return True
             if number == signal.SIGHUP:
@@ -231,7 +238,7 @@ class Supervisor:
 
     def _hurried(self) -> bool:
         """Whether a second signal asks to stop at once."""
-        return any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals)
+        return any(number in _STOPS for number in self._signals)
 
 
 def _deserted() -> bool:
@@ -243,4 +250,5 @@ def _deserted() -> bool:
     return False
 
 
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_HANDLED = (*_STOPS, signal.SIGHUP, signal.SIGCHLD)

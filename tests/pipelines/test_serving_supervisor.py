@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.serving.supervisor import ECHO_SECONDS
+
 FAMILY = Path(__file__).with_name("serving_family.py")
 PATIENCE = 60
 
@@ -171,6 +173,7 @@ def test_what_crashes_while_it_drains_is_started_again_and_a_second_signal_ends_
         os.kill(made.pids("a")[0], signal.SIGKILL)
         wait_for(lambda: len(made.logged("child-ready")) == 2, "not started again")
         assert not (tmp_path / "a.finished").exists()
+        time.sleep(ECHO_SECONDS)  # what comes sooner is the first signal's echo
         made.process.send_signal(signal.SIGTERM)
         assert made.end() == 0
         assert (tmp_path / "a.finished").exists()
@@ -181,8 +184,21 @@ def test_a_second_signal_stops_at_once(tmp_path):
         made.hear({"ready": True})
         made.process.send_signal(signal.SIGTERM)
         wait_for(lambda: made.logged("stop"), "no stop")
+        time.sleep(ECHO_SECONDS)
         made.process.send_signal(signal.SIGTERM)
         assert made.end() == 1
+
+
+def test_a_signal_that_comes_to_the_process_and_to_its_group_is_one(tmp_path):
+    with family(tmp_path, {"name": "a", "does": "well"}, stop_seconds=600, drain_seconds=600) as made:
+        made.hear({"ready": True})
+        made.process.send_signal(signal.SIGTERM)
+        made.process.send_signal(signal.SIGINT)  # two of one kind might come as one
+        wait_for(lambda: made.logged("stop"), "no stop")
+        os.kill(made.pids("a")[0], signal.SIGKILL)
+        wait_for(lambda: len(made.logged("child-ready")) == 2, "not started again: it drains no more")
+        made.process.send_signal(signal.SIGTERM)
+        assert made.end() == 0
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
