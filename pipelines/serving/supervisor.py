@@ -118,9 +118,10 @@ class Supervisor:
 
     def _note(self, number: int, _frame: object) -> None:
         if number in _STOPS:
-            echo, self._stop_told = time.monotonic() - self._stop_told < ECHO_SECONDS, time.monotonic()
-            if echo:
+            now = time.monotonic()
+            if now - self._stop_told < ECHO_SECONDS:
                 return
+            self._stop_told = now
         self._signals.append(number)
 
     def _asked_to_stop(self) -> bool:
