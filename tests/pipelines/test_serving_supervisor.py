@@ -197,6 +197,7 @@ def test_a_signal_that_comes_to_the_process_and_to_its_group_is_one(tmp_path):
         wait_for(lambda: made.logged("stop"), "no stop")
         os.kill(made.pids("a")[0], signal.SIGKILL)
         wait_for(lambda: len(made.logged("child-ready")) == 2, "not started again: it drains no more")
+        time.sleep(ECHO_SECONDS)
         made.process.send_signal(signal.SIGTERM)
         assert made.end() == 0
 
