@@ -174,6 +174,8 @@ def credit_file(
     """
     signing = private_key(key)
     entries = [one for one in current(SecretStr(store), CreditEntry) if period in ("", one.period)]
+    if not entries:
+        wrong_use(_no_entries(store, period))
     day = day_of(on, "--on") if on else day_in_shanghai(datetime.now(UTC))
     made = sign_file(entries, sender, day, serial, signing)
     out.mkdir(parents=True, exist_ok=True)
@@ -190,6 +192,14 @@ def credit_file(
         emit({"file": str(place), "signature": str(signature), "entries": len(entries)})
     else:
         console().print(f"{place}（{len(entries)} 条 / entries）, {signature}", soft_wrap=True, markup=False)
+
+
+def _no_entries(store: str, period: str) -> str:
+    there = sorted({one.period for one in current(SecretStr(store), CreditEntry)}) if period else []
+    return (
+        f"没有信用记录可写；库中的周期：{'、'.join(there) or '无'}"
+        f" / there are no entries to write; periods in the store: {', '.join(there) or 'none'}"
+    )
 
 
 def _named(case: ImCase) -> str:

@@ -150,13 +150,14 @@ def _original(letter: Letter, body: bytes, *, as_json: bool) -> None:
 
 
 @app.command()
-def stats(state: by.StateFolder, as_json: AsJson = False) -> None:
+def stats(state: by.StateFolder, exchange: by.ExchangeName = "", as_json: AsJson = False) -> None:
     """统计死信：按交换、状态、原因 / count letters by exchange, state and primary reason; --json: one object a line.
 
     [bold]示例 / example:[/bold]  vingate letters stats --state var/nation
     """
     with State(state, own=False) as opened, opened.reading() as connection:
-        counts = LetterStore(connection, opened.sealer()).counts()
+        every = LetterStore(connection, opened.sealer()).counts()
+    counts = [one for one in every if exchange in ("", one.exchange)]
     if as_json:
         for count in counts:
             emit(view_count(count))

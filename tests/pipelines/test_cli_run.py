@@ -243,6 +243,8 @@ def test_letters_are_listed_each_with_all_its_reasons(place, vingate):
     assert listed("--parked") == 0
     code, counts, _ = vingate("letters", "stats", *state, "--json")
     assert [(one["reason"], one["letters"]) for one in counts] == [("VIN_CHECK_DIGIT", 2)]
+    assert vingate("letters", "stats", *state, "--json", "--exchange", "bulk-files")[1] == counts
+    assert vingate("letters", "stats", *state, "--json", "--exchange", "collect")[1] == []
     _, shown, _ = vingate("letters", "list", *state)
     assert "vingate letters show" in shown
 

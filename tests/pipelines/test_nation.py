@@ -406,3 +406,7 @@ def test_credit_entries_leave_as_a_file_whose_signature_holds(ran, capsys, tmp_p
     assert main(["cases", "credit-file", *given, *store]) == 2
     assert ("--serial" in capsys.readouterr().err, Path(told["file"]).read_bytes()) == (True, b"sent before")
     assert main(["cases", "credit-file", *given, *store, "--serial", "2"]) == 0
+    capsys.readouterr()
+    assert main(["cases", "credit-file", *given, *store[:2], "--period", "2020-01", "--serial", "3"]) == 2
+    assert "periods in the store: 2026-09" in " ".join(capsys.readouterr().err.split())
+    assert len(list((tmp_path / "files").iterdir())) == 4, "a file and its signature, twice"
