@@ -184,7 +184,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
         made.hear({"ready": True})
         made.process.send_signal(signal.SIGTERM)
         wait_for(lambda: made.logged("stop"), "no stop")
-        time.sleep(ECHO_SECONDS)
+        time.sleep(ECHO_SECONDS)  # or it would be the first signal's echo
         made.process.send_signal(signal.SIGTERM)
         assert made.end() == 1
 
@@ -197,7 +197,7 @@ def test_a_signal_that_comes_to_the_process_and_to_its_group_is_one(tmp_path):
         wait_for(lambda: made.logged("stop"), "no stop")
         os.kill(made.pids("a")[0], signal.SIGKILL)
         wait_for(lambda: len(made.logged("child-ready")) == 2, "not started again: it drains no more")
-        time.sleep(ECHO_SECONDS)
+        time.sleep(ECHO_SECONDS)  # or it would be the first signal's echo
         made.process.send_signal(signal.SIGTERM)
         assert made.end() == 0
 
