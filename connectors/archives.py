@@ -38,7 +38,6 @@ from connectors.contracts import Delivery, Misconfigured, Tally, fingerprint
 from connectors.copying import copy_rows
 from connectors.engines import translated
 from connectors.pgmonths import make_partitions, months_there, partition
-from connectors.pgwriting import end_when_idle
 from connectors.sqlbase import Store, StoreSettings
 
 _OWN = ("seq", "record_key", "version", "delivery_id", "content", "batch", "merged_into", "current", "late")
@@ -209,7 +208,7 @@ class Archives:
             columns = [self._store.table.c[one] for one in [*self._names, "month"]]
             rows = ((*row, known.month) for row in self._file_rows(known.file))
             copy_rows(connection, self._store.table, columns, rows, into="coming")
-            self._hold_off(connection)
+            self._store.writing.settle(connection)
             if connection.execute(self._of(known)).first() is None:
                 raise _meanwhile(known.month)
             make_partitions(connection, self._name, [known.month])
@@ -279,16 +278,11 @@ class Archives:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield connection
 
-    def _hold_off(self, connection: Connection) -> None:
-        """Hold off writers to the end of the transaction; one that is stopped in it is ended, as theirs are."""
-        end_when_idle(connection)
-        self._store.writing.settle(connection)
-
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """A transaction that holds off writers."""
         with self._long() as connection:
-            self._hold_off(connection)
+            self._store.writing.settle(connection)
             yield connection
 
     def _count(self, connection: Connection, month: int) -> int:

@@ -128,7 +128,11 @@ class PostgresWriting:
         connection.execute(_END_HALTED, {**self._lock, "seconds": IDLE_SECONDS})
 
     def settle(self, connection: Connection) -> None:
-        """Wait for the writers that are under way; holds off new ones until the transaction ends."""
+        """Wait for the writers that are under way; holds off new ones until the transaction ends.
+
+        The server ends it where who began it comes to a halt.
+        """
+        end_when_idle(connection)
         self._end_halted(connection)
         connection.execute(_ALONE, self._lock)
 

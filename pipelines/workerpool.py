@@ -6,7 +6,7 @@ This one listens where it is told, and forks workers from a process that has eve
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,4 +79,5 @@ def pool(listen: str, told: Callable[[str], None]) -> Iterator[str]:
 
 def for_ever() -> None:
     """Until a signal ends this process."""
-    threading.Event().wait()
+    while True:
+        time.sleep(1)  # and not once for ever: a signal that comes just before a wait does not wake it

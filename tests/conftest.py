@@ -28,6 +28,24 @@ for _name in [name for name in os.environ if name.startswith("VINGATE_")]:
     del os.environ[_name]
 
 
+class _FailuresAtOnce:
+    """Says what failed when it fails: a run that is cut short prints no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and told is not None:
+            told.write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several processes, the one that prints."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_FailuresAtOnce(config))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""

@@ -54,4 +54,5 @@ def partner(
             for name, url in running.urls.items():
                 out.print(f"{PARTNERS[name].zh} / {PARTNERS[name].en}: {url}", markup=False)
             out.print("Ctrl-C 结束 / ends it")
-        stop.wait()
+        while not stop.wait(1):
+            pass  # and not one wait for ever: a signal that comes just before it does not wake it

@@ -304,6 +304,18 @@ def test_a_writer_that_stops_in_a_transaction_holds_up_nobody_for_long(place, mo
         assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "6min"
 
 
+def test_who_stops_while_it_makes_a_store_holds_up_nobody_for_long(place, monkeypatch):
+    """As who reads how far a store is settled: both hold off all writers."""
+    monkeypatch.setattr(pgwriting, "IDLE_SECONDS", 0.2)
+    stopped, other = make_sink(place), make_sink(place)
+    begun = stopped._store.engine.begin()
+    stopped._store.writing.settle(begun.__enter__())
+    other.create()
+    assert [one.status for one in other.write([delivery(1)])] == [ACCEPTED]
+    with pytest.raises(DBAPIError):
+        begun.__exit__(None, None, None)
+
+
 def stops_in_its_first_copy(monkeypatch, module, meanwhile):
     """The first copy of rows comes to a halt behind its last row, until `meanwhile` is over."""
     copy, begun = module.copy_rows, []

@@ -136,6 +136,23 @@ def test_a_pool_listens_where_it_is_told_and_ends_when_it_is_told():
         assert process.wait(30) == 0
 
 
+UNHEARD = """
+import signal, sys, threading, time
+from pipelines.workerpool import for_ever
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+def tell():
+    time.sleep(0.2)  # so that the other one waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=tell).start()
+for_ever()
+"""
+
+
+def test_a_signal_that_wakes_nobody_ends_a_pool_too():
+    """As one does that comes just before the wait: the handler runs only when the main thread does something."""
+    assert subprocess.run([sys.executable, "-c", UNHEARD], check=False, timeout=30).returncode == 7
+
+
 def test_a_worker_that_is_killed_before_it_has_come_is_started_again_a_few_times(tmp_path):
     """Beam waits for ever for the worker that it asked for."""
     heard = queue.Queue()
