@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import numpy as np
 import orjson
@@ -193,7 +194,7 @@ class Filler:
             "repairs": repairs,
             "repairs_keys": sorted((digest_of(one.key), month_of(one.values[8])) for one in found),
             "versions": [
-                (key, signed(one.content), pack_intake(batch, place), 1, self._held)
+                (UUID(bytes=key), signed(one.content), pack_intake(batch, place), 1, self._held)
                 for place, (key, one) in enumerate(zip(keys, found, strict=True))
             ],
             "history": [

@@ -36,9 +36,9 @@ __all__ = ["DATABASE", "SCHEMA_SINCE", "SCHEMA_VERSION", "SETTINGS", "State"]
 _Result = TypeVar("_Result")
 SETTINGS = b"settings"
 """What the settings of a run are sealed for."""
-SCHEMA_VERSION = "0013"
+SCHEMA_VERSION = "0014"
 """The newest revision of the migration history (pipelines/migrations)."""
-SCHEMA_SINCE = "0013"
+SCHEMA_SINCE = "0014"
 """The newest revision that does not expand: builds since this one work on a state of this schema."""
 _SHARED_SINCE = "0007"
 

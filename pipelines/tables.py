@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    Uuid,
     text,
 )
 
@@ -170,7 +171,7 @@ version_front = Table(
 versions = Table(  # the version index on PostgreSQL; on SQLite it stays empty: runs of files are the index there
     "versions",
     metadata,
-    Column("key", LargeBinary(16), primary_key=True),
+    Column("key", LargeBinary(16).with_variant(Uuid(), "postgresql"), primary_key=True),
     Column("content", BigInteger, nullable=False),
     Column("intake", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),

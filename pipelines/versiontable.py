@@ -1,6 +1,8 @@
 """The version index on PostgreSQL: a table, which its server keeps in memory and several processes share.
 
-The same look-up and addition as `pipelines.versions.VersionIndex`, which keeps runs of files beside SQLite.
+The same look-up and addition as `pipelines.versions.VersionIndex`, which keeps runs of files beside SQLite. Keys are of
+the type `uuid`, though they are digests: 16 bytes without a length in front, of which a page of the index holds a third
+more than of `bytea`.
 """
 
 from __future__ import annotations
@@ -12,15 +14,20 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Column,
     Connection,
+    Executable,
     FromClause,
     Integer,
-    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Uuid,
     bindparam,
-    column,
+    cast,
     func,
+    literal_column,
     select,
-    table,
     text,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
@@ -32,21 +39,18 @@ from pipelines.versionruns import ENTRY, Entries, newest
 SMALL = 500
 """Additions up to this size go by arrays; greater ones are copied into a temporary table first."""
 _ASKED = 20_000
-_FIND = text(
+_STANDING = (
     "SELECT w.place - 1, v.content, v.intake, v.version, v.held"
-    " FROM unnest(CAST(:keys AS bytea[])) WITH ORDINALITY AS w (key, place)"
+    " FROM unnest(CAST(:keys AS uuid[])) WITH ORDINALITY AS w (key, place)"
     " JOIN versions v ON v.key = w.key"
 )
-_LOCKED = text(
-    "SELECT key, content, intake, version, held FROM versions WHERE key = ANY(CAST(:keys AS bytea[]))"
-    " ORDER BY key FOR UPDATE"
-)
+_FIND, _LOCKED = text(_STANDING), text(f"{_STANDING} ORDER BY v.key FOR UPDATE OF v")
 _UNSIGNED = (1 << 64) - 1
 _NAMES = ("key", "content", "intake", "version", "held")
 _GIVEN = ("keys", "contents", "intakes", "versions", "helds")
 _ARRAYS = (
     func.unnest(
-        bindparam("keys", type_=ARRAY(LargeBinary)),
+        cast(bindparam("keys", type_=String), ARRAY(Uuid)),
         bindparam("contents", type_=ARRAY(BigInteger)),
         bindparam("intakes", type_=ARRAY(BigInteger)),
         bindparam("versions", type_=ARRAY(Integer)),
@@ -55,7 +59,13 @@ _ARRAYS = (
     .table_valued(*_NAMES, name="w")
     .render_derived()
 )
-_COPIED = table("added_versions", *(column(name) for name in _NAMES))
+_COPIED = Table(
+    "added_versions", MetaData(), *(Column(c.name, String if c.primary_key else c.type) for c in tables.versions.c)
+)
+_MAKE = text(
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_COPIED.name}"
+    " (key text, content int8, intake int8, version int4, held int4) ON COMMIT DELETE ROWS"
+)
 
 
 class Raced(Exception):
@@ -63,7 +73,10 @@ class Raced(Exception):
 
 
 def _insert(source: FromClause) -> Insert:
-    return insert(tables.versions).from_select(_NAMES, select(*(source.c[n] for n in _NAMES)).order_by("key"))
+    key = cast(source.c.key, Uuid)
+    return insert(tables.versions).from_select(
+        _NAMES, select(key, *(source.c[name] for name in _NAMES[1:])).order_by(key)
+    )
 
 
 def _merge(source: FromClause) -> Insert:
@@ -86,7 +99,7 @@ class VersionTable:
             (places[start + place], content, intake, version, held)
             for start in range(0, len(keys), _ASKED)
             for place, content, intake, version, held in connection.execute(
-                _FIND, {"keys": keys[start : start + _ASKED]}
+                _FIND, {"keys": _array(keys[start : start + _ASKED])}
             )
         )
         positions = np.array([row[0] for row in rows], np.intp)
@@ -102,15 +115,12 @@ class VersionTable:
         if not len(entries):
             return
         entries = newest(entries)
-        columns = [_keys(entries["hi"], entries["lo"]), *_columns(entries)]
         if len(entries) <= SMALL:
-            connection.execute(_merge(_ARRAYS), dict(zip(_GIVEN, columns, strict=True)))
+            connection.execute(_merge(_ARRAYS), _given(entries))
             return
-        connection.execute(
-            text("CREATE TEMPORARY TABLE IF NOT EXISTS added_versions (LIKE versions) ON COMMIT DELETE ROWS")
-        )
-        t = tables.versions
-        copy_rows(connection, t, list(t.columns), zip(*columns, strict=True), into="added_versions")
+        connection.execute(_MAKE)
+        keys = _keys(entries["hi"], entries["lo"])
+        copy_rows(connection, _COPIED, list(_COPIED.columns), zip(keys, *_columns(entries), strict=True))
         connection.execute(_merge(_COPIED))
         connection.execute(text("TRUNCATE added_versions"))
 
@@ -129,18 +139,18 @@ class VersionTable:
         if len(before):
             keys = _keys(before["hi"], before["lo"])
             stands = {
-                key: (content & _UNSIGNED, intake, version, held)
+                keys[at + place]: (content & _UNSIGNED, intake, version, held)
                 for at in range(0, len(keys), _ASKED)
-                for key, content, intake, version, held in connection.execute(_LOCKED, {"keys": keys[at : at + _ASKED]})
+                for place, content, intake, version, held in connection.execute(
+                    _LOCKED, {"keys": _array(keys[at : at + _ASKED])}
+                )
             }
             if any(stands.get(key) != seen[key] for key in keys):
                 raise Raced
             self.add(connection, before)
         if len(after):
-            columns = [_keys(after["hi"], after["lo"]), *_columns(after)]
-            given = dict(zip(_GIVEN, columns, strict=True))
-            new = _insert(_ARRAYS).on_conflict_do_nothing().returning(tables.versions.c.key)
-            if len(connection.execute(new, given).all()) < len(after):
+            new: Executable = _insert(_ARRAYS).on_conflict_do_nothing().returning(literal_column("1"))
+            if len(connection.execute(new, _given(after)).all()) < len(after):
                 raise Raced
 
     def mergeable(self, _connection: Connection) -> list[tuple[str, int]]:
@@ -163,15 +173,24 @@ class VersionTable:
         return int(connection.execute(select(func.count()).select_from(tables.versions)).scalar_one())
 
 
+def _given(entries: Entries) -> dict[str, object]:
+    return dict(zip(_GIVEN, [_array(_keys(entries["hi"], entries["lo"])), *_columns(entries)], strict=True))
+
+
 def _columns(entries: Entries) -> list[list[int]]:
     """The columns beside the key, as the database's numbers."""
     contents = np.ascontiguousarray(entries["content"]).view(np.int64).tolist()
     return [contents, *(entries[name].tolist() for name in ("intake", "version", "held"))]
 
 
-def _keys(hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> list[bytes]:
-    """Keys as 16 bytes each, as `versions.key_bytes` writes them."""
+def _keys(hi: NDArray[np.uint64], lo: NDArray[np.uint64]) -> list[str]:
+    """Keys as 32 hexadecimal digits each, which order as the database orders their UUIDs."""
     whole = np.empty((len(hi), 2), ">u8")
     whole[:, 0], whole[:, 1] = hi, lo
-    data = whole.tobytes()
-    return [data[at : at + 16] for at in range(0, len(data), 16)]
+    digits = whole.tobytes().hex()
+    return [digits[at : at + 32] for at in range(0, len(digits), 32)]
+
+
+def _array(keys: Sequence[str]) -> str:
+    """Keys as an array in the database's own notation: a list would be written key by key."""
+    return f"{{{','.join(keys)}}}"

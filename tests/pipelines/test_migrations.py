@@ -200,8 +200,8 @@ def test_who_expands_is_told_by_the_revisions(monkeypatch: pytest.MonkeyPatch) -
     assert not history.expands("0009")
     assert not history.expands("9999")
     monkeypatch.setattr(history, "_expands", lambda one: one.revision == SCHEMA_VERSION)
-    assert history.expands("0012")
-    assert not history.expands("0010")
+    assert history.expands("0013")
+    assert not history.expands("0012")
 
 
 def test_looking_changes_no_schema(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from pipelines.lease import retried
 from pipelines.state import State
 from pipelines.stateplace import ADDRESS
 from pipelines.storeform import REPAIRS
+from pipelines.versions import key_bytes
 from pipelines.versiontable import VersionTable
 
 
@@ -330,6 +331,23 @@ def test_migrated_state_is_what_create_all_makes(state, postgres):
             assert history.differences(migrated) == []
             assert schemas.shape(migrated) == schemas.shape(fresh)
         engine.dispose()
+
+
+def test_versions_of_before_are_found_by_their_keys(postgres):
+    hi, lo = np.array([7, 2**64 - 1], np.uint64), np.array([2**63, 0], np.uint64)
+    with postgres.database() as url:
+        engine = create_engine(url)
+        history.upgrade(engine, revision="0013")
+        with engine.begin() as connection:
+            for at, halves in enumerate(zip(hi.tolist(), lo.tolist(), strict=True)):
+                row = {"key": key_bytes(*halves), "content": -1, "intake": at, "version": 3, "held": 1}
+                connection.execute(text("INSERT INTO versions VALUES (:key, :content, :intake, :version, :held)"), row)
+        history.upgrade(engine)
+        with engine.connect() as connection:
+            positions, found = VersionTable().find(connection, hi, lo)
+        engine.dispose()
+    assert positions.tolist() == found["intake"].tolist() == [0, 1]
+    assert found["content"].tolist() == [2**64 - 1] * 2
 
 
 @pytest.mark.parametrize("spec", [REPAIRS, schemas.KINDS], ids=lambda spec: spec.name)

@@ -49,7 +49,7 @@ def everything(state):
         }
         if state.engine.dialect.name == "postgresql":
             held = connection.execute(select(tables.versions)).all()
-            index = {bytes(row[0]): tuple(row[1:]) for row in held}
+            index = {row[0].bytes: tuple(row[1:]) for row in held}
         else:
             index = {}
             for run in state.versions.opened(connection):
