@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import apache_beam as beam
 import pytest
 from apache_beam.pvalue import TaggedOutput
@@ -94,6 +96,17 @@ def test_every_run_is_one_whole_bundle_and_functions_are_set_up_once():
     assert CALLS == ["setup"]
     held.close()
     assert CALLS == ["setup", "teardown"]
+
+
+def test_a_run_starts_no_thread_whose_end_it_would_wait_for(monkeypatch):
+    held = worker(graph())
+    GIVEN[:] = [1]
+    held.run()  # the first one stands the processor up
+    started = []
+    monkeypatch.setattr(threading.Thread, "start", started.append)
+    held.run()
+    assert started == []
+    assert FOUND == [["dead 1"]] * 2
 
 
 def test_it_does_what_the_embedded_runner_does():
