@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -293,6 +294,7 @@ class Kept:
         items = built | "order" >> beam.Impulse() | "items" >> beam.ParDo(_Order(self._order)).with_output_types(Task)
         _steps(items, self._order) | "account" >> beam.ParDo(_Account(str(folder)))
         self._worker = HeldWorker(built.to_runner_api(default_environment=EmbeddedPythonEnvironment.default()))
+        shutil.rmtree(built.local_tempdir)  # Beam removes it where it runs the pipeline itself
 
     def run(self, job: Job, tasks: Sequence[Task]) -> list[Receipt]:
         """Do the work stage of a batch, as `run` does."""

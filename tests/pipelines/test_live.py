@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 from datetime import UTC, datetime
 
 import psycopg
@@ -446,6 +447,16 @@ def test_a_scan_takes_in_what_lies_in_the_folder(gate):
     assert running.scan() is False
     assert gate.versions("province-11") == [("J1", 1, "异响")]
     running.close()
+
+
+def test_a_kept_pipeline_leaves_nothing_in_the_temporary_folder(gate, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    running = live(gate)
+    arrive(gate, record("J1"))
+    assert running.step(0)
+    running.close()
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_a_kept_pipeline_raises_what_its_steps_raise(gate, monkeypatch):
