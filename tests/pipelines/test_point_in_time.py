@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,8 @@ class Archived:
         data.chmod(0o700)
         self.cluster.start()
         self.cluster.wait()
+        while self.cluster.execute("SELECT pg_is_in_recovery()") != [(False,)]:  # till then it can be read only
+            time.sleep(0.05)
 
 
 @pytest.fixture
