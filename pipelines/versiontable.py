@@ -31,6 +31,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.schema import CreateTable
 
 from connectors.copying import copy_rows
 from pipelines import tables
@@ -60,12 +61,13 @@ _ARRAYS = (
     .render_derived()
 )
 _COPIED = Table(
-    "added_versions", MetaData(), *(Column(c.name, String if c.primary_key else c.type) for c in tables.versions.c)
+    "added_versions",
+    MetaData(),
+    *(Column(c.name, String if c.primary_key else c.type) for c in tables.versions.c),
+    prefixes=["TEMPORARY"],
+    postgresql_on_commit="DELETE ROWS",
 )
-_MAKE = text(
-    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_COPIED.name}"
-    " (key text, content int8, intake int8, version int4, held int4) ON COMMIT DELETE ROWS"
-)
+_MAKE = CreateTable(_COPIED, if_not_exists=True)
 
 
 class Raced(Exception):

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -84,8 +83,8 @@ class Archived:
         data.chmod(0o700)
         self.cluster.start()
         self.cluster.wait()
-        while self.cluster.execute("SELECT pg_is_in_recovery()") != [(False,)]:  # till then it can be read only
-            time.sleep(0.05)
+        recovering = "SELECT pg_is_in_recovery()"  # it answers meanwhile, and can be read only
+        wait_for(lambda: self.cluster.execute(recovering) == [(False,)], "the end of the recovery")
 
 
 @pytest.fixture
