@@ -12,6 +12,10 @@ _TOOK = Histogram(
 )
 _ANSWERS = Counter("vingate_door_answers", "企业接口应答 / requests by answer", ["path", "answer"])
 FAILED_COMMITS = Counter("vingate_inbox_commits_failed", "收件提交失败次数 / commits of the inbox that failed")
+ABANDONED = Counter(
+    "vingate_door_abandoned",
+    "对方已断开、未收存的请求 / requests that were not kept, since their callers had gone",
+)
 LOGINS = Counter(
     "vingate_door_logins",
     "令牌申请的结果 / requests for a token by outcome: ok, unknown, wrong, locked, company_pending, company_closed",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from select import POLLRDHUP, poll
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from uvicorn.server import ServerState
 from pipelines.door.asgi import CROWDED, Scope, announced
 from pipelines.door.desk import IN_LOOP
 from pipelines.door.endpoints import Said
+from pipelines.door.intake import GONE
 from pipelines.door.protocols.calls import Reply
 
 PEER = "vingate.peer"
@@ -85,6 +87,8 @@ class Bounded(HttpToolsProtocol):
         """Begin to wait for a head."""
         super().connection_made(transport)
         self._peer = _common_name(transport)
+        self._ends = poll()
+        self._ends.register(transport.get_extra_info("socket").fileno(), POLLRDHUP)
         self._beyond = len(self.connections) > self.connections_most
         self._wait(self.header_seconds)
 
@@ -105,6 +109,10 @@ class Bounded(HttpToolsProtocol):
         answered = self.cycle is None or self.cycle.response_complete
         return answered and self._deadline - self.loop.time() > _NEVER
 
+    def gone(self) -> bool:
+        """Whether the caller has closed the connection, whatever of it was read; asked by one thread at a time."""
+        return self.transport.is_closing() or bool(self._ends.poll(0))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the timer."""
         if self._timer is not None:
@@ -114,6 +122,7 @@ class Bounded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request began."""
         super().on_message_begin()
+        GONE.set(self.gone)
         self.scope["state"][PEER] = self._peer
         if self._beyond:
             self.scope["state"][CROWDED] = True

@@ -2,6 +2,10 @@
 
 Nothing is half accepted: what one request brings (envelopes of several exchanges, a nonce, a claim to an order) is in
 one transaction, and when that does not commit exactly its requests are told so.
+
+A request whose caller has gone is not kept. It may have lain here for long, in the queue of a socket or behind a
+database that did not answer, and its caller has sent it again by now, and newer ones: an old one that is kept behind
+them would undo them.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +28,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dlq.sealing import Sealer
-from pipelines.door.counting import FAILED_COMMITS
+from pipelines.door.counting import ABANDONED, FAILED_COMMITS
 from pipelines.inbox import Inbox, Judged
 from pipelines.versions import signed
 from pipelines.vinhash import vin_hashes
@@ -92,6 +97,9 @@ class Bounds:
     """Bytes of payloads waiting for a commit in this process."""
 
 
+GONE: ContextVar[Callable[[], bool]] = ContextVar("vingate_gone", default=lambda: False)
+"""Whether who sent the present request has gone; asked by the thread that commits."""
+
 Told = Callable[[Kept | None], None]
 """Is told, in the loop, what became of a request's envelopes; None: not durable, nothing of it is kept."""
 
@@ -102,6 +110,7 @@ class _Work(NamedTuple):
     size: int
     loop: asyncio.AbstractEventLoop
     told: Told
+    gone: Callable[[], bool]
 
 
 class Intake:
@@ -193,7 +202,7 @@ class Intake:
         if self._stopping:
             raise NotDurable
         self._given += size
-        self._queue.append(_Work(items, guard, size, loop, told))
+        self._queue.append(_Work(items, guard, size, loop, told, GONE.get()))
         if 0 < self._wakes_at <= len(self._queue):
             self._wake.set()
 
@@ -213,7 +222,14 @@ class Intake:
         self._linger()
         group = [self._queue.popleft() for _ in range(min(len(self._queue), self._bounds.most))]
         self._taken += sum([work.size for work in group])
-        return group
+        stay: list[_Work] = []
+        left: list[_Work] = []
+        for work in group:
+            (left if work.gone() else stay).append(work)
+        if left:
+            ABANDONED.inc(len(left))
+            self._tell(left, [None] * len(left))
+        return stay
 
     def _wait(self, many: int, seconds: float) -> None:
         """Wait until so many requests do, or the door closes, or for so long."""

@@ -268,6 +268,27 @@ def test_accepted_is_durable(tmp_path):
         assert len(kept(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+@pytest.mark.parametrize("before", [False, True], ids=["new connection", "kept connection"])
+def test_a_request_whose_caller_has_gone_is_not_kept(tmp_path, level, before):
+    """A door that was halted finds it later: by then the caller may have sent newer ones of the same record."""
+    with door(tmp_path, level) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        newer = body + b" "
+        gone = socket.create_connection(running.place) if before else None
+        if gone is not None:  # a head that is answered: the connection was taken
+            gone.sendall(b"GET /time HTTP/1.1\r\nhost: d\r\n\r\n")
+            assert gone.recv(65536).startswith(b"HTTP/1.1 200")
+        running.process.send_signal(signal.SIGSTOP)
+        gone = gone or socket.create_connection(running.place)
+        gone.sendall(request(body))
+        gone.close()
+        running.process.send_signal(signal.SIGCONT)
+        assert client.post(running.url + RECORD, content=newer).json() == ADDED
+        assert running.stop() == 0
+        assert kept(tmp_path) == [newer]
+
+
 def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
     with door(tmp_path, "DEBUG", foshan=True) as running, httpx.Client(timeout=PATIENCE) as client:
         token = running.admitted(client)
