@@ -110,7 +110,10 @@ class Tally(NamedTuple):
 
 @runtime_checkable
 class Source(Protocol):
-    """Where envelopes come from, when it can be read again (files, stores)."""
+    """Where envelopes come from, when it can be read again (files, stores).
+
+    One that has nothing to `finish` says so by `mark_suffices = True`: its marks are kept with what was read.
+    """
 
     def plan(self, done: Mapping[str, str]) -> Iterator[WorkItem]:
         """Work that is not done, in a stable order.

@@ -35,8 +35,12 @@ _CLASS = 0x56_47
 """First half of the locks that stand for whole tables."""
 IDLE_SECONDS = 5.0
 """A writer that does nothing for so long in the middle of a transaction has come to a halt."""
+_IDLE_LIMIT = f"{IDLE_SECONDS * 1000:.0f}"
 _LOCK_TIMEOUT = "55P03"
 _IDLE = text("SELECT set_config('idle_in_transaction_session_timeout', :limit, true)")
+_TRY_ALONE = text(
+    "SELECT pg_try_advisory_xact_lock(:class, :table), set_config('idle_in_transaction_session_timeout', :limit, true)"
+)
 _PATIENCE = text(
     "SELECT set_config('vingate.lock_timeout', current_setting('lock_timeout'), true),"
     " set_config('lock_timeout', (1000 * least(CAST(:seconds AS float8),"
@@ -132,9 +136,9 @@ class PostgresWriting:
 
         The server ends it where who began it comes to a halt.
         """
-        end_when_idle(connection)
-        self._end_halted(connection)
-        connection.execute(_ALONE, self._lock)
+        if not connection.scalar(_TRY_ALONE, {**self._lock, "limit": _IDLE_LIMIT}):
+            self._end_halted(connection)
+            connection.execute(_ALONE, self._lock)
 
     def standing(self, connection: Connection, keys: Collection[str]) -> Iterable[Any]:
         """Key, version, delivery id, content and batch of the rows with these keys."""
@@ -159,7 +163,7 @@ class PostgresWriting:
 
 def end_when_idle(connection: Connection) -> None:
     """Have the server end this transaction when its writer does nothing for `IDLE_SECONDS` between two statements."""
-    connection.execute(_IDLE, {"limit": f"{IDLE_SECONDS * 1000:.0f}"})
+    connection.execute(_IDLE, {"limit": _IDLE_LIMIT})
 
 
 # Key by key, whatever the planner believes of a table that was never analysed: it would read all of it. Keys are given

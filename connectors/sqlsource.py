@@ -7,16 +7,17 @@ again = WorkItem("repairs", source.digest, extra={"column": "vin", "values": ["L
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import orjson
 from pydantic import Field
-from sqlalchemy import ColumnElement, Select, func, literal, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select
 from sqlalchemy.engine import make_url
 
 from connectors.contracts import Block, Misconfigured, WorkItem
-from connectors.engines import translated
+from connectors.engines import glancing, translated
 from connectors.sqlbase import ASKED, Store, StoreSettings
 
 
@@ -27,6 +28,9 @@ class SqlSource:
     Late versions are left out: they are history. An item whose `extra` is `{"column": ..., "values": [...]}` reads
     the current rows with these values again, whatever was read before.
     """
+
+    mark_suffices = True
+    """Nothing is done once a path was read: its mark may be kept in the commit that decides what was read of it."""
 
     class Settings(StoreSettings):
         """Settings of a SQL source."""
@@ -43,6 +47,7 @@ class SqlSource:
         self._store = Store(settings)
         self._planned = ""
         self._barren = (1, 0)
+        self._ranged: tuple[list[str], Select[Any]] | None = None
         unknown = [name for name in settings.where if name not in settings.table.columns]
         if unknown:
             message = f"where 中有未知列 / where names unknown columns: {', '.join(unknown)}"
@@ -85,21 +90,30 @@ class SqlSource:
         first = end + 1
         if first > last or (not self.settings.where and self.settings.merged):
             return first
-        own = self._store.table.c
-        wanted = select(own.seq).where(own.seq >= first, own.seq <= last, own.late.is_(False), *self._asked())
-        with translated(), self._store.engine.connect() as connection:
-            found = connection.scalar(wanted.order_by(own.seq).limit(1))
+        with translated(), glancing(self._store.engine) as connection:
+            found = connection.scalar(self._next, {"first": first, "last": last})
         self._barren = begin, last if found is None else found - 1
         return self._barren[1] + 1
+
+    @cached_property
+    def _next(self) -> Select[Any]:
+        """The first place from `first` to `last` that has a row for us."""
+        own = self._store.table.c
+        places = own.seq >= bindparam("first"), own.seq <= bindparam("last")
+        return select(own.seq).where(*places, own.late.is_(False), *self._asked()).order_by(own.seq).limit(1)
 
     def again(self, column: str, values: Sequence[str]) -> WorkItem:
         """An item that reads the current rows with these values of an indexed column."""
         return WorkItem(self._store.spec.name, self.digest, extra={"column": column, "values": list(values)})
 
     def _last(self) -> int:
-        with translated(), self._store.engine.connect() as connection:
+        with translated(), self._store.engine.begin() as connection:
             self._store.writing.settle(connection)
-            return connection.scalar(select(func.max(self._store.table.c.seq))) or 0
+            return connection.scalar(self._newest) or 0
+
+    @cached_property
+    def _newest(self) -> Select[Any]:
+        return select(func.max(self._store.table.c.seq))
 
     def read(self, item: WorkItem, block: int = 512) -> Iterator[Block]:
         """The item's rows; offsets are `seq`.
@@ -109,28 +123,47 @@ class SqlSource:
             Unavailable: the database is not to be had now.
         """
         columns = len(self._store.spec.columns)
-        for part in self._parts(item):
+        for rows in self._rows(item, block):
+            yield Block(item, [self._body(row[1:], columns) for row in rows], [row[0] for row in rows], [])
+
+    def _rows(self, item: WorkItem, block: int) -> Iterator[Sequence[Any]]:
+        """The item's rows, a block at a time; those of a short range of places at once, without a cursor."""
+        if "column" not in item.extra and item.length <= block:
+            with translated(), glancing(self._store.engine) as connection:
+                rows: Sequence[Any] = connection.execute(self._range, _bounds(item)).all()
+            if rows:
+                yield rows
+            return
+        for part, given in self._parts(item):
             with (
                 translated(),
                 self._store.engine.connect().execution_options(yield_per=block) as connection,
-                connection.execute(part) as found,  # closed also where the reader stops midway
+                connection.execute(part, given) as found,  # closed also where the reader stops midway
             ):
-                for rows in found.partitions(block):
-                    bodies = [self._body(row[1:], columns) for row in rows]
-                    yield Block(item, bodies, [row[0] for row in rows], [])
+                yield from found.partitions(block)
 
-    def _parts(self, item: WorkItem) -> Iterator[Select[Any]]:
-        own = self._store.table.c
+    def _parts(self, item: WorkItem) -> Iterator[tuple[Select[Any], dict[str, int]]]:
         if "column" not in item.extra:
-            yield self._select(own.seq >= item.offset, own.seq < item.offset + item.length, own.late.is_(False))
+            yield self._range, _bounds(item)
             return
+        own = self._store.table.c
         name = item.extra["column"]
         if name != "record_key" and name not in self._store.spec.columns:
             message = f"没有这一列 / there is no column {name!r}"
             raise Misconfigured(message, "请检查工作项 / check the work item")
         values = list(dict.fromkeys(item.extra["values"]))
         for at in range(0, len(values), ASKED):
-            yield self._select(own[name].in_(values[at : at + ASKED]), own.current.is_(True))
+            yield self._select(own[name].in_(values[at : at + ASKED]), own.current.is_(True)), {}
+
+    @property
+    def _range(self) -> Select[Any]:
+        """The rows of the places from `begin` up to before `end`; made anew when the table gets columns."""
+        missing = self._store.lacking()
+        if self._ranged is None or self._ranged[0] != missing:
+            own = self._store.table.c
+            places = own.seq >= bindparam("begin"), own.seq < bindparam("end")
+            self._ranged = missing, self._select(*places, own.late.is_(False))
+        return self._ranged[1]
 
     def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         own = self._store.table.c
@@ -169,3 +202,7 @@ class SqlSource:
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._store.engine.dispose()
+
+
+def _bounds(item: WorkItem) -> dict[str, int]:
+    return {"begin": item.offset, "end": item.offset + item.length}

@@ -56,6 +56,10 @@ _DECIDE = (
     .where(tables.batches.c.id == bindparam("batch"))
     .values({name: bindparam(name) for name in _COUNTED})
 )
+_JOURNAL, _TAKEN = insert(tables.journals), insert(tables.items)
+_TAKEN_BEFORE = delete(tables.items).where(
+    *(tables.items.c[name] == bindparam(f"of_{name}") for name in ("exchange", "sender", "digest", "start"))
+)
 
 
 class BatchWork:
@@ -232,6 +236,7 @@ class BatchWork:
             connection.execute(_DECIDE, {"batch": batch, "plan": orjson.dumps(plan), "state": "decided", **told})
             if "inbox" in self._extra:
                 Inbox(self._exchange.name, self._sealer).remove(connection, self._job.number)
+            remember(connection, self._exchange.name, dict(self._extra.get("marks", ())))
         self._consume(connection)
         return closing.Decided(
             self._job.number,
@@ -329,11 +334,10 @@ class BatchWork:
     def _keep(self, connection: Any, task: Task) -> None:
         book, item = self._journals[task.number], task.item
         connection.execute(
-            insert(tables.journals),
+            _JOURNAL,
             {"batch": self._job.batch, "item": task.number, "source": item.source, "lines": book.pack()},
         )
         vinplaces.keep(connection, self._job.number, task.number, book)
-        t = tables.items
         if "inbox" in self._extra:  # its keys are remembered by the inbox
             return
         name = {
@@ -342,9 +346,9 @@ class BatchWork:
             "digest": item.digest,
             "start": item.offset,
         }
-        connection.execute(delete(t).where(*(t.c[k] == v for k, v in name.items())))
+        connection.execute(_TAKEN_BEFORE, {f"of_{member}": value for member, value in name.items()})
         connection.execute(
-            insert(t),
+            _TAKEN,
             {
                 **name,
                 "stop": stop(item),
@@ -368,7 +372,6 @@ class BatchWork:
             number = int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
             of_this = self._exchange.name, number, self._run, self._job.received_at
             account_known(connection, *of_this, self._extra["repeated"])
-        remember(connection, self._exchange.name, dict(self._extra.get("marks", ())))
         if "mark" in self._extra:
             name = f"registrations-served:{self._exchange.name}"
             connection.execute(delete(tables.meta).where(tables.meta.c.name == name))

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+_OPEN = insert(tables.batches)
+_NEWEST = select(func.max(tables.batches.c.number))
 _MANY = 20_000
 """Envelopes of a batch after which memory is given back."""
 
@@ -176,16 +178,23 @@ class Coordinator:
 
     def _take_in(self, source: Source) -> None:
         planner = Planner(self.state, self.exchange, self._killed)
-        in_commit = getattr(source, "marks_in_commit", False)
+        in_commit, suffices = getattr(source, "marks_in_commit", False), getattr(source, "mark_suffices", False)
         try:
             for chunk, after in with_next(planner.chunks(source), ahead=self._overlaps):
+                done: Sequence[tuple[str, str]] = ()
                 if chunk.items:
-                    done = [mark for item in chunk.items for mark in marks_of(item)] if in_commit else ()
+                    if in_commit:
+                        done = [mark for item in chunk.items for mark in marks_of(item)]
+                    elif suffices:
+                        done = chunk.complete
                     self._batch("source", chunk.items, {"repeated": chunk.repeated, "marks": done}, after)
                 elif chunk.repeated:
                     self._known_batch(chunk.repeated)
                 # Days are no more than a part of what there is: no path is read to its end by them.
-                finished = 0 if in_commit or isinstance(source, OfDays) else planner.finish(source, chunk.complete)
+                if in_commit or isinstance(source, OfDays):
+                    finished = 0
+                else:
+                    finished = len(done) or planner.finish(source, chunk.complete)
                 if finished:
                     self._tell("finished", total=finished)
         except BaseException as error:
@@ -268,7 +277,7 @@ class Coordinator:
         self.newest, batch = number, batch_id(self.exchange.name, number)
         received_at = self._ahead.received_at(batch) or self._received_at()
         connection.execute(
-            insert(tables.batches),
+            _OPEN,
             {
                 "id": batch,
                 "exchange": self.exchange.name,
@@ -344,7 +353,7 @@ class Coordinator:
         """The number of the next batch; where gateways share the state, one of them is given numbers at a time."""
         if self.state.share is not None:
             connection.execute(text("SELECT pg_advisory_xact_lock(22090)"))
-        return int(connection.execute(select(func.max(tables.batches.c.number))).scalar() or 0) + 1
+        return int(connection.execute(_NEWEST).scalar() or 0) + 1
 
     def _received_at(self) -> str:
         return (self.exchange.received_at or now()).isoformat()

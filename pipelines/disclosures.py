@@ -19,6 +19,7 @@ from pipelines.outbox import Outcomes
 from pipelines.upserts import given, inserting
 from routing.agreements import Terms
 
+_DISCLOSED = insert(tables.disclosures)
 Place = tuple[str, str, str, str, str]
 """Batch, destination, kind, terms, delivery."""
 
@@ -72,7 +73,7 @@ class Notes:
         new = [one for one in used if one.digest not in self._known]
         if new:
             self._known |= keep_terms(connection, new)
-        connection.execute(insert(tables.disclosures), list(rows))
+        connection.execute(_DISCLOSED, list(rows))
 
 
 def keep_terms(connection: Connection, used: Sequence[Terms]) -> set[str]:

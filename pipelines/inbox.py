@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Column, Connection, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects import sqlite
 
 from connectors.contracts import Arrival
@@ -36,6 +36,9 @@ _IDS = (
     .where(tables.inbox.c.exchange == bindparam("of"), tables.inbox.c.batch == bindparam("batch"))
     .order_by(tables.inbox.c.id)
 )
+_REMOVE = delete(tables.inbox).where(
+    tables.inbox.c.exchange == bindparam("of"), tables.inbox.c.batch == bindparam("taken_by")
+)
 _TAKE_ALL = text(
     "INSERT INTO inbox_keys (exchange, source, key, inbox, received_at)"
     " SELECT :exchange, w.source, w.key, 0, :moment"
@@ -43,9 +46,15 @@ _TAKE_ALL = text(
     " ON CONFLICT DO NOTHING RETURNING source, key"
 )
 """Takes many keys in one statement (PostgreSQL)."""
+_WAITING = (
+    select(tables.inbox.c.id, tables.inbox.c.size)
+    .where(tables.inbox.c.exchange == bindparam("exchange"), tables.inbox.c.batch.is_(None))
+    .order_by(tables.inbox.c.id)
+    .limit(bindparam("most"))
+)
 _OLDEST = text(
-    "SELECT o.id FROM unnest(CAST(:partitions AS integer[])) AS p (partition)"
-    " CROSS JOIN LATERAL (SELECT i.id FROM inbox i WHERE i.exchange = :exchange AND i.partition = p.partition"
+    "SELECT o.id, o.size FROM unnest(CAST(:partitions AS integer[])) AS p (partition)"
+    " CROSS JOIN LATERAL (SELECT i.id, i.size FROM inbox i WHERE i.exchange = :exchange AND i.partition = p.partition"
     " AND coalesce(i.batch, 0) = 0 ORDER BY i.id LIMIT :most) AS o ORDER BY o.id LIMIT :most"
 )
 """The oldest of some partitions, however much waits in the others (PostgreSQL)."""
@@ -192,11 +201,9 @@ class Inbox:
 
         `partitions`: of these alone; None: of all.
         """
-        t = tables.inbox
-        waiting = self._waits(connection, most, partitions)
         ids: list[int] = []
         total = 0
-        for row in connection.execute(select(t.c.id, t.c.size).where(waiting).order_by(t.c.id).limit(most)).all():
+        for row in self._waiting(connection, most, partitions):
             if ids and total + row.size > size:
                 break
             ids.append(row.id)
@@ -225,15 +232,14 @@ class Inbox:
 
     def any_waits(self, connection: Connection, partitions: Collection[int] | None = None) -> bool:
         """Whether any envelope waits, of these partitions."""
-        statement = select(tables.inbox.c.id).where(self._waits(connection, 1, partitions)).limit(1)
-        return connection.execute(statement).first() is not None
+        return bool(self._waiting(connection, 1, partitions))
 
-    def _waits(self, connection: Connection, most: int, partitions: Collection[int] | None) -> ColumnElement[bool]:
-        t = tables.inbox
+    def _waiting(self, connection: Connection, most: int, partitions: Collection[int] | None) -> Sequence[Any]:
+        """Id and size of the oldest that wait."""
+        told = {"exchange": self._exchange, "most": most}
         if partitions is None:
-            return and_(t.c.exchange == self._exchange, t.c.batch.is_(None))
-        told = {"exchange": self._exchange, "partitions": sorted(partitions), "most": most}
-        return t.c.id.in_(connection.execute(_OLDEST, told).scalars().all())
+            return connection.execute(_WAITING, told).all()
+        return connection.execute(_OLDEST, told | {"partitions": sorted(partitions)}).all()
 
     def of(self, connection: Connection, batch: int) -> Iterator[Kept]:
         """The envelopes that a batch took, in order."""
@@ -254,8 +260,7 @@ class Inbox:
 
     def remove(self, connection: Connection, batch: int) -> int:
         """Remove the envelopes of a decided batch: letters, stores and journals keep what is needed; how many went."""
-        t = tables.inbox
-        return connection.execute(delete(t).where(t.c.exchange == self._exchange, t.c.batch == batch)).rowcount
+        return connection.execute(_REMOVE, {"of": self._exchange, "taken_by": batch}).rowcount
 
     def waiting(self, connection: Connection) -> tuple[int, int]:
         """How many envelopes wait, and their bytes."""

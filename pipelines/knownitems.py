@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from connectors.contracts import WorkItem
 from pipelines import tables
 
 RESTORED = "restored"
 """Kind of a batch that was made again from the rows of stores (`pipelines.relearning`), and the source of its item."""
+
+_ENVELOPES = select(tables.items.c.envelopes).where(
+    *(tables.items.c[name] == bindparam(name) for name in ("exchange", "sender", "digest", "start", "stop"))
+)
 
 
 def sender(item: WorkItem) -> str:
@@ -49,16 +53,9 @@ def batch_id(exchange: str, number: int) -> str:
 
 def envelopes_of(connection: Connection, exchange: str, item: WorkItem) -> int | None:
     """How many envelopes this very item had when it was taken; None when it never was."""
-    t = tables.items
     name, digest, start, end = identity(item)
-    where = (
-        (t.c.exchange == exchange)
-        & (t.c.sender == name)
-        & (t.c.digest == digest)
-        & (t.c.start == start)
-        & (t.c.stop == end)
-    )
-    return connection.execute(select(t.c.envelopes).where(where)).scalar()
+    asked = {"exchange": exchange, "sender": name, "digest": digest, "start": start, "stop": end}
+    return connection.execute(_ENVELOPES, asked).scalar()
 
 
 def account_known(

@@ -221,12 +221,12 @@ class Live:
         """One micro-batch. One that the steps break on is tried again in smaller ones, down to the one to blame."""
         failing = [number for number, times in self._failures.items() if times >= ATTEMPTS]
         self._look = self._news() or self._look
-        if not (self._sure or (self._look and self._waits())):
-            self._look = False
+        if not (self._sure or self._look):
             return False
         self._look, self._sure = True, False
         size = self._exchange.batch.bytes
-        return self._worked(lambda: self._coordinator.inbox_batch(self._most, size, failing), failing)
+        self._look = self._worked(lambda: self._coordinator.inbox_batch(self._most, size, failing), failing)
+        return self._look
 
     def _worked(self, work: Callable[[], str], failing: Sequence[int] = ()) -> bool:
         """Work on a micro-batch; whether there was one."""

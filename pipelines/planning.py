@@ -8,7 +8,7 @@ from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from connectors.contracts import Source, WorkItem
 from pipelines import tables
@@ -23,6 +23,11 @@ _FOR_PROCESSES = 2
 _ROW_SIZE = 800
 _LOOKED_AT = 50
 """Batches read at a time of what killed runs did."""
+_MARKS = select(tables.positions.c.path, tables.positions.c.mark).where(tables.positions.c.exchange == bindparam("of"))
+_UNMARK = delete(tables.positions).where(
+    tables.positions.c.exchange == bindparam("of"), tables.positions.c.path == bindparam("at")
+)
+_MARK = insert(tables.positions)
 
 
 class Chunk(NamedTuple):
@@ -88,8 +93,10 @@ class Planner:
 
         One path is read after the other: what was worked on before a path that is read to its end is so too.
         """
-        finished = self._positions()
         done: set[tuple[Any, ...]] = set()
+        if not self._killed:
+            return done
+        finished = self._positions()
         for items in self._worked():
             done.update((item.source, mark_of(item), *identity(item)) for item in items)
             if any(finished.get(item.source) == mark_of(item) for item in items):
@@ -102,7 +109,7 @@ class Planner:
         mine = select(b.c.number, b.c["items"]).where(b.c.run.in_(self._killed), b.c.kind.in_(("source", "known")))
         newest_first = mine.order_by(b.c.number.desc()).limit(_LOOKED_AT)
         rows: Sequence[Any] = ()
-        while self._killed:
+        while True:
             with self._state.reading() as connection:
                 before = [b.c.number < rows[-1].number] if rows else []
                 rows = connection.execute(newest_first.where(*before)).all()
@@ -125,23 +132,21 @@ class Planner:
         path = self._exchange.source.options.get("path")
         if path is not None and Path(str(path)).is_file():
             return {}
-        t = tables.positions
-        with self._state.reading() as connection:
-            rows = connection.execute(select(t.c.path, t.c.mark).where(t.c.exchange == self._exchange.name))
+        with self._state.glancing() as connection:
+            rows = connection.execute(_MARKS, {"of": self._exchange.name})
             return {row.path: row.mark for row in rows}
 
     def _is_known(self, item: WorkItem) -> bool:
         """Whether this very item was taken before."""
-        with self._state.reading() as connection:
+        with self._state.glancing() as connection:
             return envelopes_of(connection, self._exchange.name, item) is not None
 
 
 def remember(connection: Connection, exchange: str, marks: Mapping[str, str]) -> None:
     """Keep up to where paths are read."""
-    t = tables.positions
     for path, mark in marks.items():
-        connection.execute(delete(t).where(t.c.exchange == exchange, t.c.path == path))
-        connection.execute(insert(t), {"exchange": exchange, "path": path, "mark": mark})
+        connection.execute(_UNMARK, {"of": exchange, "at": path})
+        connection.execute(_MARK, {"exchange": exchange, "path": path, "mark": mark})
 
 
 def mark_of(item: WorkItem) -> str:

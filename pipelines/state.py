@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from connectors.budgets import share, unshare
+from connectors.engines import glancing
 from dlq.errors import Tampered
 from dlq.sealing import Sealer
 from pipelines import tables
@@ -239,15 +240,12 @@ class State:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._shared else {}
         with self.engine.connect().execution_options(reading=True, **options) as connection:
             yield connection
+            connection.commit()  # a rollback would have the driver forget what it has prepared
 
     @contextmanager
     def glancing(self) -> Iterator[Connection]:
         """A connection for one question: on a server it costs one round trip, where `reading` costs three."""
-        if not self._shared:
-            with self.reading() as connection:
-                yield connection
-            return
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with glancing(self.engine) if self._shared else self.reading() as connection:
             yield connection
 
     def destination_set(self, connection: Connection, names: Sequence[str]) -> int:

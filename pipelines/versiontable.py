@@ -87,6 +87,10 @@ def _merge(source: FromClause) -> Insert:
     return statement.on_conflict_do_update(index_elements=["key"], set_=changed)
 
 
+_MERGE_ARRAYS, _MERGE_COPIED = _merge(_ARRAYS), _merge(_COPIED)
+_INSERT_NEW: Executable = _insert(_ARRAYS).on_conflict_do_nothing().returning(literal_column("1"))
+
+
 class VersionTable:
     """Look-up and addition of entries on a connection that the caller commits."""
 
@@ -118,12 +122,12 @@ class VersionTable:
             return
         entries = newest(entries)
         if len(entries) <= SMALL:
-            connection.execute(_merge(_ARRAYS), _given(entries))
+            connection.execute(_MERGE_ARRAYS, _given(entries))
             return
         connection.execute(_MAKE)
         keys = _keys(entries["hi"], entries["lo"])
         copy_rows(connection, _COPIED, list(_COPIED.columns), zip(keys, *_columns(entries), strict=True))
-        connection.execute(_merge(_COPIED))
+        connection.execute(_MERGE_COPIED)
         connection.execute(text("TRUNCATE added_versions"))
 
     def add_exactly(self, connection: Connection, entries: Entries, known: Entries) -> None:
@@ -150,10 +154,8 @@ class VersionTable:
             if any(stands.get(key) != seen[key] for key in keys):
                 raise Raced
             self.add(connection, before)
-        if len(after):
-            new: Executable = _insert(_ARRAYS).on_conflict_do_nothing().returning(literal_column("1"))
-            if len(connection.execute(new, _given(after)).all()) < len(after):
-                raise Raced
+        if len(after) and len(connection.execute(_INSERT_NEW, _given(after)).all()) < len(after):
+            raise Raced
 
     def mergeable(self, _connection: Connection) -> list[tuple[str, int]]:
         """Nothing: a table has no runs."""

@@ -250,11 +250,14 @@ def sink_name(exchange: Exchange, destination: str) -> str:
 
 def make_source(exchange: Exchange) -> Source:
     """The source of an exchange. One on a server is kept: connecting costs as much as a batch. Raises Misconfigured."""
-    made = sources.make(exchange.source, table_of(exchange.mapping.kinds))
-    if getattr(made, "remote", False):
-        name = orjson.dumps(exchange.source.options, default=str, option=orjson.OPT_SORT_KEYS)
-        return cast("Source", _made(("source", os.getpid(), exchange.source.connector, name), lambda: made))
-    return made
+    told = orjson.dumps(exchange.source.options, default=str, option=orjson.OPT_SORT_KEYS)
+    name = ("source", os.getpid(), exchange.source.connector, exchange.mapping.kinds, told)
+    kept = _PARTS.get(name)
+    if kept is None:
+        kept = sources.make(exchange.source, table_of(exchange.mapping.kinds))
+        if getattr(kept, "remote", False):
+            _PARTS[name] = kept
+    return cast("Source", kept)
 
 
 def is_part_sink(exchange: Exchange, name: str) -> bool:
