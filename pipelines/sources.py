@@ -63,6 +63,11 @@ class Several:
         name, _, inner = path.partition("/")
         return self._part(name).mark(inner)
 
+    @property
+    def mark_suffices(self) -> bool:
+        """Whether no source does anything when a path was read."""
+        return all(getattr(part, "mark_suffices", False) for part in self.parts.values())
+
     def finish(self, paths: Iterable[str]) -> None:
         """Finish each source's own paths; of a mapping of paths to marks each source gets its part."""
         marks = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, "")

@@ -412,3 +412,15 @@ def test_what_a_server_quotes_is_not_repeated(place):
 def test_a_foreign_address_is_no_store():
     with pytest.raises(Misconfigured):
         SqlSink(SqlSink.Settings(url="mysql://u:s3cret@h/d", table=SPEC))
+
+
+def test_statements_are_parsed_once_and_planned_each_time(place):
+    sink = make_sink(place)
+    sink.create()
+    asked = text("SELECT seq FROM things WHERE record_key = :key")
+    with sink._store.engine.connect() as connection:
+        for turn in range(12):
+            connection.execute(asked, {"key": f"k{turn}"}).all()
+            connection.commit()
+        prepared = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT seq%'"
+        assert connection.execute(text(prepared)).all() == [(0, 7)], "a plan made for an empty table is not kept"

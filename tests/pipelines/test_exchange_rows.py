@@ -7,7 +7,7 @@ import itertools
 import orjson
 import pytest
 from row_gate import DEALER, MOMENT, SHOP, Gate, record, registration, vin, visit
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from connectors.memory import forget, hub
 from mappings.records import Receipt
@@ -216,6 +216,30 @@ def report_line(version, fault):
         "received_at": MOMENT,
         "findings": [],
     }
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+def test_what_was_read_of_a_store_is_marked_in_the_commit_that_decides_it(gate):
+    gate.shop(record("N1"), record("N2"))
+    gate.run("collect")
+
+    def dies(event):
+        if event.name == "decided":
+            raise Killed
+
+    with pytest.raises(Killed):
+        Coordinator(gate.state, gate.exchange("report"), dies).run()
+    p, b = tables.positions, tables.batches
+    with gate.state.reading() as connection:
+        marks = connection.execute(select(p.c.mark).where(p.c.exchange == "report")).scalars().all()
+    assert marks == ["2"]
+    gate.run("report")
+    assert gate.account("report", "ministry") == {"addressed": 2, "delivered": 2}
+    with gate.state.reading() as connection:
+        assert connection.execute(select(b.c.kind).where(b.c.exchange == "report")).scalars().all() == ["source"]
 
 
 def test_a_carried_version_that_comes_late_is_kept_as_late(gate):

@@ -25,10 +25,11 @@ from pipelines.coordinator import Coordinator
 from pipelines.journal import Journal
 from pipelines.ledger import prove
 from pipelines.replaying import prepare
-from pipelines.settings import load
+from pipelines.settings import Exchange, load
 from pipelines.state import State
 from pipelines.stateplace import ADDRESS, DATABASE
 from pipelines.trace import trace
+from pipelines.workbench import make_source
 
 gate, place, steps = corrections.gate, replay.place, rows.steps
 
@@ -177,3 +178,12 @@ def run(root, *words):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_source_of_a_store_on_a_server_is_made_once(postgres_url, tmp_path):
+    place = {"connector": "sql", "url": postgres_url}
+    exchange = Exchange.model_validate({"name": "report", "source": {**place, "where": {"repaircomefrom": 1}}})
+    other = Exchange.model_validate({"name": "report", "source": place})
+    assert make_source(exchange) is make_source(exchange.model_copy())
+    assert make_source(other) is not make_source(exchange)
+    State(tmp_path / "state", own=True).close()
