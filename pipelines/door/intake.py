@@ -50,6 +50,10 @@ class NotDurable(Exception):
     """What a request brought could not be committed; nothing of it is kept. It may be sent again."""
 
 
+class _Left(Exception):
+    """A caller went away while its request was written: it is not to be committed."""
+
+
 class Database(Protocol):
     """Where the inbox is (`pipelines.state.State` is one)."""
 
@@ -222,6 +226,10 @@ class Intake:
         self._linger()
         group = [self._queue.popleft() for _ in range(min(len(self._queue), self._bounds.most))]
         self._taken += sum([work.size for work in group])
+        return self._staying(group)
+
+    def _staying(self, group: Sequence[_Work]) -> list[_Work]:
+        """Those whose callers wait for an answer."""
         stay: list[_Work] = []
         left: list[_Work] = []
         for work in group:
@@ -258,6 +266,12 @@ class Intake:
             items = _hashed([item for work in group for item in work.items])
             with self._database.unit_of_work() as connection:
                 results = list(self._keep(connection, group, items))
+                if any(work.gone() for work in group):
+                    raise _Left
+        except _Left:
+            if stay := self._staying(group):
+                self._commit(stay)
+            return
         except Exception as error:  # noqa: BLE001 - whatever it was: nothing of this group is kept
             if len(group) > 1 and not isinstance(error, _OF_THE_STORE):
                 for work in group:  # one request's content may be what the store cannot hold: it shall fail alone

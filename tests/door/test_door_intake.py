@@ -15,8 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from connectors.contracts import Arrival
 from pipelines import tables
 from pipelines.door import intake as intake_module
-from pipelines.door.counting import FAILED_COMMITS
-from pipelines.door.intake import Bounds, Intake, Item, Kept, NotDurable
+from pipelines.door.counting import ABANDONED, FAILED_COMMITS
+from pipelines.door.intake import GONE, Bounds, Intake, Item, Kept, NotDurable
 from pipelines.door.serving import opened
 from pipelines.door.settings import DoorSettings
 from pipelines.inbox import Judged
@@ -93,6 +93,32 @@ def test_one_request_that_cannot_be_kept_fails_alone(state):
     assert len(count(state)) == 5
     with state.reading() as connection:
         assert connection.execute(text("select count(*) from meta where name = 'half'")).scalar() == 0
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_a_caller_sent_that_goes_is_not_kept_and_the_others_are(state, when):
+    gone = [True] if when == "before" else []
+
+    def goes(connection, now):
+        gone.append(True)
+        return ""
+
+    async def leaving(intake):
+        GONE.set(lambda: bool(gone))
+        return await intake.put([item(key="left")], goes)
+
+    async def story(intake):
+        jobs = intake.put([item(key="a")]), leaving(intake), intake.put([item(key="b")])
+        first, second, third = await asyncio.gather(*jobs, return_exceptions=True)
+        assert first == third == Kept("", (True,))
+        assert isinstance(second, NotDurable)
+
+    abandoned = ABANDONED._value.get()
+    with running(state) as intake:
+        asyncio.run(story(intake))
+        assert intake.backlog == (2, 2)
+    assert count(state) == [("collect", "a"), ("collect", "b")]
+    assert ABANDONED._value.get() == abandoned + 1
 
 
 class Failing:

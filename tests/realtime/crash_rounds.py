@@ -27,11 +27,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from links import FAULTS, PASS
+from load import TIMEOUT
 from proof import Expected, drained, problems
 from rounds import Line, left, record, recorded, table
 from world import PATIENCE, ROLES, World
 
 from pipelines.local.network import COLLECTING, DATABASE, HOME, MINISTRY
+
+CHILDREN = ("gateway", "gateway", "door", "door-2")
+"""What of a role with a door is killed or frozen."""
 
 
 class Event(NamedTuple):
@@ -56,7 +60,7 @@ def plan(world: World, dice: random.Random, seconds: float) -> list[Event]:
 
 def _kill(world: World, dice: random.Random, at: float, _until: float) -> list[Event]:
     role = dice.choice(ROLES)
-    kind = dice.choice(("gateway", "gateway", "door")) if role == COLLECTING else "gateway"
+    kind = dice.choice(CHILDREN) if role == COLLECTING else "gateway"
     return [Event(at, f"kill {role} {kind}", lambda: world.kill_child(role, kind), f"kill {kind}")]
 
 
@@ -72,8 +76,9 @@ def _restart(world: World, dice: random.Random, at: float, _until: float) -> lis
 
 def _freeze(world: World, dice: random.Random, at: float, until: float) -> list[Event]:
     role = dice.choice(ROLES)
-    freeze = Event(at, f"freeze {role} gateway", lambda: world.freeze(role, "gateway"), "freeze gateway")
-    return [freeze, Event(until, "thaw", world.thaw)]
+    kind = dice.choice(CHILDREN) if role == COLLECTING else "gateway"
+    freeze = Event(at, f"freeze {role} {kind}", lambda: world.freeze(role, kind), f"freeze {kind}")
+    return [freeze, Event(until if kind == "gateway" else until + TIMEOUT, "thaw", world.thaw)]
 
 
 def _broker(world: World, _dice: random.Random, at: float, until: float) -> list[Event]:

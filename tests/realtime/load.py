@@ -43,6 +43,8 @@ SHOP = {
     "companyemail": "a@b.cn",
 }
 _PAUSE = 0.15
+TIMEOUT = 3.0
+"""Seconds that a shop waits for an answer."""
 _CODES = ("91440300MA5H0HLK5U", "91310112132259241T")
 Key = tuple[str, str]
 """Company code and list code."""
@@ -187,7 +189,7 @@ class Shop(Client):
     """A shop at the door."""
 
     def __init__(self, number: int, door: str, rate: float) -> None:
-        self._http = httpx.Client(base_url=door, timeout=3, trust_env=False)
+        self._http = httpx.Client(base_url=door, timeout=TIMEOUT, trust_env=False)
         code = {**SHOP, "companyunifiedsocialcreditidentifier": _CODES[number], "companyname": f"某某汽修{number}"}
         company = self._post("lcipproaccountcompany", code).json()["companycode"]
         given = {"companycode": company, "companypassword": PASSWORD}
