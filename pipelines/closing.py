@@ -105,9 +105,10 @@ class Closer:
         for number, rows in self._staged(batch, row):
             vins, merged = books[number].lines["vin"].view(np.int64), plan["merged"].get(str(number), {})
             for sent in self._deliveries(row, number, merged, rows):
-                # What may have gone out before a crash is tried again, whatever waits.
-                holding = None if redo else held[sent.delivery.destination]
-                reason = holding.of(int(vins[sent.ordinal])) if holding else ""
+                holding, vin = held[sent.delivery.destination], int(vins[sent.ordinal])
+                # What may have gone out before a crash is tried again. What stood behind an earlier record of its
+                # vehicle did not go out, and stands there still.
+                reason = (holding.behind_of(vin) if redo else holding.of(vin)) if holding else ""
                 if reason:
                     outbox.hold(sent, reason)
                 else:

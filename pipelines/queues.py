@@ -45,7 +45,11 @@ class Holding(NamedTuple):
 
     def of(self, vin: int) -> str:
         """Why the delivery of a vehicle, by the signed hash of its VIN, must wait; empty: it may go."""
-        return self.all or (BEHIND if self.behind and self.behind.get(vin) else "")
+        return self.all or self.behind_of(vin)
+
+    def behind_of(self, vin: int) -> str:
+        """The same, of what waits for earlier records of the vehicle alone."""
+        return BEHIND if self.behind and self.behind.get(vin) else ""
 
 
 class Queues:

@@ -95,6 +95,7 @@ class Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came; while they belong to a head they are counted, for the parser keeps them until they are whole."""
         self._chunk, whole = len(data), self._whole
+        GONE.set(self.gone)  # here, for connections may share a context: what is asked below is asked before others are
         super().data_received(data)
         if self._in_head and self._whole == whole:
             self._head += len(data)
@@ -122,7 +123,6 @@ class Bounded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request began."""
         super().on_message_begin()
-        GONE.set(self.gone)
         self.scope["state"][PEER] = self._peer
         if self._beyond:
             self.scope["state"][CROWDED] = True

@@ -289,6 +289,19 @@ def test_a_request_whose_caller_has_gone_is_not_kept(tmp_path, level, before):
         assert kept(tmp_path) == [newer]
 
 
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_who_goes_takes_nobody_elses_request_along(tmp_path, level):
+    with door(tmp_path, level) as running, httpx.Client(timeout=PATIENCE) as client:
+        body = payload("15", running.admitted(client))
+        whole = request(body)
+        with closing(socket.create_connection(running.place)) as slow:
+            slow.sendall(whole[:30])
+            assert httpx.get(running.url + "/time", timeout=PATIENCE).status_code == 200, "came later, and is gone"
+            slow.sendall(whole[30:])
+            assert ADDED["status"].encode() in slow.recv(65536)
+        assert kept(tmp_path) == [body]
+
+
 def test_foshan_on_a_listener_of_its_own_and_out_of_the_logs(tmp_path):
     with door(tmp_path, "DEBUG", foshan=True) as running, httpx.Client(timeout=PATIENCE) as client:
         token = running.admitted(client)

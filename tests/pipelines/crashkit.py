@@ -152,6 +152,8 @@ def _watch(victim: _Victim) -> None:
 
 
 def _commit(victim: _Victim, connection) -> None:
+    if connection.get_execution_options().get("reading"):
+        return
     if DATABASE in str(connection.engine.url) or connection.dialect.name == "postgresql":
         victim.happened("commit")
 

@@ -19,6 +19,10 @@ from pipelines.settings import Exchange
 HURRY = ("sinks.provinces.busy_seconds=0", "retry.first_seconds=0")
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
 @pytest.fixture
 def gate(tmp_path):
     made = Gate(tmp_path / "state")
@@ -87,6 +91,26 @@ def test_a_locked_store_makes_deliveries_wait_and_the_next_run_delivers_them(gat
     assert gate.waiting() == []
     assert gate.account("collect", "province-11") == {"addressed": 3, "delivered": 3}
     assert [row[0] for row in gate.rows("province-11")] == ["J0", "J1", "J2"]
+
+
+def test_what_a_crash_left_does_not_overtake_an_earlier_record_of_its_vehicle_that_waits(gate):
+    gate.shop(record("N0", serial=2))
+    gate.run("collect")
+    gate.shop(record("N1"))
+    with gate.locked("province-11"):
+        gate.run("collect", *HURRY)
+    gate.shop(record("N2"), record("N3", serial=3))
+
+    def dies(event):
+        if event.name == "decided":
+            raise Killed
+
+    with pytest.raises(Killed):
+        Coordinator(gate.state, gate.exchange("collect", *HURRY), dies).run()
+    gate.run("collect", *HURRY)
+    codes = [row[0] for row in gate.rows("province-11")]
+    assert sorted(codes) == ["N0", "N1", "N2", "N3"]
+    assert codes.index("N1") < codes.index("N2")
 
 
 def test_one_stores_trouble_is_its_own(gate):
@@ -216,10 +240,6 @@ def report_line(version, fault):
         "received_at": MOMENT,
         "findings": [],
     }
-
-
-class Killed(BaseException):
-    """The end of a process."""
 
 
 def test_what_was_read_of_a_store_is_marked_in_the_commit_that_decides_it(gate):
