@@ -114,6 +114,7 @@ class Coordinator:
 
     def take_up(self) -> None:
         """Other partitions are ours than before: finish what was inherited, forget what is known of what waits."""
+        self.closer.queues.changed()
         self._recover()
         self.closer.queues.changed()
 

@@ -504,6 +504,41 @@ def test_what_waits_is_tried_by_who_has_its_partition_and_order_is_kept(members,
         two.close()
 
 
+def test_what_a_dead_member_decided_stays_behind_what_waits(members, postgres, monkeypatch):
+    """Its heir knows what waited in partitions of its own, and must learn what waits in those that it inherits."""
+
+    def dies(*_, **__):
+        raise SystemExit
+
+    with postgres.database() as store:
+        name = store.rpartition("/")[2]
+        one, two = members(store=store), members(store=store)
+        for member in (one, two):
+            member.share.balance()
+        ours, theirs = serials(one.share)[0], serials(two.share)[0]
+        put(one.state, record("A0", serial=ours), record("B0", serial=theirs))
+        one.step()
+        two.step()
+        two.live._coordinator.closer.queues.holding("store")
+        postgres.execute("ALTER TABLE repairs RENAME TO away", database=name)
+        put(one.state, record("A1", serial=ours))
+        one.step()
+        assert waits(one) == {"A1"}
+        postgres.execute("ALTER TABLE away RENAME TO repairs", database=name)
+        put(one.state, record("A2", serial=ours))
+        monkeypatch.setattr(one.live._coordinator.closer, "finish", dies)
+        with pytest.raises(SystemExit):
+            one.live.step(0)
+        one.dies()
+        inherits(two)
+        two.step()
+        settle(lambda: not waits(two), two)
+        order = [row[0] for row in postgres.execute("SELECT costlistcode FROM repairs ORDER BY seq", database=name)]
+        assert [code for code in order if code[0] == "A"] == ["A0", "A1", "A2"]
+        assert balanced(two.state)
+        two.close()
+
+
 def waits(member):
     t, sealer = tables.waiting, member.state.sealer()
     with member.state.reading() as connection:
