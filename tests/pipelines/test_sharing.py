@@ -472,17 +472,23 @@ def test_sets_of_destinations_are_numbered_once_by_all(pair):
 # -- what waits --------------------------------------------------------------------------------------------------------
 
 
+def two_with_a_record_each(members, store):
+    """Two members that share the partitions, and the number of a vehicle of each, of which a record stands: A0, B0."""
+    one, two = members(store=store), members(store=store)
+    for member in (one, two):
+        member.share.balance()
+    ours, theirs = serials(one.share)[0], serials(two.share)[0]
+    put(one.state, record("A0", serial=ours), record("B0", serial=theirs))
+    one.step()
+    two.step()
+    return one, two, ours, theirs
+
+
 def test_what_waits_is_tried_by_who_has_its_partition_and_order_is_kept(members, postgres, postgres_url, tmp_path):
     """The store is away; later records of the vehicle queue behind; a heir drains all in order."""
     with postgres.database() as store:
         name = store.rpartition("/")[2]
-        one, two = members(store=store), members(store=store)
-        for member in (one, two):
-            member.share.balance()
-        ours, theirs = serials(one.share)[0], serials(two.share)[0]
-        put(one.state, record("A0", serial=ours), record("B0", serial=theirs))
-        one.step()
-        two.step()
+        one, two, ours, theirs = two_with_a_record_each(members, store)
         postgres.execute("ALTER TABLE repairs RENAME TO away", database=name)
         put(one.state, record("A1", serial=ours), record("B1", serial=theirs))
         one.step()
@@ -512,13 +518,7 @@ def test_what_a_dead_member_decided_stays_behind_what_waits(members, postgres, m
 
     with postgres.database() as store:
         name = store.rpartition("/")[2]
-        one, two = members(store=store), members(store=store)
-        for member in (one, two):
-            member.share.balance()
-        ours, theirs = serials(one.share)[0], serials(two.share)[0]
-        put(one.state, record("A0", serial=ours), record("B0", serial=theirs))
-        one.step()
-        two.step()
+        one, two, ours, _ = two_with_a_record_each(members, store)
         two.live._coordinator.closer.queues.holding("store")
         postgres.execute("ALTER TABLE repairs RENAME TO away", database=name)
         put(one.state, record("A1", serial=ours))
