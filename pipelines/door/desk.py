@@ -67,6 +67,7 @@ class Desk:
     ) -> None:
         self.exchange, self.judge, self.callers, self.intake = exchange, judge, callers, intake
         self.settings, self.clock = settings, clock
+        self._no_shops = settings.no_shops
         self._companies, self._addresses = limiters or _alone(settings)
         self._passwords = ThreadPoolExecutor(_PASSWORD_THREADS, "door-password")
         self._hashing = 0
@@ -83,8 +84,8 @@ class Desk:
         company = await self.company(call, address, now)
         if isinstance(company, Outcome):
             return company
-        if wait := self.hurry(company):
-            return wait
+        if refused := self.hurry(company) or self.no_shop(company):
+            return refused
         verdict = self.judge.quickly(call.payload, call.dialect, company, now)
         if verdict is None:
             verdict = await self.carefully(call, company, now)
@@ -106,7 +107,7 @@ class Desk:
             return False
         now = self.clock()
         _, holder = self.callers.peek(quick_token(payload), now)
-        if holder is None or self._companies.take(holder.company):
+        if holder is None or holder.company in self._no_shops or self._companies.take(holder.company):
             return False
         verdict = self.judge.quickly(payload, QUICK, holder.company, now)
         if verdict is None:
@@ -169,6 +170,10 @@ class Desk:
         if call.problems:
             return Outcome(findings=call.problems)
         return Outcome(calls.TOKEN_WRONG if call.token else calls.TOKEN_MISSING)
+
+    def no_shop(self, company: str) -> Outcome | None:
+        """The answer to an upload of repair records by an account that is another's: a department's, an insurer's."""
+        return Outcome(calls.NOT_A_SHOP) if company in self._no_shops else None
 
     def hurry(self, company: str, count: int = 1) -> Outcome | None:
         """The answer to a company that calls too often."""

@@ -86,7 +86,8 @@ class Pieces:
         proved = await asyncio.to_thread(self._prove, call, now)
         if isinstance(proved, Outcome):
             return self._desk.address_hurry(address) or proved
-        return self._desk.hurry(proved.application.company) or proved
+        company = proved.application.company
+        return self._desk.hurry(company) or self._desk.no_shop(company) or proved
 
     def _prove(self, call: Call, now: datetime) -> _Proved | Outcome:
         signed = call.signed

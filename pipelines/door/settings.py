@@ -176,6 +176,12 @@ class DoorSettings(_Section):
     commit: Commit = Commit()
     backlog: Backlog = Backlog()
 
+    @property
+    def no_shops(self) -> frozenset[str]:
+        """Company codes of accounts that ask, or send something else, and upload no repair records."""
+        departments = self.closures.callers if self.closures is not None else ()
+        return frozenset((*departments, *self.insurers.callers))
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:

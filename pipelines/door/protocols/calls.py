@@ -14,6 +14,7 @@ REGISTER, TOKEN, RECORD, PIECE, QUERY = "register", "token", "record", "piece", 
 
 TOKEN_MISSING, TOKEN_WRONG, PASSWORD_WRONG = "TOKEN_MISSING", "TOKEN_WRONG", "PASSWORD_WRONG"
 PENDING, CLOSED, APP_UNKNOWN, REGISTERED_BEFORE = "PENDING", "CLOSED", "APP_UNKNOWN", "REGISTERED_BEFORE"
+NOT_A_SHOP = "NOT_A_SHOP"
 PASSWORD_UNFIT = "PASSWORD_UNFIT"  # noqa: S105 - the name of a refusal
 TOO_LARGE, TOO_MANY, BUSY, NOT_DURABLE = "TOO_LARGE", "TOO_MANY", "BUSY", "NOT_DURABLE"
 NOT_FOUND, TROUBLE = "NOT_FOUND", "TROUBLE"
@@ -24,6 +25,7 @@ REFUSALS: Mapping[str, str] = {
     PASSWORD_WRONG: "企业编码或密码错误；多次错误后账号会暂时锁定，请半小时后再试",
     PENDING: "企业注册尚未审核通过",
     CLOSED: "企业账号已停用",
+    NOT_A_SHOP: "该账号不是维修企业的账号，不能上传维修记录",
     APP_UNKNOWN: "应用不存在或已停用",
     REGISTERED_BEFORE: "该企业已注册，如忘记密码请联系管理部门重置",
     PASSWORD_UNFIT: "密码不符合要求：6 至 256 个可见字符",

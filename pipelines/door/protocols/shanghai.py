@@ -55,6 +55,7 @@ _REFUSALS = {
     calls.APP_UNKNOWN: 3025,
     calls.PENDING: 102,
     calls.CLOSED: 102,
+    calls.NOT_A_SHOP: 102,
     calls.TOO_LARGE: 112,
     calls.TOO_MANY: 100,
     calls.BUSY: 110,

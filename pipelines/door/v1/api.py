@@ -187,8 +187,8 @@ class Api(NamedTuple):
         key = idempotency_key(request.headers.get("idempotency-key"))
         if self.desk.intake.full:
             return refused(self.desk.busy())
-        if wait := self.desk.hurry(company, ceil(len(bodies) / RECORDS_A_CALL)):
-            return refused(wait)
+        if no := self.desk.hurry(company, ceil(len(bodies) / RECORDS_A_CALL)) or self.desk.no_shop(company):
+            return refused(no)
         taken = await self.records.take(bodies, company, key, code)
         if isinstance(taken, Outcome):
             return refused(taken)

@@ -47,6 +47,7 @@ _TEXTS: Mapping[str, _Text] = {
             (calls.PASSWORD_WRONG, 401, "wrong company code or password, or locked for a while"),
             (calls.PENDING, 403, "the company is not approved yet"),
             (calls.CLOSED, 403, "the company's account is closed"),
+            (calls.NOT_A_SHOP, 403, "this account is no shop's: it uploads no repair records"),
             (calls.TOO_LARGE, 413, "the request is too large"),
             (calls.TOO_MANY, 429, "too many requests"),
             (calls.BUSY, 503, "too much is waiting; nothing was taken"),
