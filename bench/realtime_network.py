@@ -20,6 +20,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,7 +136,7 @@ class Role:
         """Its processes: supervisor, gateway, and those of its door, which are started last."""
         if self._process is None or self._process.poll() is not None:
             return {}
-        below = sorted(_children(self._process.pid, deep=False), key=_started)
+        below = sorted(_children(self._process.pid), key=_started)
         doors = ["door", *(f"door-{number}" for number in range(2, len(below)))]
         return {"supervisor": self._process.pid, **dict(zip(("gateway", *doors), below, strict=False))}
 
@@ -156,14 +157,26 @@ def _label(text: str, name: str) -> str:
     return text.partition(f'{name}="')[2].partition('"')[0]
 
 
-def _children(pid: int, *, deep: bool = True) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    found = [int(one) for task in tasks for one in (task / "children").read_text().split()]
-    return found + [below for one in found if deep for below in _children(one)]
+_PARENT, _USED, _WITH_ENDED, _STARTED = 1, slice(11, 13), slice(11, 15), 19
+"""Fields of /proc/PID/stat behind the name: parent, CPU of its own, the same with that of children that ended, start."""
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+
+
+def _children(pid: int) -> list[int]:
+    """Children of a process. `/proc/PID/task/TID/children` would leave some out while others end."""
+    found = []
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit():
+            with suppress(OSError):
+                found += [int(one.name)] if int(_stat(int(one.name))[_PARENT]) == pid else []
+    return found
 
 
 def _started(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+    return int(_stat(pid)[_STARTED])
 
 
 class Network:
@@ -261,9 +274,13 @@ class Network:
 
 def _cpu(pid: int, below: bool) -> float:
     """CPU seconds of a process, and of all below it that are or ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        total = sum(map(int, fields[11:15] if below else fields[11:13])) / os.sysconf("SC_CLK_TCK")
-        return total + (sum(_cpu(one, True) for one in _children(pid)) if below else 0.0)
-    except OSError:
-        return 0.0
+    for _ in range(5):  # who ends meanwhile would be counted twice, or not at all
+        children = _children(pid) if below else []
+        try:
+            total = sum(map(int, _stat(pid)[_WITH_ENDED if below else _USED])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            return 0.0
+        total += sum(_cpu(one, True) for one in children)
+        if not below or _children(pid) == children:
+            break
+    return total
