@@ -158,7 +158,7 @@ def _label(text: str, name: str) -> str:
 
 
 _PARENT, _USED, _WITH_ENDED, _STARTED = 1, slice(11, 13), slice(11, 15), 19
-"""Fields of /proc/PID/stat behind the name: parent, CPU of its own, the same with that of children that ended, start."""
+"""Fields of /proc/PID/stat behind the name: parent, own CPU, the same with that of children that ended, start."""
 
 
 def _stat(pid: int) -> list[str]:
