@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _taken(given, "--debug")
+    if given[:1] == ["--version"]:  # what everybody tries
+        given[0] = "version"
     _tolerant()
     if not debug:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it logs tracebacks of what is explained below

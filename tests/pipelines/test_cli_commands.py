@@ -84,7 +84,10 @@ def test_version(capsys):
     assert main(["version", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"vingate", "python"}
     assert main(["version"]) == 0
-    assert capsys.readouterr().out.startswith("vingate ")
+    told = capsys.readouterr().out
+    assert told.startswith("vingate ")
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize(
