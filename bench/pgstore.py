@@ -23,6 +23,7 @@ import psycopg
 # Our packages first: the tests have folders of the same names.
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+from cputimes import cpu_below, processes
 from servers import postgres
 from sqlalchemy import create_engine
 from store import deliveries_of
@@ -38,17 +39,7 @@ COMMIT = 2_000
 
 def server_cpu(server: postgres.Server) -> float:
     """CPU seconds of the server and its children, those that ended included."""
-    total = 0
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        if int(entry.parent.name) == server.pid:
-            total += sum(map(int, fields[11:15]))
-        elif int(fields[1]) == server.pid:
-            total += int(fields[11]) + int(fields[12])
-    return total / 100
+    return cpu_below(server.pid, processes())
 
 
 def client_cpu() -> float:

@@ -20,9 +20,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from cputimes import children, cpu_below, processes
 
 from pipelines.local.postgres import Cluster
 from pipelines.local.rabbitmq import Node
@@ -136,7 +137,7 @@ class Role:
         """Its processes: supervisor, gateway, and those of its door, which are started last."""
         if self._process is None or self._process.poll() is not None:
             return {}
-        below = sorted(_children(self._process.pid), key=_started)
+        below = children(self._process.pid, processes())
         doors = ["door", *(f"door-{number}" for number in range(2, len(below)))]
         return {"supervisor": self._process.pid, **dict(zip(("gateway", *doors), below, strict=False))}
 
@@ -155,28 +156,6 @@ class Role:
 
 def _label(text: str, name: str) -> str:
     return text.partition(f'{name}="')[2].partition('"')[0]
-
-
-_PARENT, _USED, _WITH_ENDED, _STARTED = 1, slice(11, 13), slice(11, 15), 19
-"""Fields of /proc/PID/stat behind the name: parent, own CPU, the same with that of children that ended, start."""
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-
-
-def _children(pid: int) -> list[int]:
-    """Children of a process. `/proc/PID/task/TID/children` would leave some out while others end."""
-    found = []
-    for one in Path("/proc").iterdir():
-        if one.name.isdigit():
-            with suppress(OSError):
-                found += [int(one.name)] if int(_stat(int(one.name))[_PARENT]) == pid else []
-    return found
-
-
-def _started(pid: int) -> int:
-    return int(_stat(pid)[_STARTED])
 
 
 class Network:
@@ -266,21 +245,9 @@ class Network:
 
     def beat(self) -> Beat:
         """What everything used so far."""
-        used = {"postgres": _cpu(self.database.pid, True), "rabbitmq": _cpu(self.broker.pid, True)}
+        seen = processes()
+        used = {"postgres": cpu_below(self.database.pid, seen), "rabbitmq": cpu_below(self.broker.pid, seen)}
         for name, role in self.roles.items():
-            used |= {f"{name} {kind}": _cpu(pid, False) for kind, pid in role.processes().items()}
+            for kind, pid in role.processes().items():
+                used[f"{name} {kind}"] = seen[pid].own if pid in seen else 0.0
         return Beat(time.monotonic(), used)
-
-
-def _cpu(pid: int, below: bool) -> float:
-    """CPU seconds of a process, and of all below it that are or ended."""
-    for _ in range(5):  # who ends meanwhile would be counted twice, or not at all
-        children = _children(pid) if below else []
-        try:
-            total = sum(map(int, _stat(pid)[_WITH_ENDED if below else _USED])) / os.sysconf("SC_CLK_TCK")
-        except OSError:
-            return 0.0
-        total += sum(_cpu(one, True) for one in children)
-        if not below or _children(pid) == children:
-            break
-    return total

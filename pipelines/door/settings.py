@@ -76,7 +76,7 @@ class Insurers(_Section):
     callers: dict[str, str] = {}
     """Company code of an insurer's account or certificate -> its code as the register of direct settlement has it.
 
-    Nobody else may call, whatever token it has.
+    Nobody else may call, whatever token it has; and these upload no repair records.
     """
 
 
@@ -99,7 +99,7 @@ class ClosureQueries(_Section):
     agreements: tuple[str, ...] = ("environment",)
     """Agreements by name or path."""
     callers: Annotated[dict[str, ClosureReader], Field(min_length=1)]
-    """Company code of an account -> whose questions it asks."""
+    """Company code of an account -> whose questions it asks. Such an account uploads no repair records."""
 
 
 class DoorSettings(_Section):
